@@ -1,0 +1,58 @@
+# Two commands: `make demo` and `make test`. Both set up .venv themselves; nothing but Python >= 3.11 and make is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST_WORKERS ?= 2
+
+.PHONY: help setup setup-dev demo test check bench lock peers clean
+help:            ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+setup: $(VENV)/.ready            ## the virtual environment that the demo and the daemon run in
+setup-dev: $(VENV)/.ready-dev    ## the same with the tools of the tests and checks
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "make: Tocsin needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
+	  echo "      Install it (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "make: this Python lacks the venv module. Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
+	@echo "make: creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "make: installing what requirements.lock names (hashes checked)"
+	@$(PIP) install --require-hashes -r requirements.lock || { \
+	  echo "make: pip could not install requirements.lock. It needs a package index: check the network, or set PIP_INDEX_URL to your mirror."; exit 2; }
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "make: installing what requirements-dev.lock names (hashes checked)"
+	@$(PIP) install --require-hashes -r requirements-dev.lock || { \
+	  echo "make: pip could not install requirements-dev.lock. It needs a package index: check the network, or set PIP_INDEX_URL to your mirror."; exit 2; }
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.ready
+
+demo: setup      ## everything on this machine, with faults injected on a loop: watch the messages appear
+	@$(BIN)/tocsin demo
+
+test: setup-dev  ## the tests, with a count and the coverage at the end
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal --cov --cov-report=term:skip-covered tests
+
+check: setup-dev ## layers, style, types, and that the shipped content is sound
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/tocsin check
+
+bench: setup-dev ## every benchmark; each prints its figure and, beside a peer, the ratio
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+lock: setup-dev  ## write both lock files anew from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --extra demo --group build --universal --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev -c requirements.lock --universal --generate-hashes --no-header --no-annotate --quiet -o requirements-dev.lock
+
+clean:           ## remove what the targets above made
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* .peers .demo
