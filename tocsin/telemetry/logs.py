@@ -1,0 +1,82 @@
+"""Structured logs: a line is a constant event plus fields, as JSON on standard error.
+
+`log.warning("delivery.throttled", destination=…, retry_after=…)`. On a terminal the same events are readable text.
+Secrets never reach a line: settings hold them as SecretStr, and `redacted` masks what looks like a DSN's password or
+a Slack token in any field, because an exception's text may quote them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
+
+import orjson
+import structlog
+
+_SECRETS: Final = re.compile(
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@]*@"  # user:password@ in a URL
+    r"|\bxox[a-z]-[A-Za-z0-9-]{8,}"  # Slack tokens
+    r"|\bpassword=(?:'[^']*'|\S+)"  # libpq keyword form
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",  # JWTs
+)
+
+
+def redacted(text: str) -> str:
+    """`text` with credentials masked."""
+    return _SECRETS.sub(lambda match: f"{match['scheme']}:***@" if match["scheme"] else "***", text)
+
+
+def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = redacted(value)
+    return event
+
+
+def _to_json(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=str).decode()
+
+
+def set_up(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
+    """Send logs to `stream` (standard error) as `json` or `text`; `auto` is text on a terminal.
+
+    Third-party loggers (apscheduler, slack_sdk, uvicorn) pass through the same renderer at warning and above.
+    """
+    out = stream or sys.stderr
+    as_text = format == "text" or (format == "auto" and out.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _redact,
+    ]
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty()) if as_text else structlog.processors.JSONRenderer(_to_json)
+    )
+    shown: list[Any] = [] if as_text else [structlog.processors.format_exc_info]
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, *shown, _redact, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shown, _redact, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(threshold, logging.WARNING))
+
+
+def logger() -> structlog.typing.FilteringBoundLogger:
+    """A logger; cheap, made where it is used."""
+    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return bound

@@ -1,0 +1,186 @@
+"""Tocsin's own metrics: one registry per daemon.
+
+They are served on /metrics and, as series of job `tocsin`, read by the rules in alert_rules/tocsin.yaml: the daemon is
+watched by the same engine as everything else. Every one is declared here, so that rules and dashboards can be checked
+against the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from tocsin.model import Labels, Metric, MetricType, Sample
+
+JOB: Final = "tocsin"
+
+_TYPES: Final = {kind.value: kind for kind in MetricType}
+_STEPS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
+
+
+class Telemetry:
+    """The registry and its instruments, by the stage they measure."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.build_info = Gauge("tocsin_build_info", "1, with the version as a label", ["version"], registry=registry)
+        # Polls
+        self.polls = Counter(
+            "tocsin_polls_total", "Polls by collector and outcome: ok, blind (in part), failed, deadline, overrun",
+            ["collector", "outcome"], registry=registry,
+        )  # fmt: skip
+        self.poll_lag = Histogram(
+            "tocsin_poll_lag_seconds", "How late a scheduled poll began", buckets=_STEPS, registry=registry
+        )
+        self.rescued = Counter(
+            "tocsin_scheduler_rescues_total",
+            "Polls that the monotonic watchdog started because the scheduler had not (a clock that jumped)",
+            registry=registry,
+        )
+        self.jobs = Counter(
+            "tocsin_scheduler_jobs_total", "Scheduler events that are not a normal run: missed, overrun, error",
+            ["event"], registry=registry,
+        )  # fmt: skip
+        self.loop_lag = Gauge(
+            "tocsin_event_loop_lag_seconds", "How late the watchdog's last tick came", registry=registry
+        )
+        self.clock_skew = Gauge(
+            "tocsin_clock_skew_seconds",
+            "Tocsin's own time less the wall clock: above 0 after the wall clock was set back",
+            registry=registry,
+        )
+        # Series
+        self.samples = Counter(
+            "tocsin_samples_appended_total", "Samples stored, by collector", ["collector"], registry=registry
+        )
+        self.samples_refused = Counter(
+            "tocsin_samples_refused_total", "Samples not stored, by collector and reason: old, limit, error",
+            ["collector", "reason"], registry=registry,
+        )  # fmt: skip
+        self.series = Gauge("tocsin_series", "Series in the embedded store", registry=registry)
+        # Rules
+        self.evaluations = Counter(
+            "tocsin_rule_group_evaluations_total", "Evaluations by rule group", ["rule_group"], registry=registry
+        )
+        self.evaluation_seconds = Histogram(
+            "tocsin_rule_evaluation_duration_seconds", "Evaluating the groups that one poll concerns",
+            buckets=_STEPS, registry=registry,
+        )  # fmt: skip
+        self.rule_problems = Gauge(
+            "tocsin_rule_problems", "Rules whose last evaluation failed or passed its limit, by group",
+            ["rule_group"], registry=registry,
+        )  # fmt: skip
+        self.alerts = Gauge(
+            "tocsin_alerts", "Active alerts by state and severity", ["state", "severity"], registry=registry
+        )
+        self.frozen = Gauge("tocsin_alerts_frozen", "Alerts kept because an input is unknown", registry=registry)
+        self.blind = Gauge(
+            "tocsin_blind", "1 while a source can't be seen, with how many rules read it in `rules`",
+            ["collector", "rules"], registry=registry,
+        )  # fmt: skip
+        # Incidents and delivery
+        self.incidents = Gauge("tocsin_incidents_open", "Open incidents by severity", ["severity"], registry=registry)
+        self.decisions = Counter(
+            "tocsin_decisions_total", "Decisions by action and reason", ["action", "reason"], registry=registry
+        )
+        self.deliveries = Counter(
+            "tocsin_deliveries_total",
+            "Attempts to deliver by notifier and outcome: delivered, found, throttled, unavailable, uncertain, "
+            "refused, failed_over, dead",
+            ["notifier", "outcome"], registry=registry,
+        )  # fmt: skip
+        self.delivery_seconds = Histogram(
+            "tocsin_delivery_duration_seconds", "One attempt, by notifier", ["notifier"], buckets=_STEPS,
+            registry=registry,
+        )  # fmt: skip
+        self.outbox = Gauge(
+            "tocsin_outbox_pending", "Notifications that wait, by notifier", ["notifier"], registry=registry
+        )
+        self.outbox_age = Gauge(
+            "tocsin_outbox_oldest_seconds", "Age of the oldest notification that is due, by notifier",
+            ["notifier"], registry=registry,
+        )  # fmt: skip
+        self.dead_letters = Gauge(
+            "tocsin_outbox_dead", "Notifications given up, by notifier", ["notifier"], registry=registry
+        )
+        self.stage_seconds = Histogram(
+            "tocsin_stage_duration_seconds",
+            "From the poll that saw it to: decided, acknowledged by the destination; by severity",
+            ["stage", "severity"], buckets=_STEPS, registry=registry,
+        )  # fmt: skip
+        self.state_errors = Counter(
+            "tocsin_state_errors_total", "Writes the state store did not take (retried)", registry=registry
+        )
+        self.state_ok = Gauge(
+            "tocsin_state_up", "1 when the last write to the state store went through", registry=registry
+        )
+        self.series_ok = Gauge(
+            "tocsin_series_journal_up", "1 when the last write to the series journal went through", registry=registry
+        )
+        # Configuration
+        self.config_ok = Gauge(
+            "tocsin_config_last_reload_successful",
+            "0 after a reload that kept the old configuration",
+            registry=registry,
+        )
+        self.config_at = Gauge(
+            "tocsin_config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded",
+            registry=registry,
+        )  # fmt: skip
+        self.state_ok.set(1)
+        self.series_ok.set(1)
+
+    def samples_at(self, at: datetime) -> Iterator[Sample]:
+        """The registry as samples of job `tocsin`."""
+        for family in self.registry.collect():
+            for sample in family.samples:
+                if not sample.name.endswith("_created"):
+                    labels = Labels({**sample.labels, "job": JOB})
+                    yield Sample(name=sample.name, labels=labels, value=float(sample.value), at=at)
+
+    def declarations(self) -> tuple[Metric, ...]:
+        """What the registry may yield."""
+        found = []
+        for family in self.registry.collect():
+            kind = _TYPES.get(family.type, MetricType.UNTYPED)
+            name = f"{family.name}_total" if kind is MetricType.COUNTER else family.name
+            found.append(Metric(name=name, type=kind, help=family.documentation))
+        return (*found, *COLLECTOR_METRICS)
+
+
+COLLECTOR_METRICS: Final = (
+    Metric(
+        name="tocsin_collector_up", type=MetricType.GAUGE, labels=("job",),
+        help="1 when the collector's last poll saw all it should, 0 when it failed or was blind in part",
+    ),
+    Metric(
+        name="tocsin_collector_duration_seconds", type=MetricType.GAUGE, labels=("job",),
+        help="How long the collector's last poll took",
+    ),
+    Metric(
+        name="tocsin_collector_last_success_timestamp_seconds", type=MetricType.GAUGE, labels=("job",),
+        help="When the collector last saw all it should; its age is time() less this",
+    ),
+    Metric(
+        name="tocsin_collector_samples", type=MetricType.GAUGE, labels=("job",),
+        help="Samples the collector's last poll yielded",
+    ),
+    Metric(
+        name="ALERTS", type=MetricType.GAUGE, labels=("alertname", "alertstate"),
+        help="1 for each active alert, as Prometheus writes it",
+    ),
+    Metric(
+        name="ALERTS_FOR_STATE", type=MetricType.GAUGE, labels=("alertname",),
+        help="When each active alert's condition began, in seconds since the epoch",
+    ),
+)  # fmt: skip
+"""Series that the runtime writes by itself."""
