@@ -54,5 +54,8 @@ lock: setup-dev  ## write both lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --group build --universal --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev -c requirements.lock --universal --generate-hashes --no-header --no-annotate --quiet -o requirements-dev.lock
 
+peers: setup-dev ## fetch the real peers that some tests and benchmarks stand beside (Debian's packages)
+	@$(BIN)/python -m tocsin.testing.peers
+
 clean:           ## remove what the targets above made
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* .peers .demo

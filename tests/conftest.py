@@ -1,0 +1,43 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tocsin.testing.peers import PeerMissing, peer
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """Prometheus' own test data, which lies beside the checkout and not in it."""
+    folder = ROOT.parent / "shared" / "corpus"
+    if not folder.is_dir():
+        pytest.skip("the shared corpus (../shared/corpus: Prometheus' own test data) is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_peer() -> Callable[[str], Path]:
+    """`real_peer("promtool")`: the program's path; skips where Debian's packages can't be had."""
+
+    def find(program: str) -> Path:
+        try:
+            return peer(program)
+        except PeerMissing as missing:
+            if os.environ.get("TOCSIN_PEERS") == "required":
+                raise
+            pytest.skip(f"{program}: {missing}")
+
+    return find

@@ -1,0 +1,55 @@
+"""Log lines: JSON with a constant event, and nothing secret in them."""
+
+import io
+import logging
+
+import orjson
+import pytest
+
+from tocsin.telemetry.logs import logger, redacted, set_up
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://tocsin:s3cret@db:5432/app", "postgresql://tocsin:***@db:5432/app"),
+        ("host=db password=s3cret user=x", "host=db *** user=x"),
+        ("token xoxb-1234567890-abcdef failed", "token *** failed"),
+        ("https://example.com/a:b@c", "https://example.com/a:b@c"),
+    ],
+)
+def test_credentials_are_masked_wherever_they_stand(text: str, shown: str) -> None:
+    """An exception's text may quote a DSN; the log line doesn't."""
+    assert redacted(text) == shown
+
+
+def test_a_line_is_json_with_its_event_and_fields() -> None:
+    """What a log pipeline parses: event, level, timestamp and the fields, one object a line."""
+    out = io.StringIO()
+    set_up(format="json", stream=out)
+    logger().warning("delivery.throttled", destination="C1", retry_after=3)
+    line = orjson.loads(out.getvalue())
+    assert {"event": "delivery.throttled", "level": "warning", "destination": "C1", "retry_after": 3}.items() <= (
+        line.items()
+    )
+
+
+def test_an_exception_is_logged_with_its_stack_and_without_its_secret() -> None:
+    """The stack trace stays whole but for credentials."""
+    out = io.StringIO()
+    set_up(format="json", stream=out)
+    try:
+        raise ConnectionError("postgresql://app:hunter2@db refused")
+    except ConnectionError:
+        logger().exception("poll.failed")
+    line = orjson.loads(out.getvalue())
+    assert "Traceback" in line["exception"]
+    assert "hunter2" not in out.getvalue()
+
+
+def test_other_libraries_lines_have_the_same_form() -> None:
+    """apscheduler's warnings are JSON too."""
+    out = io.StringIO()
+    set_up(format="json", stream=out)
+    logging.getLogger("apscheduler").warning("job %s was missed", "x")
+    assert orjson.loads(out.getvalue())["event"] == "job x was missed"

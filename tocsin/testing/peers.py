@@ -1,0 +1,96 @@
+"""Real peers from Debian's packages, for tests and benchmarks: promtool, Prometheus, Alertmanager and the like.
+
+`peer("promtool")` downloads the package that holds the program (apt-get download, no installation, no service started)
+into `.peers/` of the checkout and returns the program's path. Where that can't be done it raises PeerMissing, which
+says how to get it; the tests turn that into a skip, or into a failure when TOCSIN_PEERS=required.
+
+From a shell: `python -m tocsin.testing.peers promtool amtool`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tocsin.errors import TocsinError
+
+PROGRAMS: Final = {
+    "promtool": ("prometheus", "usr/bin/promtool"),
+    "prometheus": ("prometheus", "usr/bin/prometheus"),
+    "alertmanager": ("prometheus-alertmanager", "usr/bin/prometheus-alertmanager"),
+    "amtool": ("prometheus-alertmanager", "usr/bin/amtool"),
+    "victoria-metrics": ("victoria-metrics", "usr/bin/victoria-metrics"),
+    "postgres_exporter": ("prometheus-postgres-exporter", "usr/bin/prometheus-postgres-exporter"),
+    "blackbox_exporter": ("prometheus-blackbox-exporter", "usr/bin/prometheus-blackbox-exporter"),
+    "mtail": ("mtail", "usr/bin/mtail"),
+}
+"""Program → (Debian package, path inside it)."""
+
+FOLDER: Final = Path(__file__).resolve().parents[2] / ".peers"
+
+
+class PeerMissing(TocsinError):
+    """A real peer could not be fetched."""
+
+
+def peer(program: str) -> Path:
+    """The path of a peer's program, fetched when it is not here yet. Raises PeerMissing."""
+    package, inside = PROGRAMS[program]
+    path = FOLDER / package / inside
+    if path.exists():
+        return path
+    FOLDER.mkdir(exist_ok=True)
+    with _lock(FOLDER / f"{package}.lock"):
+        if not path.exists():
+            _fetch(package)
+    if not path.exists():
+        raise PeerMissing(f"Debian's package {package} holds no {inside}")
+    return path
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Two test workers fetch a package once."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(package: str) -> None:
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise PeerMissing(f"{package} comes from Debian's packages and this machine has no apt-get and dpkg-deb")
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        Path(folder).chmod(0o755)  # apt downloads as an unprivileged user
+        if not _ran(["apt-get", "-qq", "download", package], folder):
+            # A fresh machine has no package lists yet.
+            _ran(["apt-get", "-qq", "update"], folder)
+            if not _ran(["apt-get", "-qq", "download", package], folder):
+                raise PeerMissing(f"apt-get download {package} failed; run 'apt-get update' as root, then try again")
+        for archive in Path(folder).glob("*.deb"):
+            unpacked = Path(folder) / "unpacked"
+            if not _ran(["dpkg-deb", "-x", str(archive), str(unpacked)], folder):
+                raise PeerMissing(f"dpkg-deb could not unpack {archive.name}; remove {FOLDER.name}/ and try again")
+            unpacked.rename(FOLDER / package)
+
+
+def _ran(command: list[str], folder: str) -> bool:
+    run = subprocess.run(
+        command, cwd=folder, capture_output=True, timeout=300, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    )
+    return run.returncode == 0
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or PROGRAMS:
+        try:
+            sys.stdout.write(f"{name}: {peer(name).relative_to(FOLDER.parent)}\n")
+        except PeerMissing as missing:
+            sys.exit(f"{name}: {missing}")
