@@ -115,7 +115,9 @@ class CollectorSpec:
     build: Callable[[Any, CollectorContext], Collector]
     """(settings, context) → collector; does no I/O."""
     metrics: Sequence[Metric]
-    """Every metric it may yield; for an open-ended one (scrape), its own."""
+    """Every metric it may yield; for an open-ended one, its own."""
+    open_ended: bool = False
+    """It also yields names that nobody can declare (scrape: whatever the target says)."""
 
 
 # Notifiers -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,115 @@
+"""What each source shows and what it hides: labels, staleness and blindness of polls.
+
+Every sample gets `job` (the collector's name) and the labels of its settings. A series that a good poll no longer
+yields has ended, and is marked stale as Prometheus does after a scrape. A series that a poll could not see has not
+ended: it is left alone, and a BlindSpot tells the rules that its absence means nothing. Before a source's first poll
+since boot everything it declares is hidden, so that a restart resolves nothing that it has not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from tocsin.model import NO_LABELS, STALE, Blind, BlindSpot, Labels, Sample
+from tocsin.ports import CollectorSettings, CollectorSpec
+from tocsin.runtime.polling import Poll
+
+NOT_YET: Final = "not polled since the start"
+
+Key = tuple[str, Labels]
+
+
+@dataclass
+class Source:
+    """The memory of one collector's polls."""
+
+    name: str
+    labels: Labels
+    """Added to every series: job, and what the settings say."""
+    declared: frozenset[str]
+    foreign: frozenset[str]
+    """For an open-ended collector: names that rules read and nobody declares; they may be its."""
+    spots: tuple[BlindSpot, ...] = ()
+    alive: set[Key] = field(default_factory=set)
+    """Series that the last polls yielded, or may still yield where they could not be seen."""
+    _poll: set[Key] = field(default_factory=set)
+    """What the running poll has yielded so far."""
+    _merged: dict[Labels, Labels] = field(default_factory=dict)
+
+    def take(self, poll: Poll) -> list[Sample]:
+        """A poll's samples as they are stored; after its last part also the end of what has vanished."""
+        samples = [replace(sample, labels=self._labelled(sample.labels)) for sample in poll.samples]
+        self._poll.update((sample.name, sample.labels) for sample in samples)
+        if not poll.last:
+            return samples
+        yielded, self._poll = self._poll, set()
+        self.spots = self._spots(poll, frozenset(name for name, _ in yielded))
+        vanished = self.alive - yielded
+        hidden = {key for key in vanished if any(_hides(spot, key) for spot in self.spots)}
+        self.alive = yielded | hidden
+        ended = vanished - hidden
+        samples.extend(Sample(name=name, labels=labels, value=STALE, at=poll.at) for name, labels in ended)
+        samples.extend(self._about(poll, len(yielded)))
+        return samples
+
+    def _labelled(self, labels: Labels) -> Labels:
+        merged = self._merged.get(labels)
+        if merged is None:
+            if len(self._merged) > 100_000:  # label sets that come and go for months
+                self._merged.clear()
+            # What the collector says wins over the settings, and `job` is always ours.
+            merged = self._merged[labels] = Labels({**self.labels, **labels, "job": self.labels["job"]})
+        return merged
+
+    def _spots(self, poll: Poll, yielded: frozenset[str]) -> tuple[BlindSpot, ...]:
+        earlier = {(spot.labels, spot.metrics): spot.since for spot in self.spots}
+        first = {spot.labels: spot.since for spot in self.spots if spot.why != NOT_YET}
+        spots = []
+        for blind in poll.blind:
+            labels = blind.labels.with_(job=self.name)
+            metrics = blind.metrics or self._all_hidden(blind, yielded)
+            began = earlier.get((labels, metrics)) or first.get(labels) or poll.at
+            spots.append(BlindSpot(source=self.name, why=blind.why, since=began, metrics=metrics, labels=labels))
+        return tuple(spots)
+
+    def _all_hidden(self, blind: Blind, yielded: frozenset[str]) -> frozenset[str]:
+        known = self.declared | self.foreign | {name for name, _ in self.alive}
+        # With labels it is one target of several: the others may well have yielded the same names.
+        return known if blind.labels else known - yielded
+
+    def _about(self, poll: Poll, count: int) -> Iterable[Sample]:
+        labels = self._labelled(NO_LABELS)
+        seen = not self.spots
+        yield Sample(name="tocsin_collector_up", labels=labels, value=float(seen), at=poll.at)
+        yield Sample(name="tocsin_collector_duration_seconds", labels=labels, value=poll.took, at=poll.at)
+        yield Sample(name="tocsin_collector_samples", labels=labels, value=float(count), at=poll.at)
+        if seen:
+            name = "tocsin_collector_last_success_timestamp_seconds"
+            yield Sample(name=name, labels=labels, value=poll.at.timestamp(), at=poll.at)
+
+
+def new_source(settings: CollectorSettings, spec: CollectorSpec, *, foreign: frozenset[str], now: datetime) -> Source:
+    """A source that has not been polled yet: all it declares is hidden."""
+    declared = frozenset(name for metric in spec.metrics for name in metric.series_names())
+    labels = Labels({**settings.labels, "job": settings.name})
+    source = Source(
+        name=settings.name, labels=labels, declared=declared, foreign=foreign if spec.open_ended else frozenset()
+    )
+    hidden = declared | source.foreign
+    source.spots = (
+        BlindSpot(source=settings.name, why=NOT_YET, since=now, metrics=hidden, labels=Labels(job=settings.name)),
+    )
+    return source
+
+
+def _hides(spot: BlindSpot, key: Key) -> bool:
+    name, labels = key
+    return name in spot.metrics and spot.may_concern(labels)
+
+
+def blind_spots(sources: Mapping[str, Source]) -> tuple[BlindSpot, ...]:
+    """Everything that is hidden now."""
+    return tuple(spot for source in sources.values() for spot in source.spots)
