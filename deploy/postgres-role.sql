@@ -1,0 +1,30 @@
+-- The role that Tocsin watches Postgres with. Run once per cluster as a superuser (Supabase: as `postgres`):
+--   psql "$ADMIN_URL" -v password="$(openssl rand -hex 24)" -f deploy/postgres-role.sql
+-- It may look and never write: pg_monitor, three connections, read-only by default.
+
+\set ON_ERROR_STOP on
+\if :{?password}
+\else
+  \echo 'Give the password: psql -v password=... -f deploy/postgres-role.sql'
+  \quit
+\endif
+
+select not exists (select from pg_roles where rolname = 'tocsin') as missing \gset
+\if :missing
+  create role tocsin login noinherit connection limit 3;
+\endif
+alter role tocsin password :'password' inherit connection limit 3;
+alter role tocsin set default_transaction_read_only = on;
+alter role tocsin set statement_timeout = '5s';
+alter role tocsin set lock_timeout = '100ms';
+alter role tocsin set idle_in_transaction_session_timeout = '10s';
+grant pg_monitor to tocsin;
+
+-- From PostgreSQL 16 on a watcher can get in when every ordinary slot is taken, which is when it is needed most.
+select current_setting('server_version_num')::int >= 160000 as can_reserve \gset
+\if :can_reserve
+  grant pg_use_reserved_connections to tocsin;
+\endif
+
+-- In each database that is watched: slow statements are found by their statistics too.
+create extension if not exists pg_stat_statements;
