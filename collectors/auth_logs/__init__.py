@@ -1,0 +1,51 @@
+"""Auth logs: who tries to sign in, who fails and why, from the log that Supabase Auth (GoTrue) writes.
+
+    - kind: auth_logs
+      name: auth
+      source: {file: /var/log/gotrue.jsonl}
+
+Follows a file of JSON lines (GOTRUE_LOG_FILE, or a container's output sent to a file) through rotation by rename, by
+copy and truncate, truncation, and restarts of either side. Position and counters are saved together, so after kill -9
+each line is counted once. A watcher looks every `watch` for growth, so a burst is seen at once and not at the next
+poll. At the first start ever, reading begins at the end of the file (`start: beginning` counts what is there).
+
+Yields, as counters:
+  tocsin_auth_sign_in_attempts_total{outcome,method}     success, failure · password, otp, oauth, pkce, sso, …
+  tocsin_auth_failures_total{flow,reason,ip}             flow sign_in, otp, mfa, refresh; ip as below
+  tocsin_auth_mfa_verifications_total{outcome}
+  tocsin_auth_mfa_failures_total{factor}                 the guessed factor, hashed
+  tocsin_auth_refreshes_total{outcome}                   token refreshes
+  tocsin_auth_sign_ups_total{outcome}                    requests to /signup
+  tocsin_auth_hook_errors_total{hook,kind}               denied (the hook said no), failed (it broke)
+  tocsin_auth_admin_actions_total{action}                changes through the admin API: create_user, delete_user, …
+  tocsin_auth_audit_events_total{action,actor}           user, service_role
+  tocsin_auth_rate_limited_total{error_code}             answers 429
+  tocsin_auth_errors_total{error_code}                   every answer with an error code
+  tocsin_auth_requests_total{route,code}                 code is the HTTP status
+  tocsin_auth_request_duration_seconds{route}            histogram
+  tocsin_auth_log_lines_total{outcome}                   request, login, audit, hook, ignored, broken, oversize
+  tocsin_auth_log_gaps_total                             times that unread lines were lost (rotated away while we were down)
+and as gauges:
+  tocsin_auth_log_up                                     1 while the source can be read
+  tocsin_auth_log_unread_bytes                           what is left to read: over 0 while catching up
+  tocsin_auth_log_last_event_timestamp_seconds           the newest line's own time: a log that has gone quiet
+
+How lines are read. Only request lines with a `status` are counted: before 2.194 an error made two lines, the first
+without. `level` is never looked at: it was `info` for most errors. Sign-ins that succeeded are the `Login` lines, less
+those of method `token` (a refresh) and `mfa` (a second step). Changes by an administrator are taken from the request
+path, because /admin/generate_link is audited as if the victim had asked. GOTRUE_LOG_LEVEL must be info or finer: at
+`warn` the successes are not logged, and a success ratio reads 0.
+
+Addresses. A failure's address is shown as a hash (`ip-` and ten digits; the salt is kept with the position, and IPv6
+counts by /64). `show_ips: true` shows it in clear. At most `top_ips` addresses have series of their own, the rest
+is `ip="other"`; one that has been quiet for `idle` gives its place back, an active one only to an address with
+more than twice its recent failures. To find the addresses behind an alert, ask the log itself:
+  jq -r 'select(.error_code=="invalid_credentials").remote_addr' FILE | sort | uniq -c | sort -rn | head
+
+Time. Lines count at the poll that read them. A label set seen for the first time began at zero at the poll before, so
+the first burst of a new address counts. What is read before the end of the file is first reached is history: it sets
+the counters' first values and is no burst.
+
+A file that is missing or can't be read is blind, with what to do about it, and is picked up when it appears. A silent
+file is not blind: watch tocsin_auth_log_last_event_timestamp_seconds.
+"""

@@ -1,0 +1,89 @@
+"""What the auth_logs collector yields."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tocsin.model import Metric, MetricType
+
+
+def _counter(name: str, help_: str, *labels: str) -> Metric:
+    return Metric(name=name, type=MetricType.COUNTER, help=help_, labels=labels)
+
+
+def _gauge(name: str, help_: str, unit: str = "") -> Metric:
+    return Metric(name=name, type=MetricType.GAUGE, help=help_, unit=unit)
+
+
+SIGN_INS: Final = _counter(
+    "tocsin_auth_sign_in_attempts_total",
+    "Sign-in attempts by outcome (success, failure) and method; refreshes and second factors are no attempts.",
+    "outcome",
+    "method",
+)
+FAILURES: Final = _counter(
+    "tocsin_auth_failures_total",
+    "Failed authentications by flow (sign_in, otp, mfa, refresh), error code and hashed address; ip=other for the rest.",
+    "flow",
+    "reason",
+    "ip",
+)
+MFA: Final = _counter("tocsin_auth_mfa_verifications_total", "Second-factor verifications by outcome.", "outcome")
+MFA_FAILURES: Final = _counter(
+    "tocsin_auth_mfa_failures_total", "Failed second-factor verifications by hashed factor.", "factor"
+)
+REFRESHES: Final = _counter("tocsin_auth_refreshes_total", "Token refreshes by outcome.", "outcome")
+SIGN_UPS: Final = _counter("tocsin_auth_sign_ups_total", "Sign-up requests by outcome.", "outcome")
+HOOK_ERRORS: Final = _counter(
+    "tocsin_auth_hook_errors_total", "Auth hooks that denied a request, or failed (kind).", "hook", "kind"
+)
+ADMIN_ACTIONS: Final = _counter(
+    "tocsin_auth_admin_actions_total", "Successful changes through the admin API (service_role).", "action"
+)
+AUDIT_EVENTS: Final = _counter(
+    "tocsin_auth_audit_events_total", "Audit events by action and actor (user, service_role).", "action", "actor"
+)
+RATE_LIMITED: Final = _counter(
+    "tocsin_auth_rate_limited_total", "Requests that Auth refused with status 429.", "error_code"
+)
+ERRORS: Final = _counter("tocsin_auth_errors_total", "Answers that carried an error code.", "error_code")
+REQUESTS: Final = _counter("tocsin_auth_requests_total", "Requests to Auth by route and HTTP status.", "route", "code")
+DURATION: Final = Metric(
+    name="tocsin_auth_request_duration_seconds",
+    type=MetricType.HISTOGRAM,
+    help="How long Auth took to answer, as it logged it.",
+    labels=("route",),
+    unit="seconds",
+)
+LINES: Final = _counter(
+    "tocsin_auth_log_lines_total",
+    "Lines read by outcome: request, login, audit, hook, ignored, broken, oversize.",
+    "outcome",
+)
+GAPS: Final = _counter("tocsin_auth_log_gaps_total", "Times that unread lines of the log were lost.")
+UP: Final = _gauge("tocsin_auth_log_up", "1 while the log can be read.")
+UNREAD: Final = _gauge("tocsin_auth_log_unread_bytes", "Bytes of the log that are not read yet.", "bytes")
+LAST_EVENT: Final = _gauge(
+    "tocsin_auth_log_last_event_timestamp_seconds", "The time that the newest line of the log bears.", "seconds"
+)
+
+METRICS: Final = (
+    SIGN_INS,
+    FAILURES,
+    MFA,
+    MFA_FAILURES,
+    REFRESHES,
+    SIGN_UPS,
+    HOOK_ERRORS,
+    ADMIN_ACTIONS,
+    AUDIT_EVENTS,
+    RATE_LIMITED,
+    ERRORS,
+    REQUESTS,
+    DURATION,
+    LINES,
+    GAPS,
+    UP,
+    UNREAD,
+    LAST_EVENT,
+)

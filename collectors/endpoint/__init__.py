@@ -1,0 +1,32 @@
+"""Endpoint: does each URL answer as expected, and how long does each phase take?
+
+    - kind: endpoint
+      name: web
+      interval: 5s
+      targets:
+        - {url: "https://app.example/healthz", expect: {status: 200, body_contains: ok, max_seconds: 1}}
+        - {url: "https://app.example/api/me", name: api, service: api, headers_env: {Authorization: PROBE_AUTH}}
+
+Yields, per target and poll (`instance` is the target's name, or its URL without the query; `service` where given):
+  tocsin_endpoint_up                      1 when the answer met every expectation, else 0
+  tocsin_endpoint_failure{reason}         1 for each expectation that was not met; absent when all were
+  tocsin_endpoint_phase_seconds{phase}    dns, connect, tls, first_byte, total; a phase that was not reached is absent
+  tocsin_endpoint_status_code             the status of the last answer
+  tocsin_endpoint_certificate_expiry_timestamp_seconds   notAfter of the certificate that was shown, trusted or not
+  tocsin_endpoint_duration_seconds        histogram of `total`; a timeout counts with the time that was waited
+  tocsin_endpoint_probes_total{outcome}   success, failure
+and blackbox_exporter's probe_success, probe_duration_seconds, probe_http_status_code and probe_ssl_earliest_cert_expiry
+for rules that exist (off: `blackbox_names: false`).
+
+Reasons: dns, connect, tls, timeout, protocol (the peer broke off or spoke no HTTP), redirect, status, body, slow,
+request (the request could not be made: a secret is missing).
+
+A target that can't be reached is a result (`up 0`), not an error of the collector. Every probe makes a connection of
+its own, so that each phase is measured each time, and a broken listener is not hidden by a connection that is still
+open. With redirects, a phase is the sum over the hops. All targets are probed at once (`concurrency` at most), each
+with its own deadline, and each is told as soon as it is known: a hanging target delays nobody. A target that has not
+answered after `expect.max_seconds` is failed (`slow`) at that moment, not when it answers at last.
+
+A target's deadline lies within the collector's (default: the interval, at most 10s). A probe that had to wait for a
+free place and was cut short by the end of the poll is unknown (blind), not down: raise `concurrency` or `interval`.
+"""

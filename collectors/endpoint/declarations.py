@@ -1,0 +1,84 @@
+"""What the endpoint collector yields."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tocsin.model import Metric, MetricType
+
+_GAUGE: Final = MetricType.GAUGE
+
+METRICS: Final = (
+    Metric(
+        name="tocsin_endpoint_up",
+        type=_GAUGE,
+        help="1 when the answer met every expectation, else 0.",
+        labels=("instance", "service"),
+    ),
+    Metric(
+        name="tocsin_endpoint_failure",
+        type=_GAUGE,
+        help="1 for each expectation that was not met: dns, connect, tls, timeout, protocol, redirect, status, body, "
+        "slow, request.",
+        labels=("instance", "service", "reason"),
+    ),
+    Metric(
+        name="tocsin_endpoint_phase_seconds",
+        type=_GAUGE,
+        help="How long a phase of the last probe took: dns, connect, tls, first_byte, total.",
+        labels=("instance", "service", "phase"),
+        unit="seconds",
+    ),
+    Metric(
+        name="tocsin_endpoint_status_code",
+        type=_GAUGE,
+        help="HTTP status of the last answer.",
+        labels=("instance", "service"),
+    ),
+    Metric(
+        name="tocsin_endpoint_certificate_expiry_timestamp_seconds",
+        type=_GAUGE,
+        help="When the certificate that the endpoint shows expires (notAfter), whether it is trusted or not.",
+        labels=("instance", "service"),
+        unit="seconds",
+    ),
+    Metric(
+        name="tocsin_endpoint_duration_seconds",
+        type=MetricType.HISTOGRAM,
+        help="Total time of a probe that was answered, or that waited until its deadline.",
+        labels=("instance", "service"),
+        unit="seconds",
+    ),
+    Metric(
+        name="tocsin_endpoint_probes_total",
+        type=MetricType.COUNTER,
+        help="Probes by outcome: success, failure.",
+        labels=("instance", "service", "outcome"),
+    ),
+    Metric(
+        name="probe_success",
+        type=_GAUGE,
+        help="blackbox_exporter's name of tocsin_endpoint_up.",
+        labels=("instance", "service"),
+    ),
+    Metric(
+        name="probe_duration_seconds",
+        type=_GAUGE,
+        help="blackbox_exporter's name of the phase `total`; a probe without an answer has one too.",
+        labels=("instance", "service"),
+        unit="seconds",
+    ),
+    Metric(
+        name="probe_http_status_code",
+        type=_GAUGE,
+        help="blackbox_exporter's name of tocsin_endpoint_status_code; 0 without an answer.",
+        labels=("instance", "service"),
+    ),
+    Metric(
+        name="probe_ssl_earliest_cert_expiry",
+        type=_GAUGE,
+        help="blackbox_exporter's name of tocsin_endpoint_certificate_expiry_timestamp_seconds.",
+        labels=("instance", "service"),
+        unit="seconds",
+    ),
+)
