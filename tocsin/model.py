@@ -365,6 +365,11 @@ class Reason(StrEnum):
     DIGEST_DUE = "digest_due"
     NOTHING_NEW = "nothing_new"
     NO_ROUTE = "no_route"
+    ENDED_UNTOLD = "ended_untold"
+    """It ended before anyone was told."""
+    FAILED_OVER = "failed_over"
+    MESSAGE_LOST = "message_lost"
+    """The message that told it was deleted at the destination."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -374,6 +379,8 @@ class Decision:
     action: Action
     reason: Reason
     because: str
+    until: datetime | None = None
+    """When to look again although nothing else changed: a silence's end, a digest's hour."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,1 @@
+"""The loops: polling, the pipeline, delivery. The only part that reads a clock."""
