@@ -1,0 +1,30 @@
+"""A stand-in for Supabase Auth: its HTTP endpoints, its ES256 tokens, and the log lines it writes.
+
+`async with FakeAuth(users=[…], log=path) as auth:` runs it in a test; `python -m tocsin.testing.supabase --port 0
+--log auth.jsonl --user ana@example.com=secret` runs it as a process of its own and prints one JSON object with its
+addresses. It shares no code with what reads its log or checks its tokens, so that the one can prove the other.
+
+Today: /token (password, refresh_token), /signup, /logout, /user, /health, /settings, /.well-known/jwks.json, all under
+/auth/v1. Users live in memory. Modules: keys (ES256, rotation), accounts (users, sessions, refresh tokens),
+journal (the log lines of both eras), server (HTTP).
+
+Source of names, codes and messages: supabase/auth, internal/api and internal/observability.
+"""
+
+from tocsin.testing.supabase.accounts import Accounts, Seed, User
+from tocsin.testing.supabase.journal import Era, Journal
+from tocsin.testing.supabase.keys import SigningKeys
+from tocsin.testing.supabase.refusals import AuthRefusal
+from tocsin.testing.supabase.server import DEFAULT_API_KEY, FakeAuth
+
+__all__ = [
+    "DEFAULT_API_KEY",
+    "Accounts",
+    "AuthRefusal",
+    "Era",
+    "FakeAuth",
+    "Journal",
+    "Seed",
+    "SigningKeys",
+    "User",
+]

@@ -1,0 +1,90 @@
+"""The stand-in Supabase Auth as a process: `python -m tocsin.testing.supabase --port 0 --log auth.jsonl`.
+
+Prints one line of JSON once it listens (url, address, api_key, log, pid), then runs until SIGTERM, SIGINT or, with
+--parent, until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tocsin.testing.supabase.accounts import Seed
+from tocsin.testing.supabase.journal import Era
+from tocsin.testing.supabase.server import DEFAULT_API_KEY, FakeAuth
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and serve. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tocsin.testing.supabase", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--log", type=Path, help="append the log lines to this file")
+    parser.add_argument("--era", type=Era, choices=list(Era), default=Era.CURRENT, help="whose log lines")
+    parser.add_argument("--api-key", default=DEFAULT_API_KEY, help="what the apikey header must hold")
+    parser.add_argument("--user", action="append", type=_seed, default=[], help="EMAIL=PASSWORD; repeat for several")
+    parser.add_argument("--autoconfirm", action="store_true", help="a sign-up needs no confirmation by mail")
+    parser.add_argument("--parent", action="store_true", help="stop when standard input ends")
+    options = parser.parse_args(argv)
+    try:
+        asyncio.run(_serve(options))
+    except OSError as error:
+        sys.stderr.write(f"stand-in Supabase Auth: {error}\n")
+        return 2
+    return 0
+
+
+def _seed(text: str) -> Seed:
+    email, _, password = text.partition("=")
+    if "@" not in email or not password:
+        raise argparse.ArgumentTypeError(f"not a user: {text!r}; write it like ana@example.com=secret-word")
+    return Seed(email=email, password=password)
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    auth = FakeAuth(
+        users=options.user,
+        log=options.log,
+        era=options.era,
+        api_key=options.api_key,
+        autoconfirm=options.autoconfirm,
+        host=options.host,
+        port=options.port,
+    )
+    watch = loop.create_task(_end_of_input(stop)) if options.parent else None
+    async with auth:
+        hello = {
+            "url": auth.url,
+            "address": auth.address,
+            "api_key": auth.api_key,
+            "log": str(options.log) if options.log else None,
+            "pid": os.getpid(),
+        }
+        sys.stdout.write(json.dumps(hello) + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+    if watch is not None:
+        watch.cancel()
+
+
+async def _end_of_input(stop: asyncio.Event) -> None:
+    """A parent that dies by kill -9 closes our input: then we go too, and no stray server stays."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(4096):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
