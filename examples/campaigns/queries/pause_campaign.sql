@@ -1,0 +1,1 @@
+update campaigns set status = 'paused', paused_at = now() where id = %(id)s

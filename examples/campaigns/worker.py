@@ -1,0 +1,116 @@
+"""The worker: delivers the sends of running campaigns, a batch at a time.
+
+A batch is claimed, delivered and settled in one transaction. A worker that is killed gives its batch back, so a mail is
+delivered at least once and, apart from such a moment, exactly once. Any number of workers may run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from examples.campaigns.database import Pool, row, rows, run, transaction
+from examples.campaigns.measures import Measures
+from examples.campaigns.problems import Unavailable
+
+log = logging.getLogger("campaigns.worker")
+
+BATCH: Final = 20
+
+
+class Bounced(Exception):
+    """The mailbox will never take it; the message says why, for the report."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mail:
+    to: str
+    subject: str
+    body: str
+
+
+class Transport(Protocol):
+    """Where mail goes."""
+
+    async def deliver(self, mail: Mail) -> None:
+        """Return when it is accepted. Raises Bounced."""
+
+
+class Spool:
+    """A transport that keeps mail on this machine: it counts, and refuses what RFC 2606 reserves as undeliverable."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+
+    async def deliver(self, mail: Mail) -> None:
+        if mail.to.endswith(".invalid"):
+            raise Bounced("no such domain")
+        self.accepted += 1
+
+
+class Worker:
+    """Delivers through `transport`, at most `pace` sends per second, until cancelled."""
+
+    def __init__(self, pool: Pool, transport: Transport, measures: Measures, *, pace: float = 50.0) -> None:
+        if pace <= 0:
+            raise ValueError(f"pace must be above 0 sends per second, not {pace}")
+        self._pool = pool
+        self._transport = transport
+        self._measures = measures
+        self._rest = BATCH / pace
+
+    async def work(self) -> None:
+        """Batch after batch. A database that is down is waited for."""
+        while True:
+            try:
+                await self.deliver_batch()
+            except Unavailable as unavailable:
+                log.warning("no batch: %s", unavailable)
+            except Exception:
+                # One bad batch must not end all deliveries; its transaction gave the sends back.
+                log.exception("the batch failed")
+            await asyncio.sleep(self._rest)
+
+    async def deliver_batch(self) -> int:
+        """Claim, deliver and settle one batch; how many sends it was. Raises Unavailable."""
+        async with transaction(self._pool) as connection:
+            claimed = await rows(connection, "claim_sends", limit=BATCH)
+            outcomes = [await self._outcome(Mail(to=c["email"], subject=c["subject"], body=c["body"])) for c in claimed]
+            if claimed:
+                await run(
+                    connection,
+                    "settle_sends",
+                    recipients=[send["recipient_id"] for send in claimed],
+                    statuses=[status for status, _ in outcomes],
+                    reasons=[reason for _, reason in outcomes],
+                )
+        for status, _ in outcomes:
+            self._measures.sends.labels(status).inc()
+        # In a transaction of its own: two workers that hold the campaign's row for their batches would deadlock here.
+        async with transaction(self._pool) as connection:
+            for finished in await rows(connection, "finish_campaigns"):
+                log.info("campaign %s is finished", finished["id"])
+            backlog = await row(connection, "count_pending")
+            self._measures.backlog.set(backlog["pending"] if backlog else 0)
+        return len(claimed)
+
+    async def _outcome(self, mail: Mail) -> tuple[str, str | None]:
+        try:
+            await self._transport.deliver(mail)
+        except Bounced as bounced:
+            return "failed", str(bounced)
+        return "sent", None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """It works while the block runs; the batch under way is given back at the end."""
+        task = asyncio.create_task(self.work(), name="campaigns.worker")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
