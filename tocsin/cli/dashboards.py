@@ -48,7 +48,7 @@ def _built(folder: Path) -> dict[Path, str]:
     files = {}
     for path in sorted(source.glob("*.py")):
         module = importlib.import_module(f"dashboards.source.{path.stem}")
-        if hasattr(module, "dashboard"):
+        if callable(getattr(module, "dashboard", None)):
             text = JSONEncoder(sort_keys=True, indent=2).encode(module.dashboard())
             files[folder / f"{path.stem}.json"] = text + "\n"
     return files
