@@ -127,6 +127,8 @@ class CollectorSpec:
 class NotifierContext:
     """What the runtime lends a notifier."""
 
+    clock: Clock
+    """For the time of a receipt and the pace of sending."""
     folder: Path
     console_url: str = ""
     """Where the console is reached, for links; empty when not known."""
