@@ -13,3 +13,14 @@ what must be stored and queued with it, in one transaction:
 Where to read: `routes` (who is told about what), `grouping` (which incident), `policy` (what to do now: a tuple of
 small rules, the first that speaks wins), `calls` (a decision → calls to a destination).
 """
+
+from __future__ import annotations
+
+from tocsin.incidents.book import Book, Decided, Outcome, Plan, restore
+from tocsin.incidents.desk import ack, heard, react, reconfigure, resolve, retire, silence, tick
+from tocsin.incidents.told import Budget, Destination, Told
+
+__all__ = [
+    "Book", "Budget", "Decided", "Destination", "Outcome", "Plan", "Told",
+    "ack", "heard", "react", "reconfigure", "resolve", "restore", "retire", "silence", "tick",
+]  # fmt: skip

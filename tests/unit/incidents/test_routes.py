@@ -47,7 +47,8 @@ def test_what_no_route_takes_goes_to_the_fallback() -> None:
 def test_a_nested_route_inherits_what_it_does_not_say() -> None:
     """notify, group_by, escalation come from the route around it; what it says itself wins."""
     outer = Route(
-        match={"severity": "P0"}, notify=("pages",), group_by=("service",), escalate=(Escalation(after=300, to=("b",)),),
+        match={"severity": "P0"}, notify=("pages",), group_by=("service",),
+        escalate=(Escalation(after=300, to=("b",)),),
         routes=(Route(match={"service": "db"}, notify=("dba",)),),
     )  # fmt: skip
     (route,) = Router([outer]).routes_of(P0_API.with_(service="db"))

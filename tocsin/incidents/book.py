@@ -1,0 +1,145 @@
+"""The book: every incident that is open or may reopen, and what each destination was told of it.
+
+A `Book` is immutable: an entry point of `tocsin.incidents.desk` takes one and gives the next. `Outcome` is what must
+be stored with it in one transaction: the incidents that changed, what was decided and why, and what is to be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from tocsin.incidents.calls import Withdrawal
+from tocsin.incidents.grouping import Key
+from tocsin.incidents.routes import Route, Router
+from tocsin.incidents.told import Destination, Told
+from tocsin.model import Alert, Decision, Incident, IncidentState, Mention, Notification, Silence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The configuration as policy sees it. A reload makes another."""
+
+    router: Router
+    destinations: Mapping[str, Destination]
+    contacts: Mapping[str, tuple[Mention, ...]] = field(default_factory=dict)
+    """Names that an escalation may use → whom they wake. A notifier's name may be used too."""
+
+    def destination(self, name: str) -> Destination:
+        """The destination; one that is not configured can nothing but be posted to, and its rows wait."""
+        return self.destinations.get(name) or Destination(name=name)
+
+    def route_of(self, incident: Incident) -> Route:
+        """The route it was opened by, or the one that its worst member would take today."""
+        known = self.router.named(incident.route)
+        if known is not None or not incident.members:
+            return known or self.router.fallback
+        member = min(incident.members, key=lambda alert: alert.severity.rank)
+        return self.router.routes_of(member.labels)[0]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """One incident and all that policy knows of it."""
+
+    incident: Incident
+    alerts: Mapping[str, Alert]
+    """By id, in the order they joined; the incident's members."""
+    told: Mapping[str, Told]
+    """By notifier. A destination is here from the incident's beginning, told or not."""
+    last: Mapping[str, Decision] = field(default_factory=dict)
+    """The last decision, by notifier."""
+    look: datetime | None = None
+    """When `tick` looks at it again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Book:
+    """All of it. Mappings are not changed once they are in here."""
+
+    plan: Plan
+    files: Mapping[str, File] = field(default_factory=dict)
+    """By incident id."""
+    by_group: Mapping[Key, str] = field(default_factory=dict)
+    """Route and group → the incident that is open, or may reopen."""
+    by_alert: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Alert id → the incidents that have it as a member."""
+    silences: Mapping[str, Silence] = field(default_factory=dict)
+
+    @property
+    def open(self) -> tuple[Incident, ...]:
+        """The incidents that have not ended."""
+        return tuple(f.incident for f in self.files.values() if f.incident.state is not IncidentState.RESOLVED)
+
+    @property
+    def next_look(self) -> datetime | None:
+        """When `tick` has something to do, if nothing happens before."""
+        return min((file.look for file in self.files.values() if file.look is not None), default=None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """A decision as it is kept: about which incident, for whom, when."""
+
+    incident: str
+    notifier: str
+    decision: Decision
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What came of it: the next book, and what is stored with it."""
+
+    book: Book
+    incidents: tuple[Incident, ...] = ()
+    """Changed ones, as they are now."""
+    members: tuple[tuple[str, Alert], ...] = ()
+    """(incident id, alert) of members that joined or changed."""
+    dropped: tuple[tuple[str, str], ...] = ()
+    """(incident id, alert id) of ended members that are no longer kept."""
+    told: tuple[Told, ...] = ()
+    untold: tuple[tuple[str, str], ...] = ()
+    """(incident id, notifier) of destinations that are not configured any more, their debt taken over."""
+    decisions: tuple[Decided, ...] = ()
+    """What was decided anew: every action, and each hold whose reason is another than before."""
+    queue: tuple[Notification, ...] = ()
+    withdraw: tuple[Withdrawal, ...] = ()
+    silences: tuple[Silence, ...] = ()
+
+    @property
+    def next_look(self) -> datetime | None:
+        """When `tick` has something to do, if nothing happens before."""
+        return self.book.next_look
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to store."""
+        return not (
+            self.incidents or self.members or self.dropped or self.told or self.untold or self.decisions
+            or self.queue or self.withdraw or self.silences
+        )  # fmt: skip
+
+
+def restore(
+    plan: Plan,
+    files: Iterable[tuple[Incident, Mapping[str, Told]]],
+    silences: Iterable[Silence],
+    now: datetime,
+) -> Book:
+    """The book after a restart. Everything is looked at by the next `tick`: what was owed is still owed."""
+    book = Book(plan=plan, silences={silence.id: silence for silence in silences})
+    kept: dict[str, File] = {}
+    by_group: dict[Key, str] = {}
+    by_alert: dict[str, tuple[str, ...]] = {}
+    for incident, told in files:
+        alerts = {alert.id: alert for alert in incident.members}
+        kept[incident.id] = File(incident=incident, alerts=alerts, told=dict(told), look=now)
+        key = (incident.route, incident.group)
+        rival = kept.get(by_group.get(key, ""))
+        if rival is None or rival.incident.opened_at < incident.opened_at:
+            by_group[key] = incident.id
+        for alert in alerts:
+            by_alert[alert] = (*by_alert.get(alert, ()), incident.id)
+    return replace(book, files=kept, by_group=by_group, by_alert=by_alert)
