@@ -253,7 +253,7 @@ class _Work:
         if file.incident.state is IncidentState.RESOLVED and id not in self._joins:
             incident = replace(file.incident, members=tuple(alerts.values()))
         else:
-            incident = with_alerts(file.incident, alerts, self.now)
+            incident = with_alerts(file.incident, alerts, changed.values(), self.now)
         if id in self.why and incident.state is IncidentState.RESOLVED:
             incident = replace(incident, resolved_why=self.why[id])
         self.files[id] = replace(file, incident=incident, alerts=alerts)
@@ -269,7 +269,7 @@ class _Work:
         )
         incident = new_incident(id, route, route.group_of(first.labels), alerts, self.now)
         if not incident.firing:
-            incident = with_alerts(incident, alerts, self.now)
+            incident = with_alerts(incident, alerts, alerts.values(), self.now)
         told = {name: Told(incident=id, notifier=name) for name in route.receivers}
         self.files[id] = File(incident=incident, alerts=alerts, told=told)
         self._incidents[id] = incident

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -51,22 +51,26 @@ def new_incident(id: str, route: Route, group: Labels, alerts: Mapping[str, Aler
     )
 
 
-def with_alerts(incident: Incident, alerts: Mapping[str, Alert], now: datetime) -> Incident:
-    """The incident with these members; it ends with the last that fires, and reopens with the next."""
+def with_alerts(incident: Incident, alerts: Mapping[str, Alert], changed: Iterable[Alert], now: datetime) -> Incident:
+    """The incident with members `alerts`, of which `changed` are new or other than before.
+
+    It ends with the last that fires, and reopens with the next.
+    """
     members = tuple(alerts.values())
-    firing = tuple(alert for alert in members if alert.state is AlertState.FIRING)
-    changed = incident.changed(now, members=members, peak=max(incident.peak, len(firing)))
+    firing = sum(alert.state is AlertState.FIRING for alert in members)
+    joined = worst(alert for alert in changed if alert.state is AlertState.FIRING)
+    after = incident.changed(now, members=members, peak=max(incident.peak, firing))
     if incident.state is not IncidentState.RESOLVED:
         if not firing:
-            return replace(changed, state=IncidentState.RESOLVED, resolved_at=now, resolved_why="")
-        return replace(changed, severity=min(incident.severity, worst(firing), key=lambda severity: severity.rank))
+            return replace(after, state=IncidentState.RESOLVED, resolved_at=now, resolved_why="")
+        return replace(after, severity=min(incident.severity, joined, key=lambda severity: severity.rank))
     if not firing:
-        return changed
+        return after
     # Whoever took it knows about it: an incident that was acked reopens as acked, and doesn't escalate again.
     return replace(
-        changed,
+        after,
         state=IncidentState.ACKED if incident.acked_at else IncidentState.OPEN,
-        severity=worst(firing),
+        severity=joined,
         resolved_at=None,
         resolved_why="",
         reopened=incident.reopened + 1,
@@ -81,7 +85,7 @@ def forgotten(alerts: Mapping[str, Alert]) -> tuple[str, ...]:
     return tuple(id for _, id in sorted(ended)[: len(ended) - KEPT])
 
 
-def worst(alerts: tuple[Alert, ...]) -> Severity:
+def worst(alerts: Iterable[Alert]) -> Severity:
     """The most severe of these; P3 of none."""
     return min((alert.severity for alert in alerts), key=lambda severity: severity.rank, default=Severity.P3)
 

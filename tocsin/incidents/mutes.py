@@ -15,9 +15,9 @@ def hush(incident: Incident, silences: Sequence[Silence], now: datetime) -> tupl
 
     Of an incident that has ended, what would have been: its members as they were.
     """
-    members = incident.firing or incident.members
     if not silences:
-        return None, min((alert.severity for alert in members), key=lambda s: s.rank, default=incident.severity)
+        return None, incident.severity
+    members = incident.firing or incident.members
     mutes: list[tuple[int, Mute]] = []
     voice: Severity | None = None
     for alert in members:
