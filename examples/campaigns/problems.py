@@ -48,7 +48,7 @@ class Invalid(Problem):
         errors = [
             {
                 "pointer": "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in error["loc"]),
-                "detail": error["msg"],
+                "detail": error["msg"].removeprefix("Value error, "),
             }
             for error in found.errors(include_url=False, include_context=False, include_input=False)
         ]

@@ -41,7 +41,7 @@ class Campaigns:
         async with transaction(self._pool) as connection:
             status = await _lock(connection, campaign)
             if status is not Status.DRAFT:
-                raise Conflict(f"Campaign {campaign} is {status.value}; recipients are added to a draft.")
+                raise Conflict(f"Campaign {campaign} has status {status.value}; recipients are added to a draft.")
             added = await run(connection, "add_recipients", id=campaign, recipients=recipients)
             return {"added": added, **await _read(connection, campaign)}
 
@@ -63,7 +63,7 @@ class Campaigns:
         async with transaction(self._pool) as connection:
             status = await _lock(connection, campaign)
             if status in (Status.DRAFT, Status.FINISHED):
-                raise Conflict(f"Campaign {campaign} is {status.value}; only a running one can be paused.")
+                raise Conflict(f"Campaign {campaign} has status {status.value}; only a running one can be paused.")
             if status is Status.RUNNING:
                 await run(connection, "pause_campaign", id=campaign)
             return await _read(connection, campaign)
