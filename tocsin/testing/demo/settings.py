@@ -1,0 +1,93 @@
+"""The config.yaml that the demo's daemon reads: what a small team would write, with polls of one second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+POSTGRES_DSN: Final = "TOCSIN_DEMO_POSTGRES"
+SLACK_TOKEN: Final = "TOCSIN_DEMO_SLACK_TOKEN"
+CHANNEL: Final = "C0ALERTS"
+SERVICE: Final = "campaigns"
+AUTH_SERVICE: Final = "campaigns-auth"
+SLOW: Final = 0.5
+"""Seconds after which an endpoint counts as slow, and a probe is told as failed."""
+SLOW_PATH: Final = "/campaigns/1/report"
+FAILING_PATH: Final = "/campaigns"
+FLAP_WINDOW: Final = 2.0
+"""Seconds. Short, because the demo's faults follow each other faster than real ones: each is to be its own message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where the daemon finds what it watches and whom it tells."""
+
+    app: str
+    slack: str
+    auth_log: Path
+    rules: Path
+
+
+def configuration(addresses: Addresses, *, interval: str = "1s") -> dict[str, Any]:
+    """The configuration as data. Secrets are named by variable, never written."""
+    labels = {"service": SERVICE}
+    paths = {"healthz": "/healthz", "campaigns": FAILING_PATH, "report": SLOW_PATH}
+    targets = [
+        {"url": addresses.app + path, "name": name, "expect": {"status": 200, "max_seconds": SLOW}}
+        for name, path in paths.items()
+    ]
+    return {
+        "collectors": [
+            {"kind": "postgres", "name": "database", "dsn_env": POSTGRES_DSN, "interval": interval, "labels": labels},
+            {"kind": "endpoint", "name": "web", "interval": interval, "labels": labels, "targets": targets},
+            {
+                "kind": "scrape",
+                "name": "app",
+                "interval": interval,
+                "labels": labels,
+                "targets": [{"url": addresses.app + "/metrics"}],
+            },
+            {
+                "kind": "auth_logs",
+                "name": "auth",
+                "interval": interval,
+                "labels": {"service": AUTH_SERVICE},
+                "source": {"file": str(addresses.auth_log)},
+            },
+        ],
+        "rules": [str(addresses.rules / "*.yaml")],
+        "routes": [
+            # The database and the pages that need it are one service, so a database that is down is one incident,
+            # whatever else fails with it.
+            {
+                "match": {"severity": "P0|P1"},
+                "notify": ["slack"],
+                "group_by": ["service"],
+                "flap_window": f"{FLAP_WINDOW:g}s",
+            },
+            {"match": {"severity": "P2|P3"}, "digest": "daily", "notify": ["slack"]},
+        ],
+        "notifiers": [
+            {
+                "kind": "slack",
+                "name": "slack",
+                "channel": CHANNEL,
+                "token_env": SLACK_TOKEN,
+                "base_url": addresses.slack,
+            }
+        ],
+        "series": {"retention": "1h"},
+        "state": {"url": "sqlite:///tocsin.db"},
+        "web": {"listen": "127.0.0.1:0"},
+    }
+
+
+def write_configuration(path: Path, addresses: Addresses, *, interval: str = "1s") -> Path:
+    """`configuration` as a file."""
+    head = "# What the demo's daemon reads. Written anew at each start.\n"
+    text = yaml.safe_dump(configuration(addresses, interval=interval), sort_keys=False, allow_unicode=True, width=120)
+    path.write_text(head + text, encoding="utf-8")
+    return path

@@ -1,0 +1,219 @@
+"""The stage: Postgres, the application, Supabase Auth, Slack and the daemon, up together and down together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+import tocsin
+from tocsin.errors import TocsinError
+from tocsin.testing.demo.processes import Child, DemoError
+from tocsin.testing.demo.settings import POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
+from tocsin.testing.demo.traffic import USERS, AuthClient, users_at_work
+from tocsin.testing.postgres import EmbeddedPostgres
+from tocsin.testing.slack import FakeSlack
+
+CHECKOUT: Final = Path(tocsin.__file__).resolve().parents[1]
+APPLICATION: Final = CHECKOUT / "examples" / "campaigns"
+_START: Final = 30.0
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """What is running, and where. Made by `set_stage`."""
+
+    folder: Path
+    http: aiohttp.ClientSession
+    slack: FakeSlack
+    postgres: EmbeddedPostgres
+    app: str
+    """The application's address."""
+    auth: AuthClient
+    web: str
+    """The daemon's address."""
+    config: Path
+    daemon: Child
+    children: tuple[Child, ...]
+    faults_secret: str = field(repr=False)
+
+    async def faults(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
+        """Ask the application's fault wrapper. Raises DemoError when it does not do as asked."""
+        url, headers = f"{self.app}/-/faults{path}", {"X-Faults-Secret": self.faults_secret}
+        try:
+            async with self.http.request(method, url, json=body, headers=headers) as response:
+                if response.status != 204:
+                    raise DemoError(f"the application refused the fault {path}: {response.status}")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise DemoError(f"the application did not take the fault {path}: {error}") from None
+
+    async def until(self, holds: Callable[[], object], seconds: float) -> bool:
+        """Wait until `holds()`, looked at after each change of the channel; False when time is up.
+
+        Raises DemoError as soon as a process of the stage ends.
+        """
+        waiting = asyncio.ensure_future(self.slack.until(lambda: bool(holds()), seconds))
+        endings = [asyncio.ensure_future(child.ended()) for child in self.children]
+        try:
+            await asyncio.wait({waiting, *endings}, return_when=asyncio.FIRST_COMPLETED)
+            self.check()
+            try:
+                await waiting
+            except TimeoutError:
+                return False
+            return True
+        finally:
+            for task in (waiting, *endings):
+                task.cancel()
+            await asyncio.gather(waiting, *endings, return_exceptions=True)
+
+    def check(self) -> None:
+        """Raises DemoError when a process has ended."""
+        for child in self.children:
+            if not child.running:
+                raise DemoError(f"{child.name} ended on its own. Its last lines ({child.log}):\n{child.tail()}")
+
+    def decided_after(self, moment: datetime) -> datetime | None:
+        """When the daemon first decided to tell something after `moment`; None where it did not."""
+        return None
+
+
+@asynccontextmanager
+async def set_stage(folder: Path | None = None, *, interval: str = "1s", traffic: bool = True) -> AsyncIterator[Stage]:
+    """Start everything; stop everything at the end. Blocks for a few seconds.
+
+    `folder` gets the configuration, the state and the logs, and stays; None makes one that goes with the stage.
+    Raises DemoError, or PostgresUnavailable with what to install.
+    """
+    if not (APPLICATION / "__main__.py").exists():
+        raise DemoError(
+            f"the demo runs the example application, and {APPLICATION} is not there: an installed package leaves it "
+            "out. Clone the repository and run `make demo` in it"
+        )
+    async with AsyncExitStack() as stack:
+        place = stack.enter_context(_folder(folder))
+        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
+        slack = await stack.enter_async_context(FakeSlack(token=f"xoxb-{secrets.token_hex(12)}"))
+        starting = _Starting(folder=place, stack=stack, http=http)
+        auth_log = place / "auth.jsonl"
+        secret = secrets.token_urlsafe(24)
+        # What does not need each other starts together.
+        try:
+            async with asyncio.TaskGroup() as group:
+                authing = group.create_task(starting.auth(auth_log))
+                serving = group.create_task(starting.postgres_and_app(secret))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        auth, auth_child = authing.result()
+        postgres, app, app_child = serving.result()
+        addresses = Addresses(app=app, slack=slack.base_url, auth_log=auth_log, rules=APPLICATION / "rules")
+        config = write_configuration(place / "config.yaml", addresses, interval=interval)
+        if traffic:
+            await stack.enter_async_context(users_at_work(http, app, auth))
+        daemon, web = await starting.daemon(config, postgres.dsn("campaigns", "tocsin"), slack.token)
+        yield Stage(
+            folder=place,
+            http=http,
+            slack=slack,
+            postgres=postgres,
+            app=app,
+            auth=auth,
+            web=web,
+            config=config,
+            daemon=daemon,
+            children=(daemon, app_child, auth_child),
+            faults_secret=secret,
+        )
+
+
+@dataclass(kw_only=True)
+class _Starting:
+    """How each part is started; `stack` stops them in the opposite order."""
+
+    folder: Path
+    stack: AsyncExitStack
+    http: aiohttp.ClientSession
+
+    async def child(self, name: str, *arguments: str, env: dict[str, str] | None = None) -> Child:
+        found = os.environ.get("PYTHONPATH", "")
+        path = os.pathsep.join(part for part in (str(CHECKOUT), found) if part)
+        child = await Child.start(
+            name, [sys.executable, *arguments], folder=self.folder, env={"PYTHONPATH": path, **(env or {})}
+        )
+        self.stack.push_async_callback(child.stop)
+        return child
+
+    async def auth(self, log: Path) -> tuple[AuthClient, Child]:
+        users = [argument for email, password in USERS.items() for argument in ("--user", f"{email}={password}")]
+        child = await self.child("auth", "-m", "tocsin.testing.supabase", "--log", str(log), *users)
+        hello = await child.said(_START)
+        return AuthClient(http=self.http, url=hello["url"], api_key=hello["api_key"]), child
+
+    async def postgres_and_app(self, secret: str) -> tuple[EmbeddedPostgres, str, Child]:
+        postgres = await asyncio.to_thread(EmbeddedPostgres.start)
+        self.stack.push_async_callback(asyncio.to_thread, postgres.close)
+        await asyncio.to_thread(_furnish, postgres)
+        child = await self.child(
+            "app",
+            *("-m", "examples.campaigns", "--port", "0", "--prepare", "--seed"),
+            env={"DATABASE_URL": postgres.dsn("campaigns", "campaigns"), "CAMPAIGNS_FAULTS": secret},
+        )
+        hello = await child.said(_START, event="campaigns.listening")
+        return postgres, hello["address"], child
+
+    async def daemon(self, config: Path, dsn: str, token: str) -> tuple[Child, str]:
+        env = {POSTGRES_DSN: dsn, SLACK_TOKEN: token}
+        child = await self.child("tocsin", "-m", "tocsin", "run", "--config", str(config), env=env)
+        hello = await child.said(_START, event="web.listening")
+        web = f"http://{hello['address']}"
+        await self._ready(child, web)
+        return child, web
+
+    async def _ready(self, child: Child, web: str) -> None:
+        """Until the daemon says that it does its work."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START):
+                while child.running:
+                    with contextlib.suppress(aiohttp.ClientError):
+                        async with self.http.get(web + "/readyz") as response:
+                            if response.status == 200:
+                                return
+                    await asyncio.sleep(0.05)
+        raise DemoError(f"the daemon is not ready. Its last lines ({child.log}):\n{child.tail()}")
+
+
+def _furnish(postgres: EmbeddedPostgres) -> None:
+    """The application's database with a role of its own, and a role that may only look."""
+    postgres.create_role("campaigns")
+    postgres.create_role("tocsin", "pg_monitor")
+    postgres.execute("create database campaigns owner campaigns")
+    with contextlib.suppress(TocsinError):
+        postgres.execute("create extension if not exists pg_stat_statements", dbname="campaigns")
+
+
+@contextmanager
+def _folder(wanted: Path | None) -> Iterator[Path]:
+    if wanted is not None:
+        try:
+            wanted.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DemoError(f"can't use {wanted}: {error}") from None
+        yield wanted.resolve()
+        return
+    made = Path(tempfile.mkdtemp(prefix="tocsin-demo-"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

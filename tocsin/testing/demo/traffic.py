@@ -1,0 +1,77 @@
+"""Users of the demo's application: they sign in, now and then with a wrong password, and read campaigns.
+
+Without them the charts are empty, and a rule that takes ordinary traffic for trouble would look good. What they meet is
+theirs: an answer of 500 ends nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+USERS: Final = {
+    "ana@example.com": "a long enough word",
+    "bo@example.com": "another long word",
+    "cem@example.com": "yet another word",
+}
+OFFICE: Final = "198.51.100.20"
+"""The address that everybody signs in from; somebody mistypes there every so often."""
+_PAUSE: Final = 0.7
+_MISTYPED_EVERY: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthClient:
+    """Signs in at Supabase Auth."""
+
+    http: aiohttp.ClientSession
+    url: str
+    api_key: str
+
+    async def sign_in(self, email: str, password: str, *, address: str) -> int:
+        """The status of the answer."""
+        async with self.http.post(
+            f"{self.url}/token?grant_type=password",
+            json={"email": email, "password": password},
+            headers={"apikey": self.api_key, "X-Forwarded-For": address},
+        ) as response:
+            await response.read()
+            return response.status
+
+
+async def _sign_in_now_and_then(auth: AuthClient) -> None:
+    for turn, (email, password) in enumerate(itertools.cycle(USERS.items()), 1):
+        typed = "mistyped" if turn % _MISTYPED_EVERY == 0 else password
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            await auth.sign_in(email, typed, address=OFFICE)
+        await asyncio.sleep(_PAUSE)
+
+
+async def _read_campaigns(http: aiohttp.ClientSession, app: str) -> None:
+    for path in itertools.cycle(("/campaigns", "/campaigns/2/progress", "/campaigns/1/report", "/campaigns/3")):
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with http.get(app + path) as response:
+                await response.read()
+        await asyncio.sleep(_PAUSE)
+
+
+@asynccontextmanager
+async def users_at_work(http: aiohttp.ClientSession, app: str, auth: AuthClient) -> AsyncIterator[None]:
+    """They use it while the block runs."""
+    tasks = [
+        asyncio.create_task(_sign_in_now_and_then(auth), name="demo.sign-ins"),
+        asyncio.create_task(_read_campaigns(http, app), name="demo.readers"),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
