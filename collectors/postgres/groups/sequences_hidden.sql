@@ -1,0 +1,11 @@
+-- group: sequences_hidden
+-- what: Sequences whose value this role may not read: pg_monitor is not enough, and Postgres shows NULL, not an error.
+-- scope: database
+-- interval: 5m
+-- labels: datname
+-- gauge tocsin_pg_sequences_hidden: Sequences that this role can't read.
+select
+    current_database() as datname,
+    count(*) filter (where not has_sequence_privilege(class.oid, 'select, usage')) as tocsin_pg_sequences_hidden
+from pg_class class
+where class.relkind = 'S'
