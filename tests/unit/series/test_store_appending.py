@@ -1,0 +1,78 @@
+"""What the store takes, refuses and remembers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tocsin.errors import SeriesLimit
+from tocsin.model import STALE, Labels, Sample
+from tocsin.promql import Round, compile_expr
+from tocsin.series import Refused, Store
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def sample(value: float, seconds: float, created: float | None = None, **labels: str) -> Sample:
+    return Sample(
+        name="m", labels=Labels(labels), value=value, at=EPOCH + timedelta(seconds=seconds),
+        created=None if created is None else EPOCH + timedelta(seconds=created),
+    )  # fmt: skip
+
+
+def vector(store: Store, expression: str, seconds: float) -> dict[Labels, float]:
+    return dict(Round(store, EPOCH + timedelta(seconds=seconds)).evaluate(compile_expr(expression)))  # type: ignore[arg-type]
+
+
+def test_a_burst_of_a_new_series_counts_from_zero() -> None:
+    """The first sample of a counter that says when it was created has a rise."""
+    store = Store()
+    store.append([sample(0, 0, a="old")])
+    store.append([sample(0, 10, a="old"), sample(40, 10, created=0, a="new")])
+    assert 40 == vector(store, 'increase(m{a="new"}[10m]) * 10 / 10', 10)[Labels(a="new")]
+
+
+def test_late_and_double_samples_are_refused_and_counted() -> None:
+    """A series' past does not change."""
+    store = Store()
+    assert 1 == store.append([sample(1, 10)])
+    assert 0 == store.append([sample(2, 5), sample(3, 10)])
+    assert Refused(out_of_order=1, duplicate=1) == store.refused
+    assert {Labels(__name__="m"): 1.0} == vector(store, "m", 10)
+
+
+def test_a_series_that_misses_a_poll_keeps_its_own_times() -> None:
+    """Samples are counted per series, not per poll."""
+    store = Store()
+    for second in range(10):
+        store.append([sample(1, second, a="x"), *([sample(1, second, a="y")] if second % 3 else [])])
+    assert {Labels(a="x"): 10.0, Labels(a="y"): 6.0} == vector(store, "count_over_time(m[1m])", 9)
+
+
+def test_a_staleness_marker_ends_a_series() -> None:
+    """No value after the marker, and no sample of a range."""
+    store = Store()
+    store.append([sample(1, 0)])
+    store.append([sample(STALE, 5)])
+    assert {} == vector(store, "m", 5)
+    assert {Labels(): 1.0} == vector(store, "count_over_time(m[1m])", 5)
+
+
+def test_the_cap_names_the_metric_and_stores_the_rest() -> None:
+    """One label that explodes does not stop the others."""
+    store = Store(max_series=2)
+    with pytest.raises(SeriesLimit, match=r"refused new series of m \(2\)"):
+        store.append([sample(1, 0, a=str(i)) for i in range(4)])
+    assert (2, 2) == (store.series_count, store.refused.over_limit)
+    assert 2 == store.append([sample(1, 1, a=str(i)) for i in range(2)])
+
+
+def test_samples_beyond_the_retention_are_forgotten_with_their_series() -> None:
+    """A series without samples is no series."""
+    store = Store(retention=100)
+    store.append([sample(1, 0, a="gone")])
+    for second in range(0, 400, 10):
+        store.append([sample(1, second, a="here")])
+    assert [Labels(__name__="m", a="here")] == store.series()
+    assert store.sample_count <= 13

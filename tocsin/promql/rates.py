@@ -1,0 +1,138 @@
+"""rate, increase, delta and their kin.
+
+Extrapolation as in prometheus/promql/functions.go, extrapolatedRate(): the change between the first and the last
+sample of the window is stretched to the window's edges, as far as the samples' spacing makes likely, and a counter no
+further back than where it would have been zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tocsin.promql.storage import Bools, Floats, Millis
+from tocsin.promql.window import Block
+
+Outcome = tuple[Floats, Bools | None]
+"""[T, n] values, and where there is one (None: everywhere)."""
+
+
+def extrapolated(*, counter: bool, per_second: bool) -> Callable[[Block], Outcome]:
+    """The kernel of rate, increase (counter) or delta."""
+
+    def kernel(block: Block) -> Outcome:
+        first, last = block.first(), block.last()
+        counts = block.counts
+        first_at, last_at = block.times_at(block.low), block.times_at(block.high - 1)
+        change = last - first
+        before_first: Floats | None = None
+        present = counts >= 2
+        if counter:
+            change = change + _resets(block)
+            before_first = first
+            change, first_at, present, before_first = _from_start(block, change, first, first_at, present)
+        start, end = block.start[:, None], block.end[:, None]
+        sampled = (last_at - first_at) / 1000.0
+        gaps = np.where(counts >= 2, counts - 1, 1)
+        average = sampled / gaps
+        to_start = (first_at - start) / 1000.0
+        to_end = (end - last_at) / 1000.0
+        threshold = average * 1.1
+        to_start = np.where(to_start >= threshold, average / 2, to_start)
+        if before_first is not None:
+            to_zero = sampled * (before_first / change)
+            rises = (change > 0) & (before_first >= 0) & (to_zero < to_start)
+            to_start = np.where(rises, to_zero, to_start)
+        to_end = np.where(to_end >= threshold, average / 2, to_end)
+        factor = (sampled + to_start + to_end) / sampled
+        if per_second:
+            factor = factor / ((end - start) / 1000.0)
+        return change * factor, None if present.all() else present
+
+    return kernel
+
+
+def _from_start(
+    block: Block, change: Floats, first: Floats, first_at: Millis, present: Bools
+) -> tuple[Floats, Millis, Bools, Floats]:
+    """Where a start time inside the window is known, the counter rose from 0 then."""
+    began = block.starts_at(block.low)
+    if began is None:
+        return change, first_at, present, first
+    start = block.start[:, None]
+    inside = (began > 0) & (began > start) & (began < first_at) & (block.counts >= 1)
+    change = np.where(inside, change + first, change)
+    first_at = np.where(inside, began, first_at)
+    return change, first_at, present | inside, np.where(inside, 0.0, first)
+
+
+def _resets(block: Block) -> Floats:
+    """[T, n] what a counter lost by starting anew, added over the window."""
+    lost = np.zeros(block.counts.shape)
+    if block.width < 2:
+        return lost
+    for part, chunk in block.chunks():
+        values, mask = chunk.values, chunk.mask
+        fell = values[:, 1:] < values[:, :-1]
+        starts = chunk.panel.starts
+        if starts is not None:
+            began, times = chunk.gathered(starts), chunk.times
+            fell = fell | (began[:, 1:] > 0) & (began[:, 1:] > times[:, :-1]) & (began[:, 1:] <= times[:, 1:])
+        if mask is not None:
+            fell = fell & mask[:, 1:]
+        if fell.any():
+            lost[part] = np.where(fell, values[:, :-1], 0.0).sum(axis=1)
+    return lost
+
+
+def instant(*, counter: bool) -> Callable[[Block], Outcome]:
+    """The kernel of irate (counter) or idelta: the last two samples."""
+
+    def kernel(block: Block) -> Outcome:
+        present = block.counts >= 2
+        last, before = block.last(), block.at(block.high - 2)
+        seconds = (block.times_at(block.high - 1) - block.times_at(block.high - 2)) / 1000.0
+        if not counter:
+            return last - before, None if present.all() else present
+        fell = last < before
+        began = block.starts_at(block.high - 1)
+        if began is not None:
+            earlier, later = block.times_at(block.high - 2), block.times_at(block.high - 1)
+            fell = fell | (began > 0) & (began > earlier) & (began < later)
+        return np.where(fell, last, last - before) / seconds, None if present.all() else present
+
+    return kernel
+
+
+def changes(block: Block) -> Outcome:
+    """How often the value changed; from NaN to NaN is no change."""
+    found = np.zeros(block.counts.shape)
+    for part, chunk in block.chunks():
+        values = chunk.values
+        before, after = values[:, :-1], values[:, 1:]
+        differs = (before != after) & ~(np.isnan(before) & np.isnan(after))
+        if chunk.mask is not None:
+            differs &= chunk.mask[:, 1:]
+        found[part] = differs.sum(axis=1)
+    return found, _some(block)
+
+
+def resets(block: Block) -> Outcome:
+    """How often a counter fell."""
+    found = np.zeros(block.counts.shape)
+    for part, chunk in block.chunks():
+        fell = chunk.values[:, 1:] < chunk.values[:, :-1]
+        starts = chunk.panel.starts
+        if starts is not None:
+            began, times = chunk.gathered(starts), chunk.times
+            fell = fell | (began[:, 1:] > 0) & (began[:, 1:] > times[:, :-1]) & (began[:, 1:] <= times[:, 1:])
+        if chunk.mask is not None:
+            fell = fell & chunk.mask[:, 1:]
+        found[part] = fell.sum(axis=1)
+    return found, _some(block)
+
+
+def _some(block: Block) -> Bools | None:
+    present = block.counts > 0
+    return None if present.all() else present

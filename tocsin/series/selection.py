@@ -1,0 +1,84 @@
+"""Which series of a table match, remembered until series come or go; and the rows that a query needs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tocsin.model import METRIC_NAME, Matcher, MatchOp
+from tocsin.promql.frame import Frame
+from tocsin.promql.info import matches
+from tocsin.promql.storage import Panel, Rows
+from tocsin.promql.window import rows_until
+from tocsin.series.table import Table
+
+Matchers = tuple[Matcher, ...]
+
+
+class Selection:
+    """The matching series of one table: columns, their frame, their timelines."""
+
+    __slots__ = ("columns", "frame", "lines", "timeline", "version")
+
+    def __init__(self, table: Table, matchers: Matchers) -> None:
+        self.version = table.version
+        chosen = matching(table.frame, matchers)
+        self.columns: slice | Rows
+        if chosen is None:
+            self.columns, self.frame = slice(0, table.size), table.frame
+            chosen = np.arange(table.size)
+        else:
+            self.frame = table.frame.take(chosen)
+            self.columns = _as_slice(chosen)
+        self.lines: slice | Rows
+        lines, self.timeline = np.unique(table.panel().timeline[chosen], return_inverse=True)
+        self.lines = _as_slice(lines)
+
+    def panel(self, table: Table, after: int, until: int) -> Panel | None:
+        """The samples in (after, until], or None where there are none; rows of other times may come along."""
+        if not self.frame.size:
+            return None
+        whole = table.panel()
+        times, lengths = whole.times[:, self.lines], whole.lengths[self.lines]
+        narrow = Panel(frame=self.frame, times=times, timeline=self.timeline, lengths=lengths, values=whole.values[:0])
+        edges = np.array([after, until], np.int64)
+        found = rows_until(narrow, edges)
+        first, last = int(found[0].min()), int(found[1].max())
+        if first >= last:
+            return None
+        return Panel(
+            frame=self.frame, times=times[first:last], timeline=self.timeline,
+            lengths=np.clip(lengths - first, 0, last - first),
+            values=whole.values[first:last, self.columns], stale=whole.stale,
+        )  # fmt: skip
+
+
+def _as_slice(numbers: Rows) -> slice | Rows:
+    """A slice where the numbers follow each other: views cost nothing."""
+    if len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return numbers
+
+
+def matching(frame: Frame, matchers: Sequence[Matcher]) -> Rows | None:
+    """The rows that match; None for all. Each distinct label value is looked at once."""
+    kept: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | None = None
+    values = frame.dictionary.values
+    for matcher in matchers:
+        column = frame.column(matcher.name)
+        if matcher.op in (MatchOp.EQUAL, MatchOp.NOT_EQUAL):
+            code = frame.dictionary.codes([matcher.value])[0] if matcher.value in frame.dictionary else -1
+            hit = (column == code) if matcher.op is MatchOp.EQUAL else (column != code)
+        else:
+            codes, inverse = np.unique(column, return_inverse=True)
+            hit = np.array([matches(matcher, values[code]) for code in codes.tolist()], bool)[inverse]
+        kept = hit if kept is None else kept & hit
+    if kept is None or kept.all():
+        return None
+    return np.flatnonzero(kept)
+
+
+def may_hold(name: str, matchers: Sequence[Matcher]) -> bool:
+    """Whether a table of this name can match."""
+    return all(matches(matcher, name) for matcher in matchers if matcher.name == METRIC_NAME)
