@@ -18,8 +18,8 @@ Yields, per target and poll (`instance` is the target's name, or its URL without
 and blackbox_exporter's probe_success, probe_duration_seconds, probe_http_status_code and probe_ssl_earliest_cert_expiry
 for rules that exist (off: `blackbox_names: false`).
 
-Reasons: dns, connect, tls, timeout, protocol (the peer broke off or spoke no HTTP), redirect, status, body, slow,
-request (the request could not be made: a secret is missing).
+Reasons: dns, connect, tls, timeout, protocol (the peer broke off or spoke no HTTP), redirect (too many, or to no web
+address), status, body, slow.
 
 A target that can't be reached is a result (`up 0`), not an error of the collector. Every probe makes a connection of
 its own, so that each phase is measured each time, and a broken listener is not hidden by a connection that is still
@@ -29,4 +29,13 @@ answered after `expect.max_seconds` is failed (`slow`) at that moment, not when 
 
 A target's deadline lies within the collector's (default: the interval, at most 10s). A probe that had to wait for a
 free place and was cut short by the end of the poll is unknown (blind), not down: raise `concurrency` or `interval`.
+So is one whose secret or CA file can't be read. Secret headers (`headers_env`, the bearer token) go to the target's own
+origin only: a redirect elsewhere is followed without them.
 """
+
+from collectors.endpoint.collector import EndpointCollector
+from collectors.endpoint.declarations import METRICS
+from collectors.endpoint.settings import EndpointSettings
+from tocsin.ports import CollectorSpec
+
+SPEC = CollectorSpec(kind="endpoint", settings=EndpointSettings, build=EndpointCollector, metrics=METRICS)

@@ -19,7 +19,7 @@ METRICS: Final = (
         name="tocsin_endpoint_failure",
         type=_GAUGE,
         help="1 for each expectation that was not met: dns, connect, tls, timeout, protocol, redirect, status, body, "
-        "slow, request.",
+        "slow.",
         labels=("instance", "service", "reason"),
     ),
     Metric(

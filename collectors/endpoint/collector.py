@@ -1,0 +1,149 @@
+"""The endpoint collector: every target probed at once, each told as soon as it is known."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from collectors.endpoint.answer import Reason
+from collectors.endpoint.probe import Prober
+from collectors.endpoint.samples import Tally, samples_of, verdict_of
+from collectors.endpoint.settings import EndpointSettings, Target, Tls
+from tocsin.errors import CollectError
+from tocsin.model import Blind, Labels, Sample
+from tocsin.ports import CollectorContext
+
+_Found = asyncio.Queue[tuple[Sample | Blind, ...] | Exception | Target]
+"""What a probe has to say, an error nobody foresaw, and at its end the target."""
+
+
+class EndpointCollector:
+    """Probes `settings.targets`. What it counts lives as long as it does: a restart is an ordinary counter reset."""
+
+    def __init__(self, settings: EndpointSettings, context: CollectorContext) -> None:
+        self._settings = settings
+        self._targets = tuple(_with_paths(target, context.folder) for target in settings.targets)
+        self._prober: Prober | None = None
+        self._tallies: dict[str, Tally] = {}
+
+    async def collect(self, at: datetime) -> AsyncIterator[Sample | Blind]:
+        """One probe of each target. Raises what a probe did not foresee, after the others have had their say."""
+        prober = self._opened()
+        found: _Found = asyncio.Queue()
+        places = asyncio.Semaphore(self._settings.concurrency)
+        tasks = [asyncio.create_task(self._watch(prober, target, at, places, found)) for target in self._targets]
+        unfinished = {target.instance for target in self._targets}
+        surprise: Exception | None = None
+        ends = asyncio.get_running_loop().time() + self._settings.budget
+        try:
+            with suppress(TimeoutError):
+                while unfinished:
+                    async with asyncio.timeout_at(ends):
+                        said = await found.get()
+                    if isinstance(said, Target):
+                        unfinished.discard(said.instance)
+                    elif isinstance(said, Exception):
+                        surprise = said
+                    else:
+                        for item in said:
+                            yield item
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        why = (
+            f"more targets than {self._settings.concurrency} places could serve in time; raise concurrency or interval"
+        )
+        for instance in sorted(unfinished):
+            yield Blind(why=f"{instance}: {why}", labels=Labels(instance=instance))
+        if surprise is not None:
+            raise surprise
+
+    def _opened(self) -> Prober:
+        if self._prober is None:
+            self._prober = Prober(body_limit=self._settings.body_limit)
+            for target in self._targets:
+                # Before the poll's time begins to run. A file that can't be read is its own target's matter.
+                with suppress(OSError):
+                    self._prober.prepare(target.tls)
+        return self._prober
+
+    async def _watch(
+        self, prober: Prober, target: Target, at: datetime, places: asyncio.Semaphore, found: _Found
+    ) -> None:
+        try:
+            async with places:
+                await self._probe(prober, target, at, found)
+        except (CollectError, OSError) as error:
+            found.put_nowait((Blind(why=f"{target.instance}: {error}", labels=Labels(instance=target.instance)),))
+        except Exception as error:  # noqa: BLE001 (handed on: collect raises it when the other targets are done)
+            found.put_nowait(error)
+        found.put_nowait(target)
+
+    async def _probe(self, prober: Prober, target: Target, at: datetime, found: _Found) -> None:
+        aliases, limit = self._settings.blackbox_names, target.expect.max_seconds
+        secrets = _secrets_of(target)
+        probe = asyncio.create_task(prober.probe(target, secrets, self._settings.deadline_of(target)))
+        told_slow = False
+        try:
+            if limit is not None:
+                done, _ = await asyncio.wait({probe}, timeout=limit)
+                if not done:
+                    told_slow = True
+                    found.put_nowait(tuple(verdict_of(target, at, (Reason.SLOW,), aliases=aliases)))
+            answer = await probe
+        except ssl.SSLError as error:
+            raise CollectError(f"ca_file, cert_file or key_file is no PEM file: {error}") from None
+        finally:
+            probe.cancel()
+        tally = self._tally(target, at)
+        found.put_nowait(tuple(samples_of(target, answer, at, tally, told_slow=told_slow, aliases=aliases)))
+
+    def _tally(self, target: Target, at: datetime) -> Tally:
+        if target.instance not in self._tallies:
+            # Nothing was counted a poll ago: that makes the first failure after a start a rise from zero.
+            since = at - timedelta(seconds=self._settings.interval)
+            self._tallies[target.instance] = Tally(bounds=self._settings.buckets, since=since)
+        return self._tallies[target.instance]
+
+    async def close(self) -> None:
+        if self._prober is not None:
+            await self._prober.close()
+            self._prober = None
+
+
+def _secrets_of(target: Target) -> dict[str, str]:
+    """The headers that hold secrets. Read at every probe, so that a rotated token file is taken up."""
+    secrets = {header: _from_env(variable) for header, variable in target.headers_env.items()}
+    if target.bearer_token_env:
+        secrets["authorization"] = f"Bearer {_from_env(target.bearer_token_env)}"
+    if target.bearer_token_file:
+        token = Path(target.bearer_token_file).read_text(encoding="utf-8").strip()
+        if not token or not token.isascii() or not token.isprintable():
+            raise CollectError(f"{target.bearer_token_file} is not one line of text; write the token and nothing else")
+        secrets["authorization"] = f"Bearer {token}"
+    return secrets
+
+
+def _from_env(variable: str) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise CollectError(f"the environment variable {variable} is not set; set it where the daemon is started")
+    if not value.isprintable():
+        raise CollectError(f"the environment variable {variable} holds line breaks; a header can't")
+    return value
+
+
+def _with_paths(target: Target, folder: Path) -> Target:
+    """`target` with its files relative to `folder`."""
+
+    def resolved(model: Tls | Target, *names: str) -> dict[str, str]:
+        return {name: str(folder / path) for name in names if (path := getattr(model, name))}
+
+    tls = target.tls.model_copy(update=resolved(target.tls, "ca_file", "cert_file", "key_file"))
+    return target.model_copy(update={**resolved(target, "bearer_token_file"), "tls": tls})

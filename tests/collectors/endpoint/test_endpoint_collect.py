@@ -1,0 +1,352 @@
+"""The endpoint collector against real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tocsin.model import Sample
+
+AT = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)
+# Types of this folder's conftest, which a test can't import.
+Endpoints = Any
+Certificate = Any
+
+
+async def ok(_: web.Request) -> web.Response:
+    return web.Response(text="all is well")
+
+
+async def hang(_: web.Request) -> web.Response:
+    await asyncio.sleep(60)
+    raise AssertionError("the probe did not give up")
+
+
+async def poll_again(collector: Any, at: Any) -> list[Any]:
+    return [item async for item in collector.collect(at)]
+
+
+async def test_a_good_answer_is_up_with_every_phase(endpoints: Endpoints) -> None:
+    """An answer that meets what is expected is `up 1` without a failure."""
+    url = await endpoints.serve(ok)
+    seen = await endpoints.poll({"url": url, "expect": {"status": 200, "body_contains": "well"}, "service": "web"})
+    assert seen.value("tocsin_endpoint_up", instance=url, service="web") == 1
+    assert (seen.reasons(), seen.phases()) == (set(), {"connect", "first_byte", "total"})
+    assert (seen.value("tocsin_endpoint_status_code"), seen.value("probe_http_status_code")) == (200, 200)
+    assert (seen.value("probe_success"), seen.blind) == (1, [])
+
+
+async def test_a_name_is_looked_up_in_a_phase_of_its_own(endpoints: Endpoints) -> None:
+    """`dns` is there for a name and absent for an address."""
+    url = (await endpoints.serve(ok)).replace("127.0.0.1", "localhost")
+    seen = await endpoints.poll({"url": url})
+    assert seen.phases() == {"dns", "connect", "first_byte", "total"}
+
+
+async def test_phases_of_tls_add_up(endpoints: Endpoints, certificate: Callable[..., Certificate]) -> None:
+    """connect, tls and first_byte are parts of total, and the certificate's end is told."""
+    made = certificate()
+    url = await endpoints.serve(ok, tls=made.server())
+    seen = await endpoints.poll({"url": url, "tls": {"ca_file": made.pem.name}})
+    assert (seen.value("tocsin_endpoint_up"), seen.reasons()) == (1, set())
+    phases = {
+        p: seen.value("tocsin_endpoint_phase_seconds", phase=p) for p in ("connect", "tls", "first_byte", "total")
+    }
+    assert all(phases.values()), phases
+    assert phases["connect"] + phases["tls"] + phases["first_byte"] <= phases["total"]
+    assert seen.value("tocsin_endpoint_certificate_expiry_timestamp_seconds") == made.expires_at.timestamp()
+    assert seen.value("probe_ssl_earliest_cert_expiry") == made.expires_at.timestamp()
+
+
+@pytest.mark.parametrize("days", [30, -1], ids=["self-signed", "expired"])
+async def test_a_certificate_that_cannot_be_trusted_still_tells_its_end(
+    endpoints: Endpoints, certificate: Callable[..., Certificate], days: int
+) -> None:
+    """An untrusted or expired certificate is the failure `tls`, and its expiry is a figure all the same."""
+    made = certificate(days)
+    url = await endpoints.serve(ok, tls=made.server())
+    seen = await endpoints.poll({"url": url})
+    assert (seen.value("tocsin_endpoint_up"), seen.reasons()) == (0, {"tls"})
+    assert seen.value("tocsin_endpoint_certificate_expiry_timestamp_seconds") == made.expires_at.timestamp()
+
+
+async def test_an_unverified_certificate_may_be_allowed(
+    endpoints: Endpoints, certificate: Callable[..., Certificate]
+) -> None:
+    """`verify: false` takes any certificate and still tells its expiry."""
+    made = certificate(-1)
+    url = await endpoints.serve(ok, tls=made.server())
+    seen = await endpoints.poll({"url": url, "tls": {"verify": False}})
+    assert seen.value("tocsin_endpoint_up") == 1
+    assert seen.value("tocsin_endpoint_certificate_expiry_timestamp_seconds") == made.expires_at.timestamp()
+
+
+async def test_tls_to_a_plain_port_is_a_tls_failure(endpoints: Endpoints) -> None:
+    """A listener that speaks no TLS is `tls`, not `connect`: the port is open."""
+    url = (await endpoints.serve(ok)).replace("http://", "https://")
+    seen = await endpoints.poll({"url": url})
+    assert (seen.reasons(), "connect" in seen.phases()) == ({"tls"}, True)
+
+
+async def test_a_wrong_status_and_body_are_both_named(endpoints: Endpoints) -> None:
+    """Each expectation that fails is a reason of its own."""
+
+    async def broken(_: web.Request) -> web.Response:
+        return web.Response(status=500, text="stack trace")
+
+    seen = await endpoints.poll({"url": await endpoints.serve(broken), "expect": {"body_contains": "well"}})
+    assert (seen.value("tocsin_endpoint_up"), seen.reasons()) == (0, {"status", "body"})
+    assert seen.value("tocsin_endpoint_probes_total", outcome="failure") == 1
+
+
+async def test_a_refused_connection_is_connect(endpoints: Endpoints) -> None:
+    """Nobody listens: `connect`, with no status and no total phase, and no duration that looks fast."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        seen = await endpoints.poll({"url": f"http://127.0.0.1:{unused.getsockname()[1]}/"})
+    assert (seen.value("tocsin_endpoint_up"), seen.reasons(), seen.phases()) == (0, {"connect"}, set())
+    assert seen.value("tocsin_endpoint_status_code") is None
+    assert seen.value("tocsin_endpoint_duration_seconds_count") == 0
+
+
+async def test_an_unknown_name_is_dns(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without an address is `dns`."""
+
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    seen = await endpoints.poll({"url": "http://nowhere.invalid/"})
+    assert (seen.reasons(), seen.phases()) == ({"dns"}, set())
+
+
+async def test_a_host_that_is_no_name_is_dns(endpoints: Endpoints) -> None:
+    """A label over 63 characters can't be looked up at all: a result, not an error of the collector."""
+    seen = await endpoints.poll({"url": f"http://{'a' * 64}.invalid/"})
+    assert seen.reasons() == {"dns"}
+
+
+async def test_a_hanging_answer_is_a_timeout_that_counts(endpoints: Endpoints) -> None:
+    """What hangs until the deadline is `timeout`, and lies in the histogram with the time waited."""
+    seen = await endpoints.poll({"url": await endpoints.serve(hang), "deadline": 0.2}, interval="1s")
+    assert seen.reasons() == {"timeout"}
+    assert seen.value("tocsin_endpoint_duration_seconds_bucket", le="0.1") == 0
+    assert seen.value("tocsin_endpoint_duration_seconds_count") == 1
+
+
+async def test_a_body_that_stalls_is_a_timeout(endpoints: Endpoints) -> None:
+    """Headers alone are no answer."""
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        await reader.read()
+
+    seen = await endpoints.poll({"url": await endpoints.serve_raw(stall), "deadline": 0.2})
+    assert (seen.value("tocsin_endpoint_up"), seen.reasons()) == (0, {"timeout"})
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"])
+async def test_a_peer_that_speaks_no_http_is_protocol(endpoints: Endpoints, answer: bytes) -> None:
+    """A peer that hangs up, speaks something else or breaks off is `protocol`."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.write_eof()
+        await reader.read()
+
+    seen = await endpoints.poll({"url": await endpoints.serve_raw(talk)})
+    assert seen.reasons() == {"protocol"}
+
+
+async def test_slow_is_told_before_the_answer(endpoints: Endpoints) -> None:
+    """`up 0` for slowness comes while the target still thinks; its status follows when it answers."""
+    answer = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await answer.wait()
+        return web.Response(text="at last")
+
+    collector = endpoints.collector(
+        {"url": await endpoints.serve(slow), "name": "slow", "expect": {"max_seconds": 0.05}}
+    )
+    told: list[tuple[str, float]] = []
+    async for item in collector.collect(AT):
+        assert isinstance(item, Sample)
+        told.append((item.name, item.value))
+        if item.name == "tocsin_endpoint_failure":
+            assert item.labels["reason"] == "slow"
+            assert "tocsin_endpoint_status_code" not in dict(told)
+            answer.set()
+    assert [value for name, value in told if name == "tocsin_endpoint_up"] == [0]
+    assert [value for name, value in told if name == "tocsin_endpoint_status_code"] == [200]
+
+
+async def test_one_hanging_target_delays_nobody(endpoints: Endpoints) -> None:
+    """The others are told while it hangs."""
+    release = asyncio.Event()
+
+    async def wait(_: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response()
+
+    collector = endpoints.collector(
+        {"url": await endpoints.serve(wait), "name": "hanging"}, {"url": await endpoints.serve(ok), "name": "good"}
+    )
+    order = []
+    async for item in collector.collect(AT):
+        if item.name == "tocsin_endpoint_up":
+            order.append(item.labels["instance"])
+            release.set()
+    assert order == ["good", "hanging"]
+
+
+async def test_no_free_place_is_unknown_not_down(endpoints: Endpoints) -> None:
+    """A target that could not be probed in this poll is blind, and says what to raise."""
+    url = await endpoints.serve(hang)
+    targets = [{"url": url, "name": f"t{n}"} for n in range(3)]
+    seen = await endpoints.poll(*targets, concurrency=1, interval="300ms")
+    assert seen.reasons("t0") == {"timeout"}
+    assert [blind.labels["instance"] for blind in seen.blind] == ["t1", "t2"]
+    assert "raise concurrency" in seen.blind[0].why
+
+
+async def test_redirects_are_followed_to_the_answer(endpoints: Endpoints) -> None:
+    """The expectations are about where it leads; 303 turns a POST into a GET."""
+
+    async def lead(request: web.Request) -> web.Response:
+        if request.path == "/":
+            return web.Response(status=303, headers={"location": "/there"})
+        return web.Response(text=f"{request.method} {await request.text()}")
+
+    url = await endpoints.serve(lead)
+    expect = {"status": 200, "body_matches": "^GET $"}
+    seen = await endpoints.poll({"url": url, "method": "POST", "body": "x", "expect": expect})
+    assert (seen.value("tocsin_endpoint_up"), seen.reasons()) == (1, set())
+
+
+async def test_an_unfollowed_redirect_is_its_own_answer(endpoints: Endpoints) -> None:
+    """`follow_redirects: false` judges the redirect itself."""
+
+    async def lead(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"location": "/there"})
+
+    url = await endpoints.serve(lead)
+    seen = await endpoints.poll({"url": url, "follow_redirects": False, "expect": {"status": [301, 302]}})
+    assert seen.value("tocsin_endpoint_up") == 1
+
+
+@pytest.mark.parametrize("where", ["/again", "mailto:ana@example.com", "http://[::bad"])
+async def test_a_redirect_that_leads_nowhere_is_redirect(endpoints: Endpoints, where: str) -> None:
+    """A loop, and a location that is no web address."""
+
+    async def loop(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"location": where})
+
+    seen = await endpoints.poll({"url": await endpoints.serve(loop)})
+    assert seen.reasons() == {"redirect"}
+
+
+async def test_a_redirect_elsewhere_gets_no_secret(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secret headers go to the target's own origin only."""
+    got: dict[str, str | None] = {}
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        got["elsewhere"] = request.headers.get("x-key")
+        return web.Response()
+
+    away = await endpoints.serve(elsewhere)
+
+    async def own(request: web.Request) -> web.Response:
+        got[request.path] = request.headers.get("x-key")
+        return web.Response(status=302, headers={"location": "/own" if request.path == "/" else away})
+
+    monkeypatch.setenv("PROBE_KEY", "s3cret")
+    await endpoints.poll({"url": await endpoints.serve(own), "headers_env": {"X-Key": "PROBE_KEY"}})
+    assert got == {"/": "s3cret", "/own": "s3cret", "elsewhere": None}
+
+
+async def test_a_token_file_is_read_at_every_probe(endpoints: Endpoints, tmp_path: Path) -> None:
+    """A rotated token is taken up without a restart."""
+    got: list[str | None] = []
+
+    async def note(request: web.Request) -> web.Response:
+        got.append(request.headers.get("authorization"))
+        return web.Response()
+
+    collector = endpoints.collector({"url": await endpoints.serve(note), "bearer_token_file": "token"})
+    for token in ("one", "two"):
+        (tmp_path / "token").write_text(f"{token}\n")
+        await poll_again(collector, AT)
+    assert got == ["Bearer one", "Bearer two"]
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ({"headers_env": {"X-Key": "NOT_SET_ANYWHERE"}}, "NOT_SET_ANYWHERE is not set"),
+        ({"bearer_token_file": "missing"}, "No such file"),
+        ({"tls": {"ca_file": "missing.pem"}}, "No such file"),
+        ({"tls": {"ca_file": "not.pem"}}, "no PEM file"),
+    ],
+)
+async def test_what_we_lack_is_unknown_not_down(
+    endpoints: Endpoints, tmp_path: Path, target: dict[str, Any], why: str
+) -> None:
+    """A missing secret or CA file is ours: blind for that target, and the others go on."""
+    (tmp_path / "not.pem").write_text("hello")
+    url = await endpoints.serve(ok)
+    seen = await endpoints.poll({"url": url, "name": "lacking", **target}, {"url": url, "name": "whole"})
+    assert [(blind.labels["instance"], why in blind.why) for blind in seen.blind] == [("lacking", True)]
+    assert [s.labels["instance"] for s in seen.samples if s.name == "tocsin_endpoint_up"] == ["whole"]
+
+
+async def test_a_large_body_is_read_to_the_limit(endpoints: Endpoints) -> None:
+    """Past `body_limit` nothing is read or matched, and the answer still counts."""
+
+    async def large(_: web.Request) -> web.Response:
+        return web.Response(text="x" * 300_000 + "needle")
+
+    target = {"url": await endpoints.serve(large), "expect": {"body_contains": "needle"}}
+    assert (await endpoints.poll(target)).reasons() == set()
+    assert (await endpoints.poll(target, body_limit=200_000)).reasons() == {"body"}
+
+
+async def test_counters_begin_a_poll_before_the_first(endpoints: Endpoints) -> None:
+    """The first failure after a start is a rise from zero; later polls count on from there."""
+    collector = endpoints.collector({"url": await endpoints.serve(ok), "name": "w"}, interval="5s")
+    await poll_again(collector, AT)
+    later = await poll_again(collector, AT + timedelta(seconds=5))
+    counts = {s.labels["outcome"]: s for s in later if s.name == "tocsin_endpoint_probes_total"}
+    assert {outcome: s.value for outcome, s in counts.items()} == {"success": 2, "failure": 0}
+    assert {s.created for s in counts.values()} == {AT - timedelta(seconds=5)}
+
+
+async def test_a_cancelled_poll_leaves_nothing_behind(endpoints: Endpoints) -> None:
+    """The runtime may cut a poll: no probe goes on, and the next poll works."""
+    entered = asyncio.Event()
+
+    async def note(_: web.Request) -> web.Response:
+        entered.set()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    collector = endpoints.collector({"url": await endpoints.serve(note), "name": "w"})
+    poll = asyncio.create_task(poll_again(collector, AT))
+    async with asyncio.timeout(30):
+        await entered.wait()
+    before = {task for task in asyncio.all_tasks() if "_watch" in repr(task) or "Prober.probe" in repr(task)}
+    poll.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await poll
+    await asyncio.wait(before, timeout=5)
+    assert [task for task in before if not task.done()] == []
