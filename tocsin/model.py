@@ -256,6 +256,8 @@ class Transition:
     before: AlertState | None
     at: datetime
     sampled_at: datetime | None = None
+    why: str = ""
+    """Where it is not the rule's own result: "its rule was removed"."""
 
 
 class IncidentState(StrEnum):
