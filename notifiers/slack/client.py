@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
+from notifiers._proxy import proxy_of
 from notifiers.slack.errors import error_of, error_of_exception, error_of_status
-from notifiers.slack.settings import LOOPBACK, SlackSettings
+from notifiers.slack.settings import SlackSettings
 from tocsin.errors import DeliveryError, Unavailable, Uncertain
 from tocsin.model import Seconds
 
@@ -100,14 +99,6 @@ class SlackClient:
         client, self._client = self._client, None
         if client is not None and client.session is not None:
             await client.session.close()
-
-
-def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for `url`, unless its host is this machine or excepted by NO_PROXY."""
-    parts = urlsplit(url)
-    if parts.hostname in LOOPBACK or proxy_bypass(parts.hostname or ""):
-        return None
-    return getproxies().get(parts.scheme)
 
 
 def _refusal(response: Any, method: str) -> DeliveryError:

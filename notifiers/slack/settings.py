@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from notifiers._proxy import LOOPBACK
 from tocsin.errors import Refused
 from tocsin.ports import Duration, NotifierSettings, secret_text
 
 CHANNEL: Final = re.compile(r"[CGD][A-Z0-9]{2,}")
 _MENTION: Final = re.compile(r"[UWS][A-Z0-9]{2,}|here|channel|everyone")
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class SlackSettings(NotifierSettings):

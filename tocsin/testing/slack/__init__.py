@@ -6,10 +6,12 @@ It shares no code with the notifier, so that the one can prove the other.
 """
 
 from tocsin.testing.slack.faults import Fault, Kind
+from tocsin.testing.slack.methods import ALL_SCOPES
 from tocsin.testing.slack.server import DEFAULT_CHANNELS, DEFAULT_TOKEN, Call, FakeSlack
 from tocsin.testing.slack.workspace import Channel, Message, SlackRefusal, Workspace
 
 __all__ = [
+    "ALL_SCOPES",
     "DEFAULT_CHANNELS",
     "DEFAULT_TOKEN",
     "Call",
