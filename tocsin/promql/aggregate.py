@@ -17,7 +17,7 @@ from tocsin.model import METRIC_NAME
 from tocsin.promql import reduce
 from tocsin.promql.engine import Engine, Steps
 from tocsin.promql.frame import Frame
-from tocsin.promql.storage import Bools, Floats, Rows
+from tocsin.promql.storage import Array, Bools, Floats, Rows
 from tocsin.promql.syntax import Aggregate
 from tocsin.promql.vector import Grid, tidy
 
@@ -133,7 +133,7 @@ def _selected(engine: Engine, node: Aggregate, steps: Steps) -> Grid:
     return ordered
 
 
-def _ranks(groups: Rows, worth: list[Floats | Bools | np.ndarray], present: Bools) -> Rows:  # type: ignore[type-arg]
+def _ranks(groups: Rows, worth: list[Array], present: Bools) -> Rows:
     """[T, n] the place of each series in its group at each step, the best first; absent ones last."""
     shape = present.shape
     keys = [np.broadcast_to(key, shape) for key in (*worth, ~present, groups)]
@@ -196,16 +196,10 @@ def _counted(engine: Engine, node: Aggregate, steps: Steps) -> Grid:
     np.add.at(values, (step, place), 1.0)
     codes = engine.dictionary.codes([go_number(number) for number in numbers.tolist()])
     result = frame.take(pairs // len(numbers)).with_column(label, codes[pairs % len(numbers)])
-    return tidy(
-        Grid(
-            result,
-            values,
-            values > 0,
-            group_nameless(grid, groups, frame.size)
-            if isinstance(grid.nameless, bool)
-            else group_nameless(grid, groups, frame.size)[pairs // len(numbers)],
-        )
-    )  # type: ignore[index]
+    nameless = group_nameless(grid, groups, frame.size)
+    if not isinstance(nameless, bool):
+        nameless = nameless[pairs // len(numbers)]
+    return tidy(Grid(result, values, values > 0, nameless))
 
 
 def go_number(value: float) -> str:
@@ -216,6 +210,12 @@ def go_number(value: float) -> str:
         return "+Inf" if value > 0 else "-Inf"
     text = format(Decimal(repr(value)), "f")
     return text.removesuffix(".0") if "." in text else text
+
+
+def openmetrics_number(value: float) -> str:
+    """As Prometheus writes the value of a `le` or quantile label: whole numbers with `.0`."""
+    text = go_number(value)
+    return text if "." in text or text[-1] in "fN" else text + ".0"
 
 
 def go_quoted(text: str) -> str:

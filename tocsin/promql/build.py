@@ -259,7 +259,7 @@ def _check_window(window: Duration, token: Token) -> None:
             seconds = window.seconds(0, 0)
         except (ZeroDivisionError, OverflowError) as error:
             raise PromQLError(str(error), position=token.start) from None
-        if not isinstance(seconds, float | int) or not 0 < seconds < 9.2e9:
+        if isinstance(seconds, complex) or not 0 < seconds < 9.2e9:
             raise PromQLError("duration must be greater than 0", position=token.start)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from tocsin.errors import EvaluationError
+from tocsin.model import METRIC_NAME
 from tocsin.promql import functions_label, functions_math, histogram, over_time, rates, reduce
 from tocsin.promql.aggregate import aggregate, go_number
 from tocsin.promql.edges import edged_function, edged_selector
@@ -74,6 +75,13 @@ def ranged(engine: Engine, call: Call, range_arg: Node, kernel: over_time.Kernel
     grids = []
     for block in engine.windows(range_arg, call, steps):
         values, present = kernel(block)
+        if call.function in ("rate", "increase", "irate", "resets"):
+            for row in rates.overlaps(block).tolist():
+                name = block.frame.value(row, METRIC_NAME)
+                engine.warn(
+                    f'sample has start time that overlaps with previous sample timestamp for metric "{name}"',
+                    range_arg, call,
+                )  # fmt: skip
         nameless: bool | Bools = block.panel.nameless if keeps_name else True
         grids.append(tidy(Grid(block.frame, values, present, nameless)))
     return joined(grids) if grids else engine.nothing(steps)
@@ -128,6 +136,16 @@ def _timestamp(engine: Engine, call: Call, steps: Steps) -> Grid:
     return grid.with_values(now)
 
 
+def _start_timestamp(engine: Engine, call: Call, steps: Steps) -> Grid:
+    """When the counter behind the sample began, 0 where not known; of anything but a plain selector, nothing."""
+    inner = bare(call.args[0])
+    if not isinstance(inner, Selector) or inner.edges:
+        engine.vector(call.args[0], call, steps)
+        return engine.nothing(steps)
+    grids = engine.current(inner, steps, started=True)[0]
+    return grids.with_values(grids.values / 1000.0)
+
+
 def _scalar(engine: Engine, call: Call, steps: Steps) -> Value:
     """The one value of a vector of one series; else NaN."""
     grid = engine.vector(call.args[0], call, steps)
@@ -180,6 +198,7 @@ _HANDLERS: Final[dict[str, Callable[[Engine, Call, Steps], Value]]] = {
     "round": functions_math.rounded,
     "scalar": _scalar,
     "start": _constant(lambda engine, steps: engine.query.first / 1000),
+    "start_timestamp": _start_timestamp,
     "step": _constant(lambda engine, steps: engine.query.step / 1000),
     "time": lambda engine, call, steps: steps.times / 1000.0,
     "timestamp": _timestamp,

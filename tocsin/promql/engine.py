@@ -216,8 +216,11 @@ class Engine:
             known = self._panels[key] = [p for p in self.storage.select(matchers, after, until) if p.frame.size]
         return known
 
-    def current(self, node: Selector, steps: Steps) -> tuple[Grid, Millis]:
-        """The newest sample of each series within the lookback, and its times [T, n]."""
+    def current(self, node: Selector, steps: Steps, *, started: bool = False) -> tuple[Grid, Millis]:
+        """The newest sample of each series within the lookback, and its times [T, n].
+
+        With `started` the values are the samples' start times (milliseconds, 0 where not known).
+        """
         instants = self.shifted(node, steps)
         panels = self.panels(node.matchers, int(instants.min()) - self.lookback, int(instants.max()))
         grids, times = [], []
@@ -229,6 +232,9 @@ class Engine:
             present = (block.across(rows) > 0) & (sampled > (instants - self.lookback)[:, None])
             if panel.stale:
                 present &= ~is_stale(values)
+            if started:
+                began = block.starts_at(rows - 1)
+                values = np.zeros(values.shape) if began is None else began.astype(np.float64)
             whole = bool(present.all())
             grids.append(Grid(panel.frame, values, None if whole else present))
             times.append(sampled)

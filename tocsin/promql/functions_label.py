@@ -16,10 +16,11 @@ from tocsin.promql.aggregate import go_quoted
 from tocsin.promql.build import compile_regex
 from tocsin.promql.engine import Engine, Steps
 from tocsin.promql.frame import Codes, Frame
-from tocsin.promql.storage import Bools
+from tocsin.promql.storage import Bools, any_of
 from tocsin.promql.syntax import Call, Node, Selector, bare
 from tocsin.promql.vector import Grid, tidy
 
+_NO_ORDER: Final = "sort is ineffective for range queries since results are always ordered by labels"
 _REFERENCE: Final = re.compile(r"\$(?:(\w+)|\{(\w+)\}|(\$))")
 
 
@@ -103,10 +104,7 @@ def ordered(engine: Engine, call: Call, steps: Steps) -> Grid:
     """sort, sort_desc: NaN last in both. A range query has an order of its own."""
     grid = engine.vector(call.args[0], call, steps)
     if engine.ranged:
-        engine.warn(
-            f"{'sort' if call.function == 'sort' else 'sort_desc'} is ineffective for range queries since results are "
-            "always ordered by labels".replace("sort_desc", "sort"), call.args[0], call,
-        )  # fmt: skip
+        engine.warn(_NO_ORDER, call, call)
     if steps.count > 1 or not grid.size:
         return grid
     values = grid.values[0]
@@ -120,9 +118,7 @@ def ordered_by_label(engine: Engine, call: Call, steps: Steps) -> Grid:
     """sort_by_label, sort_by_label_desc: natural order, so `2` comes before `10`."""
     grid = engine.vector(call.args[0], call, steps)
     if engine.ranged:
-        engine.warn(
-            "sort is ineffective for range queries since results are always ordered by labels", call.args[0], call
-        )
+        engine.warn(_NO_ORDER, call, call)
     if steps.count > 1 or not grid.size:
         return grid
     names = [engine.text(arg) for arg in call.args[1:]]
@@ -145,7 +141,7 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 def absent(engine: Engine, call: Call, steps: Steps) -> Grid:
     """1 at the steps where the vector is empty."""
     grid = engine.vector(call.args[0], call, steps)
-    there = grid.mask().any(axis=1) if grid.size else np.zeros(steps.count, bool)
+    there = any_of(grid.mask(), 1) if grid.size else np.zeros(steps.count, bool)
     return absence(engine, call.args[0], there)
 
 

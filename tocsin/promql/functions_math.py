@@ -67,7 +67,7 @@ def _month_start(seconds: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.dat
     return _days(seconds).astype("datetime64[M]")
 
 
-DATES: Final[dict[str, Callable[[Floats], np.ndarray]]] = {  # type: ignore[type-arg]
+DATES: Final[dict[str, Callable[[Floats], np.ndarray]]] = {
     "minute": lambda s: np.floor(s / 60) % 60,
     "hour": lambda s: np.floor(s / 3600) % 24,
     "day_of_week": lambda s: (np.floor(s / _DAY) + 4) % 7,

@@ -12,10 +12,10 @@ import numpy as np
 
 from tocsin.errors import EvaluationError
 from tocsin.model import METRIC_NAME
-from tocsin.promql.aggregate import go_number
+from tocsin.promql.aggregate import go_number, openmetrics_number
 from tocsin.promql.engine import Engine, Steps
 from tocsin.promql.frame import Frame
-from tocsin.promql.storage import Bools, Floats, Rows
+from tocsin.promql.storage import Bools, Floats, Rows, any_of
 from tocsin.promql.syntax import Call, Node
 from tocsin.promql.vector import Grid, joined, tidy
 
@@ -60,7 +60,7 @@ def quantiles(engine: Engine, call: Call, steps: Steps) -> Grid:
     for q in asked:
         values = _quantiles(engine, call, call.args[0], frame, parts, q, steps)
         grid = _result(frame, nameless, values)
-        codes = engine.dictionary.codes([go_number(float(q[0]))] * grid.size)
+        codes = engine.dictionary.codes([openmetrics_number(float(q[0]))] * grid.size)
         results.append(Grid(grid.frame.with_column(label, codes), grid.values, grid.present, grid.nameless))
     return joined(results)
 
@@ -159,7 +159,7 @@ def _by_bounds(grid: Grid, groups: Rows, bounds: Floats, size: int) -> list[_His
 
 def _filled(part: _Histograms) -> tuple[Floats, Bools]:
     """Counts where a missing bucket takes the one below it, and where there is any bucket."""
-    there = part.present.any(axis=2)
+    there = any_of(part.present, 2)
     if part.present.all():
         return part.counts, there
     place = np.where(part.present, np.arange(part.counts.shape[2]), -1)
@@ -243,8 +243,8 @@ def _rank(bounds: Floats, counts: Floats, value: Floats) -> Floats:
     below = np.where(first[:, None], 0.0, counts[step, :, np.maximum(bucket - 1, 0)])
     within = counts[step, :, bucket] - below
     point = value[:, 0]
-    # Nothing is known of how observations lie in a bucket without end: none of them count, or all at its bound.
-    share = np.where(
-        np.isinf(upper) | np.isinf(lower), np.where(point >= upper, 1.0, 0.0), (point - lower) / (upper - lower)
-    )
+    # Nothing is known of how observations lie in a bucket without end: as if all lay at its finite bound.
+    share = (point - lower) / (upper - lower)
+    share = np.where(np.isinf(upper), np.where(point >= upper, 1.0, 0.0), share)
+    share = np.where(np.isneginf(lower), np.where(np.isneginf(point), 0.0, 1.0), share)
     return below + within * np.clip(np.nan_to_num(share), 0.0, 1.0)[:, None]

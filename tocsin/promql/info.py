@@ -22,6 +22,7 @@ from tocsin.promql.vector import Grid, joined, tidy
 from tocsin.promql.window import rows_until
 
 _IDENTIFYING: Final = ("instance", "job")
+_ANY_INFO: Final = Matcher(name=METRIC_NAME, op=MatchOp.REGEX, value=".+_info")
 _DEFAULT: Final = Matcher(name=METRIC_NAME, op=MatchOp.EQUAL, value="target_info")
 
 
@@ -43,6 +44,8 @@ def info(engine: Engine, call: Call, steps: Steps) -> Grid:
         assert isinstance(selector, Selector)
         given = selector.matchers
     naming = tuple(matcher for matcher in given if matcher.name == METRIC_NAME) or (_DEFAULT,)
+    if not any(matcher.op in (MatchOp.EQUAL, MatchOp.REGEX) for matcher in naming):
+        naming += (_ANY_INFO,)
     wanted = tuple(matcher for matcher in given if matcher.name != METRIC_NAME)
     is_info = _is_info(base, naming)
     plain, rest = base.take(np.flatnonzero(is_info)), base.take(np.flatnonzero(~is_info))
@@ -145,12 +148,18 @@ def _joined(
     nameless = result.nameless if isinstance(result.nameless, bool) else result.nameless[first]
     with_labels = Grid(frame, result.values[:, first], present, nameless)
     matched = np.zeros(result.values.shape, bool)
-    np.logical_or.at(matched, (slice(None), first), there)
+    _or_columns(matched, first, there)
     without = Grid(result.frame, result.values, result.mask() & ~matched, result.nameless)
     hit = np.zeros(base.values.shape, bool)
-    np.logical_or.at(hit, (slice(None), original), matched)
+    _or_columns(hit, original, matched)
     both = joined([with_labels, without])
     return both, np.concatenate((original[first], original)), hit
+
+
+def _or_columns(target: Bools, columns: Rows, values: Bools) -> None:
+    """target[:, columns] |= values, where a column may come more than once."""
+    step, column = np.nonzero(values)
+    target[step, columns[column]] = True
 
 
 def _latest(first: Rows, second: Rows, present: Bools, stamps: Millis) -> Bools:

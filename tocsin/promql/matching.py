@@ -14,7 +14,7 @@ from tocsin.errors import EvaluationError
 from tocsin.model import METRIC_NAME
 from tocsin.promql.frame import Frame, Keys
 from tocsin.promql.sets import merged, signatures
-from tocsin.promql.storage import Bools, Floats, Rows
+from tocsin.promql.storage import Bools, Floats, Rows, any_of
 from tocsin.promql.syntax import Matching
 from tocsin.promql.vector import Grid, joined, tidy
 
@@ -51,9 +51,8 @@ def matched(left: Grid, right: Grid, matching: Matching, *, compares: bool) -> P
     """The pairs of two vectors, or None where nothing can match. Raises EvaluationError on ambiguity."""
     swapped = matching.card == "one-to-many"
     many, one = (right, left) if swapped else (left, right)
+    # As in Prometheus, group_right does not swap the fill values: fill_left is always that of the "many" side.
     fill_many, fill_one = matching.fill_left, matching.fill_right
-    if swapped:
-        fill_many, fill_one = fill_one, fill_many
     if (not many.size and fill_many is None) or (not one.size and fill_one is None) or not many.size + one.size:
         return None
     many_keys = signatures(many.frame, one.frame, matching)
@@ -114,7 +113,8 @@ def _columns(array: Bools | None, rows: Rows) -> Bools | None:
 def _both(a: Bools | None, b: Bools | None) -> Bools | None:
     if a is None or b is None:
         return b if a is None else a
-    return a & b
+    both: Bools = a & b
+    return both
 
 
 def _matched_part(many: Grid, one: Grid, first: Rows, second: Rows, matching: Matching) -> _Part:
@@ -185,7 +185,7 @@ def _clashing(keys: Keys, present: Bools | None, when: Bools | None) -> tuple[in
 
 
 def _check_one_side(one: Grid, keys: Keys, many: Grid, matching: Matching, side: str) -> None:
-    when = None if many.present is None else many.present.any(axis=1)
+    when = None if many.present is None else any_of(many.present, 1)
     clash = _clashing(keys, one.present, when)
     if clash is None:
         return
@@ -194,7 +194,7 @@ def _check_one_side(one: Grid, keys: Keys, many: Grid, matching: Matching, side:
     signature = shown[0].only(*names) if names is not None else shown[0].without(*matching.labels, METRIC_NAME)
     raise EvaluationError(
         f"found duplicate series for the match group {signature!r} on the {side} hand-side of the operation: "
-        f"[{shown[1]!r}, {shown[0]!r}];many-to-many matching not allowed: matching labels must be unique on one side"
+        f"[{shown[0]!r}, {shown[1]!r}];many-to-many matching not allowed: matching labels must be unique on one side"
     )
 
 

@@ -49,7 +49,7 @@ def binary(engine: Engine, node: Binary, steps: Steps) -> Value:
         return _with_scalar(node, right, left[:, None], swapped=True)
     if node.op in COMPARISONS:
         return COMPARISONS[node.op](left, right).astype(np.float64)
-    return ARITHMETIC[node.op](left, right)  # type: ignore[no-any-return]
+    return ARITHMETIC[node.op](left, right)
 
 
 def _with_scalar(node: Binary, vector: Grid, scalar: Floats, *, swapped: bool) -> Grid:

@@ -38,11 +38,11 @@ def parse(text: str) -> Node:
     if len(text) > MAX_LENGTH:
         raise PromQLError(f"expression has {len(text)} characters, more than the {MAX_LENGTH} allowed; split the rule")
     parser = _Parser(text)
-    if not parser.next.text and parser.next.kind is Kind.END:
+    if len(parser.tokens) == 1:
         raise PromQLError("no expression found in input", position=0)
     tree = parser.expression(0)
     if parser.next.kind is not Kind.END:
-        parser.unexpected("")
+        raise parser.unexpected("")
     return tree
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from tocsin.errors import EvaluationError
-from tocsin.model import Seconds, utc
+from tocsin.model import NO_LABELS, Seconds
 from tocsin.promql.engine import LOOKBACK_MS, SUBQUERY_STEP_MS, Engine, Note, Steps
 from tocsin.promql.limits import DEFAULT_LIMITS, Limits
 from tocsin.promql.parse import metric_names, parse
@@ -143,8 +143,6 @@ def evaluate_range(
         raise EvaluationError("a string has no range")
     times = steps.times
     if not isinstance(value, Grid):
-        from tocsin.model import NO_LABELS
-
         return Matrix(lines=(Line(labels=NO_LABELS, times=times, values=value),), annotations=annotations)
     grid = _final(value)
     return Matrix(lines=tuple(_lines(grid, steps)), annotations=annotations)
@@ -175,7 +173,8 @@ def _final(grid: Grid) -> Grid:
 
 def _annotations(text: str, notes: tuple[Note, ...]) -> Annotations:
     """Texts as Prometheus writes them, with line and column, each once."""
-    warnings, infos = [], []
+    warnings: list[str] = []
+    infos: list[str] = []
     for note in notes:
         line = text.count("\n", 0, note.offset) + 1
         column = note.offset - (text.rfind("\n", 0, note.offset) + 1) + 1
@@ -186,6 +185,3 @@ def _annotations(text: str, notes: tuple[Note, ...]) -> Annotations:
 
 def _millis(at: datetime) -> int:
     return round(at.timestamp() * 1000)
-
-
-__all__ = ["Plan", "Result", "Round", "compile_expr", "evaluate_range", "utc"]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tocsin.promql.storage import Bools, Floats, Millis
+from tocsin.promql.storage import Bools, Floats, Millis, Rows
 from tocsin.promql.window import Block
 
 Outcome = tuple[Floats, Bools | None]
@@ -31,7 +31,8 @@ def extrapolated(*, counter: bool, per_second: bool) -> Callable[[Block], Outcom
         if counter:
             change = change + _resets(block)
             before_first = first
-            change, first_at, present, before_first = _from_start(block, change, first, first_at, present)
+            change, first_at, counts, before_first = _from_start(block, change, first, first_at)
+            present = counts >= 2
         start, end = block.start[:, None], block.end[:, None]
         sampled = (last_at - first_at) / 1000.0
         gaps = np.where(counts >= 2, counts - 1, 1)
@@ -53,18 +54,48 @@ def extrapolated(*, counter: bool, per_second: bool) -> Callable[[Block], Outcom
     return kernel
 
 
-def _from_start(
-    block: Block, change: Floats, first: Floats, first_at: Millis, present: Bools
-) -> tuple[Floats, Millis, Bools, Floats]:
-    """Where a start time inside the window is known, the counter rose from 0 then."""
+def _from_start(block: Block, change: Floats, first: Floats, first_at: Millis) -> tuple[Floats, Millis, Rows, Floats]:
+    """Where a start time inside the window is known, the counter stood at 0 then: one sample more."""
     began = block.starts_at(block.low)
     if began is None:
-        return change, first_at, present, first
+        return change, first_at, block.counts, first
     start = block.start[:, None]
     inside = (began > 0) & (began > start) & (began < first_at) & (block.counts >= 1)
     change = np.where(inside, change + first, change)
     first_at = np.where(inside, began, first_at)
-    return change, first_at, present | inside, np.where(inside, 0.0, first)
+    return change, first_at, block.counts + inside, np.where(inside, 0.0, first)
+
+
+def _restarted(began_before: Millis, began: Millis, before: Millis, at: Millis) -> Bools:
+    """Whether the start times say that a counter began anew between two samples.
+
+    A start right at the sample before is that of a delta, if that sample had a start of its own before it.
+    """
+    delta = (began == before) & (began_before != 0) & (began_before < before)
+    anew: Bools = (began != 0) & (began < at) & ((began > before) | delta)
+    return anew
+
+
+def _restarts(chunk: Block) -> Bools | None:
+    """[T, width - 1, n] where the start times say so; None where none are known."""
+    if chunk.panel.starts is None:
+        return None
+    began, times = chunk.gathered(chunk.panel.starts), chunk.times
+    return _restarted(began[:, :-1], began[:, 1:], times[:, :-1], times[:, 1:])
+
+
+def overlaps(block: Block) -> Rows:
+    """The series of which a sample claims to have begun before the sample before it was taken, yet anew."""
+    if block.panel.starts is None or block.width < 2:
+        return np.zeros(0, np.intp)
+    found = np.zeros(block.frame.size, bool)
+    for _, chunk in block.chunks():
+        began, times = chunk.gathered(block.panel.starts), chunk.times
+        wrong = (began[:, 1:] != 0) & (began[:, 1:] < times[:, :-1]) & (began[:, 1:] != began[:, :-1])
+        if chunk.mask is not None:
+            wrong = wrong & chunk.mask[:, 1:]
+        found |= wrong.any(axis=(0, 1))
+    return np.flatnonzero(found)
 
 
 def _resets(block: Block) -> Floats:
@@ -75,10 +106,9 @@ def _resets(block: Block) -> Floats:
     for part, chunk in block.chunks():
         values, mask = chunk.values, chunk.mask
         fell = values[:, 1:] < values[:, :-1]
-        starts = chunk.panel.starts
-        if starts is not None:
-            began, times = chunk.gathered(starts), chunk.times
-            fell = fell | (began[:, 1:] > 0) & (began[:, 1:] > times[:, :-1]) & (began[:, 1:] <= times[:, 1:])
+        restarts = _restarts(chunk)
+        if restarts is not None:
+            fell = fell | restarts
         if mask is not None:
             fell = fell & mask[:, 1:]
         if fell.any():
@@ -96,10 +126,10 @@ def instant(*, counter: bool) -> Callable[[Block], Outcome]:
         if not counter:
             return last - before, None if present.all() else present
         fell = last < before
-        began = block.starts_at(block.high - 1)
-        if began is not None:
+        began, began_before = block.starts_at(block.high - 1), block.starts_at(block.high - 2)
+        if began is not None and began_before is not None:
             earlier, later = block.times_at(block.high - 2), block.times_at(block.high - 1)
-            fell = fell | (began > 0) & (began > earlier) & (began < later)
+            fell = fell | _restarted(began_before, began, earlier, later)
         return np.where(fell, last, last - before) / seconds, None if present.all() else present
 
     return kernel
@@ -123,10 +153,9 @@ def resets(block: Block) -> Outcome:
     found = np.zeros(block.counts.shape)
     for part, chunk in block.chunks():
         fell = chunk.values[:, 1:] < chunk.values[:, :-1]
-        starts = chunk.panel.starts
-        if starts is not None:
-            began, times = chunk.gathered(starts), chunk.times
-            fell = fell | (began[:, 1:] > 0) & (began[:, 1:] > times[:, :-1]) & (began[:, 1:] <= times[:, 1:])
+        restarts = _restarts(chunk)
+        if restarts is not None:
+            fell = fell | restarts
         if chunk.mask is not None:
             fell = fell & chunk.mask[:, 1:]
         found[part] = fell.sum(axis=1)

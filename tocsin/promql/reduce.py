@@ -138,7 +138,8 @@ def quantile(values: Floats, mask: Bools | None, counts: Rows, q: Floats) -> Flo
 
 
 def absolute_deviation(values: Floats, mask: Bools | None, counts: Rows) -> Floats:
-    """The median of the distances from the median."""
+    """The median of the distances from the median; NaN where any value is."""
     half = np.full(len(values), 0.5)
     middle = quantile(values, mask, counts, half)
-    return quantile(np.abs(values - middle[:, None, :]), mask, counts, half)
+    result = quantile(np.abs(values - middle[:, None, :]), mask, counts, half)
+    return np.where(np.isnan(_filled(values, mask, 0.0)).any(axis=1), np.nan, result)

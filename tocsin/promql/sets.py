@@ -6,7 +6,7 @@ import numpy as np
 
 from tocsin.model import METRIC_NAME
 from tocsin.promql.frame import Frame, Keys
-from tocsin.promql.storage import Bools
+from tocsin.promql.storage import Bools, Rows
 from tocsin.promql.syntax import Matching
 from tocsin.promql.vector import Grid, joined, tidy
 
@@ -35,7 +35,8 @@ def _has_counterpart(left: Grid, right: Grid, matching: Matching) -> Bools:
         starts = np.searchsorted(group[order], np.arange(len(unique)))
         there = np.logical_or.reduceat(right.present[:, order], starts, axis=1)
     place = np.minimum(np.searchsorted(unique, mine), len(unique) - 1)
-    return there[:, place] & (unique[place] == mine)
+    found: Bools = there[:, place] & (unique[place] == mine)
+    return found
 
 
 def intersected(left: Grid, right: Grid, matching: Matching) -> Grid:
@@ -99,7 +100,7 @@ def merged(grid: Grid, clash: type[Exception] | None = None) -> Grid:
     return tidy(result)
 
 
-def _occurrence(group: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _occurrence(group: Rows) -> Rows:
     """For each element, how many of the same group came before it."""
     order = np.argsort(group, kind="stable")
     sizes = np.bincount(group)

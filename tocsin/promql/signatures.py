@@ -24,8 +24,8 @@ class Signature:
     repeats: bool = False
 
 
-def _each(names: str, *args: Type, **more: int) -> dict[str, Signature]:
-    return {name: Signature(args, **more) for name in names.split()}
+def _each(names: str, *args: Type, optional: int = 0) -> dict[str, Signature]:
+    return {name: Signature(args, optional=optional) for name in names.split()}
 
 
 FUNCTIONS: Final[dict[str, Signature]] = {

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.model import STALE, Matcher
 from tocsin.promql.frame import Dictionary, Frame
+
+Array = np.ndarray[Any, np.dtype[Any]]
+"""Of any type."""
 
 Floats = NDArray[np.float64]
 Millis = NDArray[np.int64]
@@ -60,10 +63,14 @@ class Storage(Protocol):
         """
 
 
+def any_of(flags: Bools, axis: int | tuple[int, ...]) -> Bools:
+    """Whether any flag is set along an axis."""
+    found: Bools = np.any(flags, axis=axis)
+    return found
+
+
 def is_stale(values: Floats) -> Bools:
     """Where a value is the staleness marker."""
-    return values.view(np.int64) == STALE_BITS if values.flags.c_contiguous else _bits(values) == STALE_BITS
-
-
-def _bits(values: Floats) -> Millis:
-    return np.ascontiguousarray(values).view(np.int64)
+    bits: Millis = np.ascontiguousarray(values).view(np.int64)
+    marked: Bools = bits == STALE_BITS
+    return marked

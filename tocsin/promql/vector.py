@@ -25,6 +25,9 @@ class Annotations:
     infos: tuple[str, ...] = ()
 
 
+METADATA = (METRIC_NAME, "__type__", "__unit__")
+"""The labels that say what a metric is; a function that makes something else of it drops them."""
+
 NO_ANNOTATIONS = Annotations()
 
 
@@ -175,9 +178,13 @@ def joined(grids: list[Grid]) -> Grid:
 
 
 def unnamed(grid: Grid) -> Frame:
-    """The frame of the result: names left out where they are to be."""
-    if grid.nameless is False or METRIC_NAME not in grid.frame.names:
+    """The frame of the result: name, type and unit left out where they are to be."""
+    there = [name for name in METADATA if name in grid.frame.names]
+    if grid.nameless is False or not there:
         return grid.frame
     if grid.nameless is True or bool(np.all(grid.nameless)):
-        return grid.frame.without(METRIC_NAME)
-    return grid.frame.with_column(METRIC_NAME, np.where(grid.nameless, 0, grid.frame.column(METRIC_NAME)))
+        return grid.frame.without(*METADATA)
+    frame = grid.frame
+    for name in there:
+        frame = frame.with_column(name, np.where(grid.nameless, 0, frame.column(name)).astype(np.int32))
+    return frame

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from tocsin.promql.frame import Frame
-from tocsin.promql.storage import Bools, Floats, Millis, Panel, Rows, is_stale
+from tocsin.promql.storage import Array, Bools, Floats, Millis, Panel, Rows, is_stale
 
 BEYOND = np.iinfo(np.int64).max
 """The time in the rows beyond a timeline's end."""
@@ -31,7 +31,8 @@ def rows_until(panel: Panel, instants: Millis) -> Rows:
             found[:, line] = np.searchsorted(times[:, line], instants, side="right")
         return found
     if steps == 1 and rows * lines < 40_000:
-        return np.count_nonzero(times <= instants[0], axis=0)[None]
+        counted: Rows = np.count_nonzero(times <= instants[0], axis=0)[None]
+        return counted
     low = np.zeros((steps, lines), np.intp)
     high = np.broadcast_to(panel.lengths, (steps, lines)).astype(np.intp)
     column = np.arange(lines)
@@ -104,7 +105,7 @@ class Block:
         self._values: Floats | None = None
         self._mask: Bools | None = None
 
-    def across(self, per_line: Rows) -> Rows:
+    def across(self, per_line: Array) -> Array:
         """[T, timelines] to [T, n]."""
         if per_line.shape[1] == 1:
             return np.broadcast_to(per_line, (len(per_line), self.frame.size))
@@ -157,16 +158,19 @@ class Block:
         low, high = self.low, self.high
         return len(low) == 1 and bool((low == low[0, 0]).all() and (high == high[0, 0]).all())
 
-    def gathered(self, source: Floats) -> Floats:
+    def gathered(self, source: Array) -> Array:
         """[T, width, n] rows of an array of the panel's shape; a window's own rows come first, then padding."""
         if self._one_slice():
             return source[self.low[0, 0] : self.high[0, 0]][None]
         offsets = np.arange(self.width)
         last = max(0, len(source) - 1)
+        found: Array
         if self.low.shape[1] == 1:
-            return source[np.minimum(self.low + offsets, last)]
+            found = source[np.minimum(self.low + offsets, last)]
+            return found
         rows = np.minimum(self.low[:, None, :] + offsets[None, :, None], last)[:, :, self.panel.timeline]
-        return source[rows, np.arange(self.frame.size)]
+        found = source[rows, np.arange(self.frame.size)]
+        return found
 
     @property
     def values(self) -> Floats:
@@ -182,7 +186,8 @@ class Block:
         last = max(0, len(self.panel.times) - 1)
         rows = np.minimum(self.low[:, None, :] + offsets[None, :, None], last)
         lines = self.panel.times[rows, np.arange(rows.shape[2])]
-        return lines if rows.shape[2] == 1 else lines[:, :, self.panel.timeline]
+        times: Millis = lines if rows.shape[2] == 1 else lines[:, :, self.panel.timeline]
+        return times
 
     @property
     def mask(self) -> Bools | None:
@@ -197,11 +202,13 @@ class Block:
         return self.values if mask is None else np.where(mask, self.values, fill)
 
 
-def _at(source: Floats, rows: Rows, timeline: Rows) -> Floats:
+def _at(source: Array, rows: Rows, timeline: Rows) -> Array:
     if not source.shape[1]:
         return np.zeros((len(rows), 0), source.dtype)
     if rows.shape[1] == 1:
-        return source[rows[:, 0]]
+        shared: Array = source[rows[:, 0]]
+        return shared
     if len(rows) == 1 and bool((rows == rows[0, 0]).all()):
         return source[rows[0, 0]][None]
-    return source[rows[:, timeline], np.arange(source.shape[1])]
+    each: Array = source[rows[:, timeline], np.arange(source.shape[1])]
+    return each

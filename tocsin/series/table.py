@@ -12,14 +12,14 @@ import numpy as np
 
 from tocsin.model import Labels
 from tocsin.promql.frame import Codes, Dictionary, Frame
-from tocsin.promql.storage import Floats, Millis, Panel, Rows, is_stale
+from tocsin.promql.storage import Array, Bools, Floats, Millis, Panel, Rows, is_stale
 from tocsin.promql.window import BEYOND, rows_until
 
 _ROWS = 16
 _COLUMNS = 4
 
 
-def _grown(array: np.ndarray, rows: int, columns: int, fill: float) -> np.ndarray:  # type: ignore[type-arg]
+def _grown(array: Array, rows: int, columns: int, fill: float) -> Array:
     """A copy with room for at least so many rows and columns, doubling what is short."""
     have_rows, have_columns = array.shape
     shape = (
@@ -72,10 +72,9 @@ class Table:
         self._columns["__name__"][first:total] = code(self.name)
         for offset, each in enumerate(labels):
             for name, value in each.items():
-                column = self._columns.get(name)
-                if column is None:
-                    column = self._columns[name] = np.zeros(self._values.shape[1], np.int32)
-                column[first + offset] = code(value)
+                if name not in self._columns:
+                    self._columns[name] = np.zeros(self._values.shape[1], np.int32)
+                self._columns[name][first + offset] = code(value)
         self.labels += labels
         self.size = total
         added = np.arange(first, total)
@@ -238,19 +237,20 @@ class Table:
     @property
     def nbytes(self) -> int:
         """Memory held by the arrays."""
-        arrays = (self._values, self._times, self._line, *self._columns.values())
+        arrays: tuple[Array, ...] = (self._values, self._times, self._line, *self._columns.values())
         return sum(array.nbytes for array in arrays)
 
     def newest_of(self) -> Millis:
         """[n] the time of each series' newest sample."""
         return self._newest[self._line[: self.size]]
 
-    def active(self, after: int, until: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def active(self, after: int, until: int) -> Bools:
         """[n] whether each series has a sample in (after, until]."""
         rows = rows_until(self.panel(), np.array([after, until], np.int64))
-        return (rows[1] > rows[0])[self._line[: self.size]]
+        active: Bools = (rows[1] > rows[0])[self._line[: self.size]]
+        return active
 
-    def ended(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def ended(self) -> Bools:
         """[n] whether each series' newest sample is a staleness marker."""
         if not self._stale:
             return np.zeros(self.size, bool)

@@ -44,7 +44,7 @@ def test_a_scalar_and_a_string_have_results_of_their_own(store: Store) -> None:
     scalar, string = round_.evaluate(compile_expr("1+1")), round_.evaluate(compile_expr('"x"'))
     assert isinstance(scalar, Scalar)
     assert isinstance(string, String)
-    assert (2.0, "x") == (scalar.value, string.value)
+    assert (scalar.value, string.value) == (2.0, "x")
 
 
 def test_a_range_query_equals_its_instants(store: Store) -> None:

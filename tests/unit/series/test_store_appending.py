@@ -30,14 +30,14 @@ def test_a_burst_of_a_new_series_counts_from_zero() -> None:
     store = Store()
     store.append([sample(0, 0, a="old")])
     store.append([sample(0, 10, a="old"), sample(40, 10, created=0, a="new")])
-    assert 40 == vector(store, 'increase(m{a="new"}[10m]) * 10 / 10', 10)[Labels(a="new")]
+    assert vector(store, 'increase(m{a="new"}[10m]) * 10 / 10', 10)[Labels(a="new")] == 40
 
 
 def test_late_and_double_samples_are_refused_and_counted() -> None:
     """A series' past does not change."""
     store = Store()
-    assert 1 == store.append([sample(1, 10)])
-    assert 0 == store.append([sample(2, 5), sample(3, 10)])
+    assert store.append([sample(1, 10)]) == 1
+    assert store.append([sample(2, 5), sample(3, 10)]) == 0
     assert Refused(out_of_order=1, duplicate=1) == store.refused
     assert {Labels(__name__="m"): 1.0} == vector(store, "m", 10)
 
@@ -55,7 +55,7 @@ def test_a_staleness_marker_ends_a_series() -> None:
     store = Store()
     store.append([sample(1, 0)])
     store.append([sample(STALE, 5)])
-    assert {} == vector(store, "m", 5)
+    assert vector(store, "m", 5) == {}
     assert {Labels(): 1.0} == vector(store, "count_over_time(m[1m])", 5)
 
 
@@ -64,8 +64,8 @@ def test_the_cap_names_the_metric_and_stores_the_rest() -> None:
     store = Store(max_series=2)
     with pytest.raises(SeriesLimit, match=r"refused new series of m \(2\)"):
         store.append([sample(1, 0, a=str(i)) for i in range(4)])
-    assert (2, 2) == (store.series_count, store.refused.over_limit)
-    assert 2 == store.append([sample(1, 1, a=str(i)) for i in range(2)])
+    assert (store.series_count, store.refused.over_limit) == (2, 2)
+    assert store.append([sample(1, 1, a=str(i)) for i in range(2)]) == 2
 
 
 def test_samples_beyond_the_retention_are_forgotten_with_their_series() -> None:

@@ -1,0 +1,184 @@
+"""Compares what the engine gives with what a script expects."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from tests.conformance.promqltest.data import Loaded
+from tests.conformance.promqltest.notation import SeriesLine, seconds
+from tests.conformance.promqltest.script import Eval
+from tocsin.errors import EvaluationError, PromQLError
+from tocsin.model import Labels, utc
+from tocsin.promql import Annotations, Matrix, Plan, Result, Round, Scalar, String, Vector, compile_expr, evaluate_range
+
+EPSILON = 1e-6
+"""Relative, as promqltest's own."""
+
+NATIVE = "native histogram"
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Not judged, and why."""
+
+    reason: str
+
+
+class Mismatch(AssertionError):
+    """The engine gave something else."""
+
+
+def check(command: Eval, loaded: Loaded, *, strict: bool) -> Skip | None:
+    """None when the engine gives what is expected. Raises Mismatch."""
+    if any(line.histogram for line in command.series):
+        return Skip(NATIVE)
+    fails = command.expects("fail")
+    try:
+        plan = compile_expr(command.expression)
+        if any(loaded.meets_histograms(selector) for selector in plan.selectors):
+            return Skip(NATIVE)
+        result = _evaluate(plan, command, loaded)
+    except (PromQLError, EvaluationError) as error:
+        if not fails:
+            raise Mismatch(f"failed: {error}") from error
+        if strict:
+            _check_failure(command, str(error))
+        return None
+    if fails:
+        raise Mismatch("should have failed, but gave a result")
+    _compare(command, result)
+    if strict:
+        _check_annotations(command, result.annotations)
+        _check_order(command, result)
+    if command.end is None and isinstance(result, Vector) and "sort" not in command.expression:
+        _check_as_range(plan, command, loaded, result)
+    return None
+
+
+def _evaluate(plan: Plan, command: Eval, loaded: Loaded) -> Result:
+    if command.end is None:
+        return Round(loaded, utc(command.start)).evaluate(plan)
+    return evaluate_range(plan, loaded, utc(command.start), utc(command.end), command.step)
+
+
+def _check_failure(command: Eval, message: str) -> None:
+    for expected in command.expects("fail"):
+        if expected.match == "msg" and expected.text not in message:
+            raise Mismatch(f"failed with {message!r}, not {expected.text!r}")
+        if expected.match == "regex" and not re.search(expected.text, message):
+            raise Mismatch(f"failed with {message!r}, which does not match {expected.text!r}")
+
+
+def _check_annotations(command: Eval, annotations: Annotations) -> None:
+    for kind, found in (("warn", annotations.warnings), ("info", annotations.infos)):
+        if command.expects(f"no_{kind}") and found:
+            raise Mismatch(f"unexpected {kind}: {found}")
+        expected = command.expects(kind)
+        if expected and not found:
+            raise Mismatch(f"no {kind}, but one was expected: {expected}")
+        texts = [each for each in expected if each.match]
+        for each in texts:
+            if not any(_matches(each.match, each.text, text) for text in found):
+                raise Mismatch(f"{kind} {found} lacks {each.text!r}")
+        for text in found if texts else ():
+            if not any(_matches(each.match, each.text, text) for each in texts):
+                raise Mismatch(f"{kind} {text!r} was not expected")
+
+
+def _matches(how: str, expected: str, found: str) -> bool:
+    return expected == found if how == "msg" else re.search(expected, found) is not None
+
+
+def _check_order(command: Eval, result: Result) -> None:
+    if command.expects("ordered"):
+        expected = [line.labels for line in command.series]
+        found = list(result.labels) if isinstance(result, Vector) else []
+        if expected != found:
+            raise Mismatch(f"order is {found}, not {expected}")
+
+
+def _compare(command: Eval, result: Result) -> None:
+    if isinstance(result, String):
+        (expected,) = command.expects("string")
+        if expected.text[1:-1] != result.value:
+            raise Mismatch(f"string {result.value!r}, not {expected.text}")
+    elif isinstance(result, Scalar):
+        if command.scalar is None or not close(command.scalar, result.value):
+            raise Mismatch(f"scalar {result.value}, not {command.scalar}")
+    elif isinstance(result, Vector):
+        _same(_instant(command), {labels: {command.start: value} for labels, value in result})
+        if len(dict(result)) != len(result):
+            raise Mismatch("two series of the same labels")
+    else:
+        _same(_points(command), matrix_points(result))
+
+
+def _instant(command: Eval) -> dict[Labels, dict[float, float]]:
+    return {line.labels: {command.start: line.points[0]} for line in command.series}  # type: ignore[dict-item]
+
+
+def _points(command: Eval) -> dict[Labels, dict[float, float]]:
+    start, step = command.start, command.step
+    for each in command.expects("range vector"):
+        words = each.text.split()
+        start, step = seconds(words[1]), seconds(words[5])
+    return {line.labels: _timed(line, start, step) for line in command.series}
+
+
+def _timed(line: SeriesLine, start: float, step: float) -> dict[float, float]:
+    return {
+        round(start + index * step, 3): point for index, point in enumerate(line.points) if isinstance(point, float)
+    }
+
+
+def matrix_points(matrix: Matrix) -> dict[Labels, dict[float, float]]:
+    """Labels to time to value."""
+    return {
+        line.labels: {
+            at / 1000: value for at, value in zip(line.times.tolist(), line.values.tolist(), strict=True)
+        }
+        for line in matrix
+    }  # fmt: skip
+
+
+def _same(expected: dict[Labels, dict[float, float]], found: dict[Labels, dict[float, float]]) -> None:
+    expected = {labels: points for labels, points in expected.items() if points}
+    if expected.keys() != found.keys():
+        missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
+        raise Mismatch(f"missing {sorted(map(str, missing))}, unexpected {sorted(map(str, extra))}")
+    for labels, points in expected.items():
+        if points.keys() != found[labels].keys():
+            raise Mismatch(f"{labels}: at {sorted(found[labels])}, not {sorted(points)}")
+        for at, value in points.items():
+            if not close(value, found[labels][at]):
+                raise Mismatch(f"{labels} at {at}: {found[labels][at]!r}, not {value!r}")
+
+
+def close(a: float, b: float) -> bool:
+    """Equal within EPSILON, relative; NaN equals NaN. Source: prometheus/util/almost."""
+    if math.isnan(a) or math.isnan(b):
+        return math.isnan(a) and math.isnan(b)
+    if a == b:
+        return True
+    total = abs(a) + abs(b)
+    if a == 0 or b == 0 or total < 2.2250738585072014e-308:
+        return abs(a - b) < EPSILON * 2.2250738585072014e-308
+    return abs(a - b) / min(total, 1.7976931348623157e308) < EPSILON
+
+
+def _check_as_range(plan: Plan, command: Eval, loaded: Loaded, result: Vector) -> None:
+    """The same query over three steps gives, at the middle one, what the instant query gave."""
+    if any(token in command.expression for token in ("step()", "range()", "start()", "end()")):
+        return
+    at = command.start
+    try:
+        matrix = evaluate_range(plan, loaded, utc(at - 60), utc(at + 60), 60.0)
+    except EvaluationError:
+        return  # Another step may rightly fail.
+    middle = {labels: points[at] for labels, points in matrix_points(matrix).items() if at in points}
+    try:
+        _same({k: {at: v} for k, v in result}, {k: {at: v} for k, v in middle.items()})
+    except Mismatch as error:
+        raise Mismatch(f"as a range query: {error}") from None
