@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from tocsin.model import utc
 from tocsin.testing.demo.channel import is_resolved, opening, resolved_at
+from tocsin.testing.demo.journal import decided_after
 from tocsin.testing.demo.outcome import Outcome
 from tocsin.testing.slack import Message
 
@@ -83,3 +85,18 @@ def test_the_document_has_what_the_contract_names() -> None:
         "2026-09-21T14:13:21.000Z",
     )
     assert document["seconds_to_message"] == 1.5
+
+
+def test_the_decision_is_the_first_post_after_the_fault(tmp_path: Path) -> None:
+    """Earlier ones, edits, other events and torn lines don't count."""
+    log = tmp_path / "tocsin.log"
+    lines = [
+        '{"event": "incident.decided", "action": "post", "timestamp": "2026-09-21T14:13:19Z"}',
+        '{"event": "incident.decided", "action": "edit", "timestamp": "2026-09-21T14:13:21Z"}',
+        "incident.decided in no JSON at all",
+        '{"event": "incident.decided", "action": "post", "timestamp": "2026-09-21T14:13:22.250Z"}',
+        '{"event": "incident.decided", "action": "post", "timest',
+    ]
+    log.write_text("\n".join(lines))
+    assert decided_after(log, NOON) == NOON + timedelta(seconds=2.25)
+    assert decided_after(log, NOON + timedelta(seconds=3)) is None

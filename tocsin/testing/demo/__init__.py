@@ -13,6 +13,7 @@ and Supabase Auth, which are stand-ins over real HTTP: the daemon is the one tha
     traffic     users who sign in and read campaigns all the while
     faults      what can go wrong, and how it is mended
     channel     what the channel says: posted, edited, resolved
+    journal     what the daemon's log says: when it decided
     outcome     a fault from injection to its end: what happened when, and whether it was told once
     show        the lines that `tocsin demo` prints
 """

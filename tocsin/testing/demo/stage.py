@@ -20,6 +20,7 @@ import aiohttp
 
 import tocsin
 from tocsin.errors import TocsinError
+from tocsin.testing.demo.journal import decided_after
 from tocsin.testing.demo.processes import Child, DemoError
 from tocsin.testing.demo.settings import POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
 from tocsin.testing.demo.traffic import USERS, AuthClient, users_at_work
@@ -42,12 +43,15 @@ class Stage:
     app: str
     """The application's address."""
     auth: AuthClient
-    web: str
-    """The daemon's address."""
-    config: Path
-    daemon: Child
+    postgres_dsn: str = field(repr=False)
+    """For whoever watches the database: a role that may look at everything and change nothing."""
+    auth_log: Path
     children: tuple[Child, ...]
     faults_secret: str = field(repr=False)
+    config: Path
+    web: str = ""
+    """The daemon's address; empty on a stage that is set without it."""
+    daemon: Child | None = None
 
     async def faults(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
         """Ask the application's fault wrapper. Raises DemoError when it does not do as asked."""
@@ -86,15 +90,18 @@ class Stage:
                 raise DemoError(f"{child.name} ended on its own. Its last lines ({child.log}):\n{child.tail()}")
 
     def decided_after(self, moment: datetime) -> datetime | None:
-        """When the daemon first decided to tell something after `moment`; None where it did not."""
-        return None
+        """When the daemon first decided to post something after `moment`; None where it did not."""
+        return None if self.daemon is None else decided_after(self.daemon.log, moment)
 
 
 @asynccontextmanager
-async def set_stage(folder: Path | None = None, *, interval: str = "1s", traffic: bool = True) -> AsyncIterator[Stage]:
-    """Start everything; stop everything at the end. Blocks for a few seconds.
+async def set_stage(
+    folder: Path | None = None, *, interval: str = "1s", traffic: bool = True, daemon: bool = True
+) -> AsyncIterator[Stage]:
+    """Start everything; stop everything at the end. Takes a few seconds.
 
     `folder` gets the configuration, the state and the logs, and stays; None makes one that goes with the stage.
+    `interval` is the time between polls. Without `daemon` nobody watches: for a benchmark of somebody else.
     Raises DemoError, or PostgresUnavailable with what to install.
     """
     if not (APPLICATION / "__main__.py").exists():
@@ -122,20 +129,23 @@ async def set_stage(folder: Path | None = None, *, interval: str = "1s", traffic
         config = write_configuration(place / "config.yaml", addresses, interval=interval)
         if traffic:
             await stack.enter_async_context(users_at_work(http, app, auth))
-        daemon, web = await starting.daemon(config, postgres.dsn("campaigns", "tocsin"), slack.token)
-        yield Stage(
+        stage = Stage(
             folder=place,
             http=http,
             slack=slack,
             postgres=postgres,
             app=app,
             auth=auth,
-            web=web,
-            config=config,
-            daemon=daemon,
-            children=(daemon, app_child, auth_child),
+            postgres_dsn=postgres.dsn("campaigns", "tocsin"),
+            auth_log=auth_log,
+            children=(app_child, auth_child),
             faults_secret=secret,
+            config=config,
         )
+        if daemon:
+            stage.daemon, stage.web = await starting.daemon(config, stage.postgres_dsn, slack.token)
+            stage.children = (stage.daemon, *stage.children)
+        yield stage
 
 
 @dataclass(kw_only=True)
