@@ -6,7 +6,7 @@ what must be stored and queued with it, in one transaction:
     react(book, transitions, now)   alerts began, changed or ended
     tick(book, now)                 time alone brought something about: a digest's hour, an escalation, a silence's end
     ack / resolve / silence / expire / retire / reconfigure   what people and reloads do
-    heard(book, told, now)          delivery told somebody else (fail-over), or nobody (a withdrawn post)
+    heard(book, correction, now)    delivery told somebody else (fail-over), or nobody (a withdrawn post)
 
 `Outcome.next_look` is when `tick` has something to do, if nothing happens before.
 
@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from tocsin.incidents.book import Book, Decided, Outcome, Plan, restore
 from tocsin.incidents.desk import ack, heard, react, reconfigure, resolve, retire, silence, tick
-from tocsin.incidents.told import Budget, Destination, Told
+from tocsin.incidents.told import Budget, Correction, Destination, Told
 
 __all__ = [
-    "Book", "Budget", "Decided", "Destination", "Outcome", "Plan", "Told",
+    "Book", "Budget", "Correction", "Decided", "Destination", "Outcome", "Plan", "Told",
     "ack", "heard", "react", "reconfigure", "resolve", "restore", "retire", "silence", "tick",
 ]  # fmt: skip

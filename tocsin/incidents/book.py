@@ -104,8 +104,8 @@ class Outcome:
     """(incident id, notifier) of destinations that are not configured any more, their debt taken over."""
     decisions: tuple[Decided, ...] = ()
     """What was decided anew: every action, and each hold whose reason is another than before."""
-    queue: tuple[Notification, ...] = ()
-    withdraw: tuple[Withdrawal, ...] = ()
+    calls: tuple[Notification | Withdrawal, ...] = ()
+    """For the outbox, in this order."""
     silences: tuple[Silence, ...] = ()
 
     @property
@@ -114,11 +114,20 @@ class Outcome:
         return self.book.next_look
 
     @property
+    def queue(self) -> tuple[Notification, ...]:
+        """What is to be sent, whatever becomes of withdrawals."""
+        return tuple(call for call in self.calls if isinstance(call, Notification))
+
+    @property
+    def withdraw(self) -> tuple[Withdrawal, ...]:
+        return tuple(call for call in self.calls if isinstance(call, Withdrawal))
+
+    @property
     def empty(self) -> bool:
         """Nothing to store."""
         return not (
             self.incidents or self.members or self.dropped or self.told or self.untold or self.decisions
-            or self.queue or self.withdraw or self.silences
+            or self.calls or self.silences
         )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from tocsin.incidents.mutes import hush
 from tocsin.incidents.policy import Context, decide, next_look
 from tocsin.incidents.routes import Route
 from tocsin.incidents.silences import in_force
-from tocsin.incidents.told import Told, Via
+from tocsin.incidents.told import Correction, Told, Via
 from tocsin.model import (
     Action,
     Alert,
@@ -99,15 +99,18 @@ def reconfigure(book: Book, plan: Plan, now: datetime) -> Outcome:
     return work.outcome()
 
 
-def heard(book: Book, told: Iterable[Told], now: datetime) -> Outcome:
-    """Delivery told somebody else (fail-over), or took a first message back: what a destination knows is corrected."""
+def heard(book: Book, correction: Correction, now: datetime) -> Outcome:
+    """Delivery told somebody else (fail-over), or took a first message back: what destinations know is corrected."""
     work = _Work(book, now)
-    for entry in told:
-        if entry.incident in work.files:
-            file = work.files[entry.incident]
+    for entry in correction.told:
+        if (file := work.files.get(entry.incident)) is not None:
             work.files[entry.incident] = replace(file, told={**file.told, entry.notifier: entry})
-            work.told[entry.incident, entry.notifier] = entry
             work.touch(entry.incident)
+    for incident, notifier in correction.gone:
+        if (file := work.files.get(incident)) is not None:
+            told = {name: entry for name, entry in file.told.items() if name != notifier}
+            work.files[incident] = replace(file, told=told)
+            work.touch(incident)
     return work.outcome()
 
 
@@ -132,8 +135,7 @@ class _Work:
         self._dropped: list[tuple[str, str]] = []
         self._untold: list[tuple[str, str]] = []
         self._decisions: list[Decided] = []
-        self._queue: list[Notification] = []
-        self._withdraw: list[Withdrawal] = []
+        self._calls: list[Notification | Withdrawal] = []
         self._digests: dict[str, list[tuple[Incident, Decision]]] = {}
 
     # What happened ---------------------------------------------------------------------------------------------------
@@ -220,7 +222,7 @@ class _Work:
         for id in self._touched:
             self._look_at(id)
         for notifier, entries in self._digests.items():
-            self._queue.append(digest(notifier, entries, self.now))
+            self._calls.append(digest(notifier, entries, self.now))
         dropped = set(self._dropped)
         return Outcome(
             book=Book(
@@ -232,8 +234,7 @@ class _Work:
             told=tuple(self.told.values()),
             untold=tuple(self._untold),
             decisions=tuple(self._decisions),
-            queue=tuple(self._queue),
-            withdraw=tuple(self._withdraw),
+            calls=tuple(self._calls),
             silences=tuple(self.new_silences),
         )
 
@@ -325,9 +326,9 @@ class _Work:
         if decision.action is Action.DIGEST:
             self._digests.setdefault(context.destination.name, []).append((incident, decision))
         elif decision.action is Action.RESOLVE and (back := withdrawal(incident, context.told, calls)):
-            self._withdraw.append(back)
+            self._calls.append(back)
         else:
-            self._queue += calls
+            self._calls += calls
         return told
 
     def _escalate_to(

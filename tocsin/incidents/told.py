@@ -57,6 +57,19 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Correction:
+    """What destinations know otherwise than the book thinks: delivery tells, `incidents.heard` listens."""
+
+    told: tuple[Told, ...] = ()
+    """A destination that was told in another's stead, or whose first message was taken back."""
+    gone: tuple[tuple[str, str], ...] = ()
+    """(incident, notifier) of destinations that refused: they get nothing more of it."""
+
+    def __bool__(self) -> bool:
+        return bool(self.told or self.gone)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
     """How many new messages a destination may get: `burst` at once, and then one more every `every` seconds.
 

@@ -1,0 +1,388 @@
+"""The outbox as delivery uses it: claim what is due, and say what came of it.
+
+A claim is a compare-and-swap with a lease, and it is durable before anything is sent. From then on the row is in doubt:
+whoever finds it again, after a crash or a lapsed lease, reads back before sending. Only a certain failure (`retry` with
+`doubt=False`) or a receipt ends the doubt.
+
+Order, per destination: see `queueing.lane`. Per incident: rows go out in the order they were queued, so a thread reply
+waits for its post, and the end for what was said before it. Edits wait for all of them, and nothing waits for an edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tocsin.errors import StaleClaim
+from tocsin.incidents import Correction, Told
+from tocsin.incidents.told import Via
+from tocsin.model import Action, Incident, IncidentState, Notification, Reason, Receipt, Seconds, Severity
+from tocsin.state import codec, rows, schema
+from tocsin.state.queueing import CLAIMED, QUEUED, WAITING, queue
+from tocsin.state.schema import notifications as outbox
+from tocsin.state.schema import receipts
+
+if TYPE_CHECKING:
+    from tocsin.state.store import State
+
+SPEAKS: Final = (Action.POST, Action.BROADCAST, Action.ESCALATE, Action.REMIND)
+"""Actions that may wake somebody: those fail over to another destination, by the clock too."""
+
+_other = outbox.alias("other")
+_FREE: Final = ~sa.exists().where(
+    _other.c.incident == outbox.c.incident,
+    _other.c.notifier == outbox.c.notifier,
+    _other.c.state.in_(WAITING),
+    _other.c.action != Action.EDIT,
+    _other.c.seq < outbox.c.seq,
+)
+"""Nothing of the same incident, for the same destination, was queued before it and still waits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A row that is ours to deliver until the lease ends."""
+
+    notification: Notification
+    owner: str
+    parent: Receipt | None
+    """The receipt of the incident's first message there."""
+    doubt: bool
+    """It may have been delivered by an attempt before: read back first."""
+    failed_over: str = ""
+    """The destination that was told in the meantime."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """What one destination has in front of it."""
+
+    notifier: str
+    count: int
+    oldest: datetime | None
+    """When the oldest that is due became due."""
+    dead: int
+
+
+class Outbox:
+    """All methods raise StateError."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def claim_due(
+        self, notifier: str, now: datetime, *, owner: str, lease: Seconds, limit: int = 1
+    ) -> tuple[Claim, ...]:
+        """Claim what `notifier` should get next, the most urgent first."""
+        due = sa.or_(
+            sa.and_(outbox.c.state == QUEUED, outbox.c.not_before <= now),
+            sa.and_(outbox.c.state == CLAIMED, outbox.c.lease_until <= now),
+        )
+        query = (
+            sa.select(outbox)
+            .where(outbox.c.notifier == notifier, outbox.c.state.in_(WAITING), due, _FREE)
+            .order_by(outbox.c.lane, outbox.c.seq)
+            .limit(limit)
+        )
+        async with self._state.reading() as connection:
+            # Most looks find nothing: they must not cost a write.
+            found = (await connection.execute(query)).all()
+        if not found:
+            return ()
+        claims = []
+        async with self._state.writing() as connection:
+            for row in found:
+                if await _swap(connection, row, owner, now + timedelta(seconds=lease)):
+                    claim = await _claim(connection, row, owner)
+                    claims.append(claim)
+        return tuple(claims)
+
+    async def next_due(self, notifier: str) -> datetime | None:
+        """When `claim_due` may find something: a row's time, or the end of a lease; None while nothing waits."""
+        when = sa.case((outbox.c.state == CLAIMED, outbox.c.lease_until), else_=outbox.c.not_before)
+        query = sa.select(sa.func.min(when)).where(outbox.c.notifier == notifier, outbox.c.state.in_(WAITING), _FREE)
+        async with self._state.reading() as connection:
+            found = (await connection.execute(query)).scalar()
+        if found is None or isinstance(found, datetime):
+            return found
+        return schema.Instant().process_result_value(int(found), None)
+
+    async def finish(self, claim: Claim, receipt: Receipt) -> None:
+        """It is delivered: a fact, whoever holds the claim by now."""
+        values = {
+            "notification": receipt.notification, "notifier": receipt.notifier, "incident": receipt.incident,
+            "action": receipt.action, "at": receipt.at, "destination": receipt.destination, "ref": receipt.ref,
+            "permalink": receipt.permalink, "degraded": codec.printable(receipt.degraded),
+            "extra": codec.dump(dict(receipt.extra)),
+        }  # fmt: skip
+        async with self._state.writing() as connection:
+            await rows.insert_new(connection, receipts, [values], "notification")
+            await connection.execute(
+                sa.update(outbox)
+                .where(outbox.c.id == claim.notification.id)
+                .values(state="sent", doubt=False, ended_at=receipt.at, last_error="", lease_until=None)
+            )
+
+    async def retry(self, claim: Claim, not_before: datetime, error: str, *, doubt: bool) -> None:
+        """Not delivered, or not known to be (`doubt`): again at `not_before`. Raises StaleClaim."""
+        async with self._state.writing() as connection:
+            await _set_claimed(
+                connection, claim, state=QUEUED, not_before=not_before, doubt=doubt, last_error=codec.printable(error),
+                claimed_by="", lease_until=None,
+            )  # fmt: skip
+
+    async def give_up(self, claim: Claim, error: str, now: datetime) -> Correction:
+        """A dead letter, and what waited behind it is void → who knows nothing of it. Raises StaleClaim."""
+        row = claim.notification
+        async with self._state.writing() as connection:
+            await _set_claimed(
+                connection, claim, state="dead", last_error=codec.printable(error), ended_at=now, lease_until=None
+            )
+            if row.action is Action.POST:
+                await _void_followers(connection, claim, now)
+                gone = ((row.incident.id, row.notifier),)
+                await rows.write_told(connection, (), gone)
+                return Correction(gone=gone)
+        return Correction()
+
+    async def skip(self, claim: Claim, why: str, now: datetime) -> None:
+        """It says nothing any more: its message is gone, or was never sent. Raises StaleClaim."""
+        async with self._state.writing() as connection:
+            await _set_claimed(
+                connection, claim, state="void", last_error=codec.printable(why), ended_at=now, lease_until=None, doc=""
+            )
+
+    async def repost(self, claim: Claim, why: str, now: datetime) -> None:
+        """The message that it was to edit or to follow is gone: a new first message says it. Raises StaleClaim."""
+        old = claim.notification
+        async with self._state.writing() as connection:
+            incident = await _incident(connection, old.incident.id) or old.incident
+            await _set_claimed(
+                connection, claim, state="superseded", last_error=codec.printable(why), ended_at=now, lease_until=None
+            )
+            if old.action is Action.EDIT and incident.state is IncidentState.RESOLVED:
+                return  # its end was told in the thread; nobody looks for the message
+            post = replace(
+                old, id=f"{old.id}~again", action=Action.POST, reason=Reason.MESSAGE_LOST, incidents=(incident,),
+                because=f"{old.because} (the message that told it is gone: {why})",
+                created_at=now, not_before=now, attempts=0, last_error="",
+            )  # fmt: skip
+            await queue(connection, [post])
+
+    async def fail_over(
+        self, row: Notification, to: str, why: str, now: datetime, *, claim: Claim | None
+    ) -> Correction:
+        """Tell `to` as well. With `claim`, the row was refused and is over; without, it is still tried.
+
+        → what destinations know now, for `incidents.heard`; none when somebody else was faster. The new message shows
+        the incident as it is now. Raises StaleClaim.
+        """
+        async with self._state.writing() as connection:
+            if claim is not None:
+                await _set_claimed(
+                    connection, claim, state="failed_over", failed_over=to, last_error=codec.printable(why),
+                    ended_at=now, lease_until=None,
+                )  # fmt: skip
+            else:
+                mark = (
+                    sa.update(outbox)
+                    .where(outbox.c.id == row.id, outbox.c.failed_over == "", outbox.c.state.in_(WAITING))
+                    .values(failed_over=to)
+                )
+                if not (await connection.execute(mark)).rowcount:
+                    return Correction()
+            told = await self._tell(connection, row, to, why, now)
+            if claim is not None and row.action is Action.POST:
+                await _void_followers(connection, claim, now)
+                gone = ((row.incident.id, row.notifier),)
+                await rows.write_told(connection, (), gone)
+                return Correction(told=told, gone=gone)
+            return Correction(told=told)
+
+    async def _tell(
+        self, connection: AsyncConnection, row: Notification, to: str, why: str, now: datetime
+    ) -> tuple[Told, ...]:
+        """Queue `row` for `to`: as a reply if that destination has the incident already, else as a first message."""
+        if len(row.incidents) > 1:
+            await queue(connection, [_for(row, to, row.action, row.incidents, why, now)])
+            return ()
+        incident = await _incident(connection, row.incident.id) or row.incident
+        known = await rows.read_told(connection, schema.incidents.c.id == incident.id)
+        before = known.get(incident.id, {}).get(to)
+        if before is not None and before.via is Via.POST:
+            if row.action is not Action.POST:
+                await queue(connection, [_for(row, to, row.action, (incident,), why, now)])
+            return ()
+        post = _for(row, to, Action.POST, (incident,), why, now)
+        await queue(connection, [post])
+        entry = Told(
+            incident=incident.id, notifier=to, via=Via.POST, post=post.id, at=now, revision=incident.revision,
+            severity=incident.severity, state=incident.state, delta_at=now, edit_at=now, escalated=99,
+        )  # fmt: skip
+        await rows.write_told(connection, [entry])
+        return (entry,)
+
+    async def overdue(self, now: datetime, after: Seconds) -> tuple[Notification, ...]:
+        """P0 that should have woken somebody, and has no receipt `after` this long; once each."""
+        query = (
+            sa.select(outbox)
+            .where(
+                outbox.c.state.in_(WAITING), outbox.c.severity == Severity.P0, outbox.c.action.in_(SPEAKS),
+                outbox.c.failed_over == "", outbox.c.created_at <= now - timedelta(seconds=after),
+            )
+            .order_by(outbox.c.seq)
+        )  # fmt: skip
+        async with self._state.reading() as connection:
+            found = (await connection.execute(query)).all()
+            return tuple([await _notification(connection, row) for row in found])
+
+    async def next_overdue(self, after: Seconds) -> datetime | None:
+        """When `overdue` will find something, if nothing is delivered before."""
+        query = sa.select(sa.func.min(outbox.c.created_at)).where(
+            outbox.c.state.in_(WAITING), outbox.c.severity == Severity.P0, outbox.c.action.in_(SPEAKS),
+            outbox.c.failed_over == "",
+        )  # fmt: skip
+        async with self._state.reading() as connection:
+            first = (await connection.execute(query)).scalar()
+        return None if first is None else first + timedelta(seconds=after)
+
+    async def release_all(self, *, but: str) -> int:
+        """Every claim that is not `but`'s is over now; its row is in doubt → how many."""
+        query = (
+            sa.update(outbox)
+            .where(outbox.c.state == CLAIMED, outbox.c.claimed_by != but)
+            .values(state=QUEUED, claimed_by="", lease_until=None)
+        )
+        async with self._state.writing() as connection:
+            return (await connection.execute(query)).rowcount
+
+    async def hurry(self, notifiers: Iterable[str], now: datetime) -> int:
+        """What waits for a later try is tried now: the configuration was mended → how many."""
+        query = (
+            sa.update(outbox)
+            .where(
+                outbox.c.notifier.in_(list(notifiers)), outbox.c.state == QUEUED, outbox.c.attempts > 0,
+                outbox.c.not_before > now,
+            )
+            .values(not_before=now)
+        )  # fmt: skip
+        async with self._state.writing() as connection:
+            return (await connection.execute(query)).rowcount
+
+    async def waiting(self, now: datetime) -> tuple[Waiting, ...]:
+        """What is in front of each destination."""
+        live, due = outbox.c.state.in_(WAITING), sa.and_(outbox.c.state.in_(WAITING), outbox.c.not_before <= now)
+        query = (
+            sa.select(
+                outbox.c.notifier,
+                sa.func.sum(sa.case((live, 1), else_=0)).label("live"),
+                sa.func.min(sa.case((due, outbox.c.not_before))).label("oldest"),
+                sa.func.sum(sa.case((outbox.c.state == "dead", 1), else_=0)).label("dead"),
+            )
+            .where(outbox.c.state.in_((*WAITING, "dead")))
+            .group_by(outbox.c.notifier)
+            .order_by(outbox.c.notifier)
+        )
+        async with self._state.reading() as connection:
+            found = (await connection.execute(query)).all()
+        return tuple(
+            Waiting(notifier=row.notifier, count=int(row.live), oldest=_instant(row.oldest), dead=int(row.dead))
+            for row in found
+        )
+
+    async def waiting_for(self) -> frozenset[str]:
+        """Every destination that something waits for, configured or not."""
+        query = sa.select(outbox.c.notifier).where(outbox.c.state.in_(WAITING)).distinct()
+        async with self._state.reading() as connection:
+            return frozenset((await connection.execute(query)).scalars())
+
+
+def _instant(value: Any) -> datetime | None:
+    # An aggregate over a CASE has lost its type on the way.
+    if value is None or isinstance(value, datetime):
+        return value
+    return schema.Instant().process_result_value(int(value), None)
+
+
+def _for(
+    row: Notification, to: str, action: Action, incidents: tuple[Incident, ...], why: str, now: datetime
+) -> Notification:
+    return replace(
+        row, id=f"{row.id}>{to}", notifier=to, action=action, incidents=incidents,
+        reason=Reason.FAILED_OVER, because=f"{row.because} ({row.notifier}: {why})",
+        created_at=now, not_before=now, attempts=0, last_error="",
+    )  # fmt: skip
+
+
+async def _swap(connection: AsyncConnection, row: Any, owner: str, until: datetime) -> bool:
+    """Take the row if it is still as it was read."""
+    query = (
+        sa.update(outbox)
+        .where(
+            outbox.c.id == row.id, outbox.c.state == row.state, outbox.c.claimed_by == row.claimed_by,
+            outbox.c.attempts == row.attempts,
+        )
+        .values(state=CLAIMED, claimed_by=owner, lease_until=until, attempts=row.attempts + 1, doubt=True)
+    )  # fmt: skip
+    return (await connection.execute(query)).rowcount == 1
+
+
+async def _set_claimed(connection: AsyncConnection, claim: Claim, **values: Any) -> None:
+    query = (
+        sa.update(outbox)
+        .where(
+            outbox.c.id == claim.notification.id, outbox.c.state == CLAIMED, outbox.c.claimed_by == claim.owner,
+            outbox.c.attempts == claim.notification.attempts,
+        )
+        .values(**values)
+    )  # fmt: skip
+    if (await connection.execute(query)).rowcount != 1:
+        raise StaleClaim(f"{claim.notification.id} is another's by now")
+
+
+async def _void_followers(connection: AsyncConnection, claim: Claim, now: datetime) -> None:
+    row = claim.notification
+    await connection.execute(
+        sa.update(outbox)
+        .where(outbox.c.incident == row.incident.id, outbox.c.notifier == row.notifier, outbox.c.state == QUEUED)
+        .values(state="void", ended_at=now, doc="")
+    )
+
+
+async def _claim(connection: AsyncConnection, row: Any, owner: str) -> Claim:
+    notification = await _notification(connection, row)
+    first = (
+        sa.select(receipts)
+        .where(
+            receipts.c.incident == row.incident, receipts.c.notifier == row.notifier,
+            receipts.c.action == Action.POST, receipts.c.notification != row.id,
+        )
+        .order_by(receipts.c.at.desc())
+        .limit(1)
+    )  # fmt: skip
+    parent = (await connection.execute(first)).first()
+    return Claim(
+        notification=replace(notification, attempts=row.attempts + 1),
+        owner=owner,
+        parent=None if parent is None else codec.receipt_of(parent),
+        doubt=bool(row.doubt),
+        failed_over=row.failed_over,
+    )
+
+
+async def _notification(connection: AsyncConnection, row: Any) -> Notification:
+    doc = codec.parse(row.doc)
+    if row.action == Action.EDIT:
+        incident = await _incident(connection, row.incident)
+        return codec.notification_of(row, doc, () if incident is None else (incident,))
+    return codec.notification_of(row, doc, tuple(codec.incident_of(entry) for entry in doc["incidents"]))
+
+
+async def _incident(connection: AsyncConnection, id: str) -> Incident | None:
+    found = await rows.read_incidents(connection, schema.incidents.c.id == id)
+    return found[0] if found else None

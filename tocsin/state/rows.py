@@ -1,0 +1,228 @@
+"""Reading and writing the rows of each table, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tocsin.incidents import Decided, Told
+from tocsin.model import Alert, AlertState, Incident, IncidentState, Silence
+from tocsin.state import codec, schema
+from tocsin.state.change import Change
+
+Row = Mapping[str, Any]
+
+CHUNK: Final = 500
+"""Ids in one statement: SQLite takes 999 parameters at least."""
+
+
+def insert(connection: AsyncConnection, table: sa.Table) -> Any:
+    """An INSERT of the connection's dialect, which both know `on_conflict_*`."""
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
+
+
+async def upsert(connection: AsyncConnection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Insert, or replace what has the same primary key."""
+    if not rows:
+        return
+    keys = [column.name for column in table.primary_key]
+    query = insert(connection, table)
+    others = {name: query.excluded[name] for name in rows[0] if name not in keys}
+    await connection.execute(query.on_conflict_do_update(index_elements=keys, set_=others), list(rows))
+
+
+async def insert_new(connection: AsyncConnection, table: sa.Table, rows: Sequence[Row], *keys: str) -> None:
+    """Insert; what has the same keys already stays as it is."""
+    if rows:
+        query = insert(connection, table).on_conflict_do_nothing(index_elements=list(keys))
+        await connection.execute(query, list(rows))
+
+
+def chunks(ids: Iterable[str]) -> Iterable[list[str]]:
+    """`ids` in pieces that one statement takes."""
+    every = list(ids)
+    for start in range(0, len(every), CHUNK):
+        yield every[start : start + CHUNK]
+
+
+_OF_INCIDENTS: Final = (
+    schema.members, schema.told, schema.decisions, schema.acks, schema.receipts, schema.notifications,
+)  # fmt: skip
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+async def write_alerts(connection: AsyncConnection, alerts: Iterable[Alert]) -> None:
+    active, gone = [], []
+    for alert in alerts:
+        if alert.state is AlertState.RESOLVED:
+            gone.append(alert.id)
+            continue
+        active.append({
+            "id": alert.id, "rule": codec.printable(alert.rule), "name": codec.printable(alert.name),
+            "severity": alert.severity, "state": alert.state, "doc": codec.dump(codec.alert_json(alert)),
+        })  # fmt: skip
+    await upsert(connection, schema.alerts, active)
+    for ids in chunks(gone):
+        await connection.execute(sa.delete(schema.alerts).where(schema.alerts.c.id.in_(ids)))
+
+
+async def write_incidents(connection: AsyncConnection, change: Change) -> None:
+    """The incidents, their members and who acked them."""
+    rows = [
+        {
+            "id": incident.id, "route": codec.printable(incident.route), "state": incident.state,
+            "severity": incident.severity, "opened_at": incident.opened_at, "updated_at": incident.updated_at,
+            "resolved_at": incident.resolved_at, "revision": incident.revision,
+            "doc": codec.dump(codec.incident_json(incident, members=False)),
+        }
+        for incident in change.incidents
+    ]  # fmt: skip
+    await upsert(connection, schema.incidents, rows)
+    members = [
+        {
+            "incident": incident, "alert": alert.id, "joined_at": alert.fired_at or alert.active_at,
+            "state": alert.state, "doc": codec.dump(codec.alert_json(alert)),
+        }
+        for incident, alert in change.members
+    ]  # fmt: skip
+    await upsert(connection, schema.members, members)
+    if change.dropped:
+        query = sa.delete(schema.members).where(
+            schema.members.c.incident == sa.bindparam("of"), schema.members.c.alert == sa.bindparam("who")
+        )
+        await connection.execute(query, [{"of": incident, "who": alert} for incident, alert in change.dropped])
+    acks = [
+        {"incident": incident.id, "at": incident.acked_at, "by": codec.printable(incident.acked_by)}
+        for incident in change.incidents
+        if incident.acked_at is not None
+    ]
+    await insert_new(connection, schema.acks, acks, "incident", "at")
+
+
+async def write_told(connection: AsyncConnection, told: Iterable[Told], untold: Iterable[tuple[str, str]] = ()) -> None:
+    rows = [
+        {
+            "incident": entry.incident, "notifier": entry.notifier, "via": entry.via, "ended": entry.ended,
+            "doc": codec.dump(codec.told_json(entry)),
+        }
+        for entry in told
+    ]  # fmt: skip
+    await upsert(connection, schema.told, rows)
+    gone = [{"of": incident, "who": notifier} for incident, notifier in untold]
+    if gone:
+        query = sa.delete(schema.told).where(
+            schema.told.c.incident == sa.bindparam("of"), schema.told.c.notifier == sa.bindparam("who")
+        )
+        await connection.execute(query, gone)
+
+
+async def write_decisions(connection: AsyncConnection, decisions: Iterable[Decided]) -> None:
+    rows = [
+        {
+            "incident": entry.incident, "notifier": entry.notifier, "at": entry.at, "action": entry.decision.action,
+            "reason": entry.decision.reason, "because": codec.printable(entry.decision.because),
+            "until": entry.decision.until,
+        }
+        for entry in decisions
+    ]  # fmt: skip
+    if rows:
+        await connection.execute(sa.insert(schema.decisions), rows)
+
+
+async def write_silences(connection: AsyncConnection, silences: Iterable[Silence]) -> None:
+    rows = [
+        {
+            "id": silence.id, "matchers": codec.dump(codec.matchers_json(silence)), "starts_at": silence.starts_at,
+            "ends_at": silence.ends_at, "created_by": codec.printable(silence.created_by),
+            "why": codec.printable(silence.why),
+        }
+        for silence in silences
+    ]  # fmt: skip
+    await upsert(connection, schema.silences, rows)
+
+
+async def prune(connection: AsyncConnection, before: datetime) -> int:
+    """Forget what ended before a time. What is still owed to somebody stays."""
+    owed = sa.exists().where(
+        schema.notifications.c.incident == schema.incidents.c.id,
+        schema.notifications.c.state.in_(("queued", "claimed")),
+    )
+    query = sa.select(schema.incidents.c.id).where(
+        schema.incidents.c.state == IncidentState.RESOLVED, schema.incidents.c.resolved_at < before, ~owed
+    )
+    gone = list((await connection.execute(query)).scalars())
+    for ids in chunks(gone):
+        for table in _OF_INCIDENTS:
+            await connection.execute(sa.delete(table).where(table.c.incident.in_(ids)))
+        await connection.execute(sa.delete(schema.incidents).where(schema.incidents.c.id.in_(ids)))
+    # Edits that were replaced before they went out, and digests, which belong to no one incident.
+    await connection.execute(sa.delete(schema.notifications).where(schema.notifications.c.ended_at < before))
+    await connection.execute(sa.delete(schema.silences).where(schema.silences.c.ends_at < before))
+    return len(gone)
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+async def read_incidents(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> tuple[Incident, ...]:
+    """Incidents with their members, in the order they opened."""
+    members: dict[str, list[Alert]] = {}
+    query = (
+        sa.select(schema.members.c.incident, schema.members.c.doc)
+        .where(schema.members.c.incident.in_(sa.select(schema.incidents.c.id).where(wanted)))
+        .order_by(schema.members.c.joined_at, schema.members.c.alert)
+    )
+    for incident, doc in await connection.execute(query):
+        members.setdefault(incident, []).append(codec.alert_of(codec.parse(doc)))
+    query2 = (
+        sa.select(schema.incidents.c.doc).where(wanted).order_by(schema.incidents.c.opened_at, schema.incidents.c.id)
+    )
+    docs = [codec.parse(doc) for doc in (await connection.execute(query2)).scalars()]
+    return tuple(codec.incident_of(doc, tuple(members.get(doc["id"], ()))) for doc in docs)
+
+
+async def read_told(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> dict[str, dict[str, Told]]:
+    """What each destination knows, by incident and notifier."""
+    query = (
+        sa.select(schema.told)
+        .where(schema.told.c.incident.in_(sa.select(schema.incidents.c.id).where(wanted)))
+        .order_by(schema.told.c.incident, schema.told.c.notifier)
+    )
+    found: dict[str, dict[str, Told]] = {}
+    for row in await connection.execute(query):
+        entry = codec.told_of(row.incident, row.notifier, row.via, codec.parse(row.doc))
+        found.setdefault(row.incident, {})[row.notifier] = entry
+    return found
+
+
+async def read_silences(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> tuple[Silence, ...]:
+    query = sa.select(schema.silences).where(wanted).order_by(schema.silences.c.ends_at, schema.silences.c.id)
+    return tuple(codec.silence_of(row) for row in await connection.execute(query))
+
+
+async def inconsistencies(connection: AsyncConnection) -> list[str]:
+    """What contradicts itself: there is none unless somebody else wrote to the store."""
+    found = []
+    for table, what in ((schema.members, "members"), (schema.told, "rows of what was told")):
+        lost = table.c.incident.not_in(sa.select(schema.incidents.c.id))
+        if count := (await connection.execute(sa.select(sa.func.count()).select_from(table).where(lost))).scalar():
+            found.append(f"{count} {what} belong to no incident")
+    unsent = (
+        sa.select(sa.func.count())
+        .select_from(schema.notifications)
+        .where(
+            schema.notifications.c.state == "sent",
+            schema.notifications.c.id.not_in(sa.select(schema.receipts.c.notification)),
+        )
+    )
+    if count := (await connection.execute(unsent)).scalar():
+        found.append(f"{count} notifications are marked sent and have no receipt")
+    return found

@@ -1,0 +1,209 @@
+"""The state store: what must survive a kill -9.
+
+    state = await State.open("sqlite:///tocsin.db")
+    restored = await state.load(now)           # alerts, incidents with what was told, silences
+    correction = await state.commit(change)    # one transaction; → incidents.heard(book, correction, now)
+    state.outbox                               # what delivery claims, finishes and retries
+    state.checkpoint("auth")                   # a collector's ports.Checkpoint
+    state.tokens, state.history                # service tokens; what the console and the CLI list
+
+Whatever the database says becomes a StateError that says what to do. A commit that failed changed nothing: keep the
+Change, merge the next into it (`change.then(later)`), and commit again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Self
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from tocsin.errors import StateError
+from tocsin.incidents import Correction, Told
+from tocsin.model import Alert, AlertState, Incident, IncidentState, Silence
+from tocsin.state import codec, rows, schema
+from tocsin.state.change import Change
+from tocsin.state.checkpoints import StoredCheckpoint
+from tocsin.state.engine import BEGIN, connect, file_of, state_errors
+from tocsin.state.history import History
+from tocsin.state.lock import FileLock
+from tocsin.state.migrations import upgrade, version
+from tocsin.state.outbox import Outbox
+from tocsin.state.queueing import put_in_outbox
+from tocsin.state.tokens import Tokens
+
+REMEMBERED: Final = timedelta(days=1)
+"""Incidents that ended this long ago are loaded into the book: the longest flap window there may be."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restored:
+    """What a restart begins with."""
+
+    alerts: tuple[Alert, ...]
+    """Pending and firing, for the rules."""
+    files: tuple[tuple[Incident, dict[str, Told]], ...]
+    """For `incidents.restore`: incidents that are open, owe somebody the end, or may reopen."""
+    silences: tuple[Silence, ...]
+
+
+class State:
+    """One store. All methods raise StateError."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        # One writer at a time in this process: waiting here is fair, SQLite's own waiting is not.
+        self._writing = asyncio.Lock()
+        self._lock: FileLock | None = None
+        self.outbox = Outbox(self)
+        self.tokens = Tokens(self)
+        self.history = History(self)
+
+    @classmethod
+    async def open(cls, url: str, *, migrate: bool = True) -> Self:
+        """Open the store, creating or upgrading it. Raises StateError that names the file and the mend."""
+        state = cls(connect(url))
+        try:
+            await state._prepare(migrate)
+        except BaseException:
+            await state.close()
+            raise
+        return state
+
+    async def _prepare(self, migrate: bool) -> None:
+        async with self.reading() as connection:
+            found = await connection.run_sync(version)
+        if found == schema.HEAD:
+            return
+        if found > schema.HEAD:
+            raise StateError(
+                f"the state store is at version {found} and this Tocsin knows {schema.HEAD}: install the newer Tocsin"
+            )
+        if not migrate:
+            raise StateError(f"the state store is at version {found or 'none'}: run `tocsin state migrate`")
+        async with self.writing() as connection:
+            await connection.run_sync(upgrade)
+
+    async def close(self) -> None:
+        """Release connections and the lock."""
+        await self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; None on Postgres."""
+        return file_of(self._engine)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads."""
+        with state_errors(self._engine):
+            async with self._engine.connect() as plain:
+                connection = await plain.execution_options(**{BEGIN: "BEGIN"})
+                async with connection.begin():
+                    yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction; on the disk when this ends, or nothing of it."""
+        async with self._writing:
+            with state_errors(self._engine):
+                async with self._engine.begin() as connection:
+                    yield connection
+
+    # The pipeline's ------------------------------------------------------------------------------------------------
+
+    async def take_over(self, owner: str) -> int:
+        """Become the one daemon of a SQLite file → how many rows a dead predecessor had claimed.
+
+        Those may have been delivered: they are read back before they are sent again. On Postgres leases tell who is
+        alive, so nothing is taken over before they end.
+        """
+        if (file := self.file) is None:
+            return 0
+        if self._lock is None:
+            self._lock = FileLock.take(file)
+        return await self.outbox.release_all(but=owner)
+
+    async def commit(self, change: Change) -> Correction:
+        """Store all of `change` in one transaction → what destinations know otherwise than the book thought.
+
+        Give those to `incidents.heard`: first messages that could be taken back because nobody had them yet.
+        """
+        if change.empty:
+            return Correction()
+        async with self.writing() as connection:
+            await rows.write_alerts(connection, change.alerts)
+            await rows.write_incidents(connection, change)
+            await rows.write_told(connection, change.told, change.untold)
+            await rows.write_decisions(connection, change.decisions)
+            await rows.write_silences(connection, change.silences)
+            return await put_in_outbox(connection, change.calls)
+
+    async def load(self, now: datetime) -> Restored:
+        """What a restart needs."""
+        async with self.reading() as connection:
+            alerts = [
+                codec.alert_of(codec.parse(row.doc)) for row in await connection.execute(sa.select(schema.alerts.c.doc))
+            ]
+            owes = sa.exists().where(
+                schema.told.c.incident == schema.incidents.c.id, ~schema.told.c.ended, schema.told.c.via != "nothing"
+            )
+            wanted = sa.or_(
+                schema.incidents.c.state != IncidentState.RESOLVED,
+                schema.incidents.c.resolved_at > now - REMEMBERED,
+                owes,
+            )
+            incidents = await rows.read_incidents(connection, wanted)
+            told = await rows.read_told(connection, wanted)
+            silences = await rows.read_silences(connection, schema.silences.c.ends_at > now)
+        return Restored(
+            alerts=tuple(alert for alert in alerts if alert.state is not AlertState.RESOLVED),
+            files=tuple((incident, told.get(incident.id, {})) for incident in incidents),
+            silences=silences,
+        )
+
+    def checkpoint(self, name: str) -> StoredCheckpoint:
+        """The memory of the collector called `name`."""
+        return StoredCheckpoint(self, name)
+
+    # Upkeep --------------------------------------------------------------------------------------------------------
+
+    async def prune(self, before: datetime) -> int:
+        """Forget incidents that ended before a time, with all that was said of them → how many."""
+        async with self.writing() as connection:
+            return await rows.prune(connection, before)
+
+    async def backup(self, to: Path) -> None:
+        """A copy of a SQLite store, consistent while the daemon runs."""
+        if self.file is None:
+            raise StateError("the state is in Postgres: back it up with pg_dump, or as the rest of that server")
+        if await asyncio.to_thread(to.exists):
+            raise StateError(f"{to} exists: name a new file")
+        with state_errors(self._engine):
+            async with self._engine.connect() as plain:
+                connection = await plain.execution_options(**{BEGIN: ""})
+                await connection.execute(sa.text("VACUUM INTO :to"), {"to": str(to)})
+
+    async def check(self) -> tuple[str, ...]:
+        """What is wrong with the store, a line each; nothing when it is sound."""
+        found = []
+        async with self.reading() as connection:
+            if self.dialect == "sqlite":
+                lines = (await connection.execute(sa.text("PRAGMA integrity_check"))).scalars().all()
+                found += [f"{self.file}: {line}" for line in lines if line != "ok"]
+            found += await rows.inconsistencies(connection)
+        return tuple(found)
