@@ -1,6 +1,6 @@
 -- The role that Tocsin watches Postgres with. Run once per cluster as a superuser (Supabase: as `postgres`):
 --   psql "$ADMIN_URL" -v password="$(openssl rand -hex 24)" -f deploy/postgres-role.sql
--- It may look and never write: pg_monitor, three connections, read-only by default.
+-- It may look and has nothing to write to: pg_monitor, three connections.
 
 \set ON_ERROR_STOP on
 \if :{?password}
@@ -14,7 +14,8 @@ select not exists (select from pg_roles where rolname = 'tocsin') as missing \gs
   create role tocsin login noinherit connection limit 3;
 \endif
 alter role tocsin password :'password' inherit connection limit 3;
-alter role tocsin set default_transaction_read_only = on;
+-- Not default_transaction_read_only: Tocsin sets that for its own sessions, and an alert watches the server's value,
+-- which a role's setting would hide.
 alter role tocsin set statement_timeout = '5s';
 alter role tocsin set lock_timeout = '100ms';
 alter role tocsin set idle_in_transaction_session_timeout = '10s';
