@@ -33,7 +33,7 @@ ALERTS: Final[Mapping[str, str]] = {
     "failing-endpoint": f'probe_success{{instance=~".*{FAILING_PATH}"}} == 0',
     # The exporter retries a database that is gone until the scrape is given up, so its own absence is the sign.
     "postgres-killed": 'pg_up == 0 or up{job="postgres"} == 0',
-    "sign-in-burst": "sum by (ip) (increase(auth_failures_total[8s])) >= 10",
+    "sign-in-burst": "sum by (ip) (increase(auth_failures_total[5s])) >= 10",
 }
 """Fault → expression. The increase of a counter that appears with its first burst is nothing, which is the point."""
 
