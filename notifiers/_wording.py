@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -28,7 +28,10 @@ _LINKS: Final = (
     ("Logs", "logs_url"),
 )
 _URL_LIMIT: Final = 2000
+_BENDS_A_LINK: Final = frozenset(' <>|"\\^`{}')
 _SPACES: Final = re.compile(r"\s+")
+_ORDERED: Final = 200
+_RANKS: Final = {severity.value: severity.rank for severity in Severity}
 _DIGITS: Final = re.compile(r"([0-9]{1,18})")
 
 
@@ -105,16 +108,17 @@ def facts_of(incident: Incident, now: datetime, *, zone: tzinfo, console_url: st
     """What to say about `incident` at `now`."""
     firing = incident.firing
     told = firing or incident.members
-    lead = lead_of(told)
+    first = first_of(told)
+    lead = first[0] if first else None
     shared = common_labels(told)
     frozen = [alert for alert in firing if alert.frozen_since is not None]
     ended = incident.resolved_at
     unknown_since = min((alert.frozen_since for alert in frozen if alert.frozen_since is not None), default=None)
-    shown = _distinct(firing, shared) if len(firing) > 1 else ()
+    shown = tuple(_apart(alert, shared) for alert in first[:MEMBERS_SHOWN]) if len(firing) > 1 else ()
     return Facts(
         id=incident.id,
         severity=incident.severity,
-        state=state_of(incident),
+        state=_state(incident, firing),
         service=service_of(incident.group.with_(shared)),
         symptom=symptom_of(lead) if lead is not None else one_line(repr(incident.group), 140) or incident.id,
         others=max(len(firing) - 1, 0),
@@ -143,23 +147,34 @@ def facts_of(incident: Incident, now: datetime, *, zone: tzinfo, console_url: st
 
 def state_of(incident: Incident) -> State:
     """Resolved, unknown, acked or firing: the first that holds."""
+    return _state(incident, incident.firing)
+
+
+def _state(incident: Incident, firing: Sequence[Alert]) -> State:
     if incident.state is IncidentState.RESOLVED:
         return State.RESOLVED
-    if incident.firing and all(alert.frozen_since is not None for alert in incident.firing):
+    if firing and all(alert.frozen_since is not None for alert in firing):
         return State.UNKNOWN
     return State.ACKED if incident.state is IncidentState.ACKED else State.FIRING
 
 
-def lead_of(alerts: Iterable[Alert]) -> Alert | None:
-    """The alert to tell of: the most severe, then the longest, then by name so that the choice is stable."""
-    return min(alerts, key=_first, default=None)
+def first_of(alerts: Sequence[Alert]) -> tuple[Alert, ...]:
+    """The alerts to tell of: the most severe, then the longest, then by their labels, so that the choice is stable.
+
+    Of very many only the first few hundred are put in order: a message of 10,000 members must not hold up the loop.
+    """
+    few = alerts if len(alerts) <= _ORDERED else heapq.nsmallest(_ORDERED, alerts, key=_weight)
+    return tuple(sorted(few, key=lambda alert: (*_weight(alert), _place(alert))))
 
 
-def _first(alert: Alert) -> tuple[int, datetime, tuple[str | int, ...]]:
+def _weight(alert: Alert) -> tuple[int, datetime]:
+    return _RANKS.get(alert.labels.get("severity", ""), Severity.P2.rank), alert.active_at
+
+
+def _place(alert: Alert) -> tuple[str | int, ...]:
     """web-2 before web-10: digits count as numbers. Texts and numbers alternate, so the two never meet."""
     parts = _DIGITS.split(" ".join(alert.labels.values())[:300])
-    place = tuple(int(part) if number % 2 else part for number, part in enumerate(parts))
-    return alert.severity.rank, alert.active_at, place
+    return tuple(int(part) if number % 2 else part for number, part in enumerate(parts))
 
 
 def common_labels(alerts: Iterable[Alert]) -> Labels:
@@ -192,12 +207,8 @@ def _where(shared: Labels, lead: Alert | None, service: str) -> tuple[str, ...]:
     ]
 
 
-def _distinct(firing: tuple[Alert, ...], shared: Labels) -> tuple[str, ...]:
-    """The first members, each by what sets it apart from the rest."""
-    return tuple(_apart(alert, shared) for alert in heapq.nsmallest(MEMBERS_SHOWN, firing, key=_first))
-
-
 def _apart(alert: Alert, shared: Labels) -> str:
+    """The labels that set a member apart from the rest."""
     name = "" if "alertname" in shared else one_line(alert.name, 60)
     pairs = [f"{one_line(key, 40)}={one_line(value, 60)}" for key, value in alert.labels.items() if key not in shared]
     pairs = [pair for pair in pairs if not pair.startswith(("alertname=", "severity="))][:3]
@@ -225,7 +236,7 @@ def safe_url(url: str) -> str:
         return ""
     if not good or any(unicodedata.category(sign).startswith("C") for sign in url.strip()):
         return ""
-    safe = quote(url.strip(), safe="%/:?#[]@!$&'()*+,;=-._~")
+    safe = "".join(f"%{ord(sign):02X}" if sign in _BENDS_A_LINK else sign for sign in url.strip())
     return safe if len(safe) <= _URL_LIMIT else ""
 
 

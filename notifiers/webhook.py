@@ -38,7 +38,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from notifiers._proxy import proxy_of
-from notifiers._wording import facts_of, lead_of, page_of, push_text, several_text, symptom_of
+from notifiers._wording import facts_of, first_of, page_of, push_text, several_text, symptom_of
 from tocsin.errors import DeliveryError, Refused, Throttled, TooLarge, Unavailable, Uncertain
 from tocsin.model import Alert, Incident, Notification, Receipt, Seconds
 from tocsin.ports import Health, NotifierContext, NotifierSettings, NotifierSpec, secret_text
@@ -252,14 +252,15 @@ def payload_of(notification: Notification, *, members: int = MOST, console_url: 
 
 
 def _incident(incident: Incident, members: int, console_url: str) -> dict[str, Any]:
-    lead = lead_of(incident.firing or incident.members)
+    firing = incident.firing
+    first = first_of(firing or incident.members)
     return {
         "id": incident.id,
         "state": incident.state.value,
         "severity": incident.severity.value,
         "route": incident.route,
         "group": dict(incident.group),
-        "summary": symptom_of(lead) if lead is not None else "",
+        "summary": symptom_of(first[0]) if first else "",
         "opened_at": _time(incident.opened_at),
         "updated_at": _time(incident.updated_at),
         "revision": incident.revision,
@@ -268,7 +269,7 @@ def _incident(incident: Incident, members: int, console_url: str) -> dict[str, A
         "resolved_at": _time(incident.resolved_at),
         "resolved_why": incident.resolved_why,
         "reopened": incident.reopened,
-        "firing": len(incident.firing),
+        "firing": len(firing),
         "peak": incident.peak,
         "url": page_of(incident.id, console_url),
         "members_total": len(incident.members),

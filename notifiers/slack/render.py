@@ -34,7 +34,6 @@ from notifiers._wording import (
     clock_time,
     common_labels,
     facts_of,
-    lead_of,
     one_line,
     push_text,
     safe_url,
@@ -105,13 +104,19 @@ def template_name(notification: Notification, *, threaded: bool) -> str:
     """Which template tells it. A reply says what changed; anything in the channel itself says how things stand."""
     if notification.action is Action.DIGEST:
         return "digest.j2"
-    if len(notification.incidents) > 1 or notification.reason is Reason.OVER_BUDGET:
+    if _lists(notification):
         return "storm.j2"
     if threaded and notification.action in _REPLIES:
         return "reply.j2"
     if threaded and notification.action in _CALLS:
         return "call.j2"
     return "incident.j2"
+
+
+def _lists(notification: Notification) -> bool:
+    """True for a message that names incidents rather than tells of one."""
+    several = len(notification.incidents) > 1 or notification.reason is Reason.OVER_BUDGET
+    return several or notification.action is Action.DIGEST
 
 
 def mention_markup(mention: Mention, names: Mapping[str, str]) -> Markup:
@@ -155,7 +160,7 @@ def check_templates(templates: Path | None) -> str:
 def _view(notification: Notification, style: Style, old: str) -> dict[str, Any]:
     """What the templates see."""
     now, several = notification.created_at, len(notification.incidents) > 1
-    listed = sorted(notification.incidents, key=_worst_first)[:LISTED]
+    listed = sorted(notification.incidents, key=_worst_first)[:LISTED] if _lists(notification) else []
     alerts = [alert for incident in notification.incidents for alert in incident.members] if several else []
     facts = facts_of(notification.incident, now, zone=style.zone, console_url=style.console_url)
     names = dict(style.mentions)
@@ -179,7 +184,6 @@ def _view(notification: Notification, style: Style, old: str) -> dict[str, Any]:
         "age": age(started, now),
         "common": _cause(common_labels(alerts)),
         "several": several_text(notification),
-        "lead": lead_of(alerts),
     }
 
 
