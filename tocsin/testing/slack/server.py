@@ -169,7 +169,12 @@ class FakeSlack:
     # The Web API
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
-        method, args = request.match_info["method"], await _arguments(request)
+        method = request.match_info["method"]
+        try:
+            args = await _arguments(request)
+        except SlackRefusal as refusal:
+            self._note(method, {}, status=200, error=refusal.error)
+            return web.json_response({"ok": False, "error": refusal.error})
         fault = self.faults.take(method)
         if fault is not None and not fault.kind.processes:
             self._note(method, args, fault=fault)
@@ -275,12 +280,20 @@ class FakeSlack:
 
 
 async def _arguments(request: web.Request) -> Answer:
-    """From the query, a form (where lists and objects are JSON text) or a JSON body, which may be empty."""
+    """From the query, a form (where lists and objects are JSON text) or a JSON body, which may be empty.
+
+    Raises SlackRefusal for a body that is no JSON object.
+    """
     args: Answer = dict(request.query)
     if request.content_type == "application/json":
         body = await request.text()
-        with contextlib.suppress(ValueError):
-            args |= json.loads(body) if body.strip() else {}
+        try:
+            given = json.loads(body) if body.strip() else {}
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            raise SlackRefusal("invalid_json")
+        args |= given
     elif request.can_read_body:
         args |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
     for name in ("blocks", "attachments", "metadata", "files"):
