@@ -10,7 +10,7 @@ import numpy as np
 
 from tocsin.errors import EvaluationError
 from tocsin.model import METRIC_NAME
-from tocsin.promql import functions_label, functions_math, histogram, over_time, rates, reduce
+from tocsin.promql import functions_label, functions_math, histogram, over_time, rates, reduce, sliding
 from tocsin.promql.aggregate import aggregate, go_number
 from tocsin.promql.edges import edged_function, edged_selector
 from tocsin.promql.engine import Engine, Steps, Value
@@ -38,10 +38,10 @@ _KERNELS: Final[dict[str, over_time.Kernel]] = {
     "ts_of_last_over_time": over_time.last_time,
     "ts_of_max_over_time": over_time.extreme_time(largest=True),
     "ts_of_min_over_time": over_time.extreme_time(largest=False),
-    "sum_over_time": over_time.reduced(reduce.total),
-    "avg_over_time": over_time.reduced(reduce.mean),
-    "min_over_time": over_time.reduced(reduce.smallest),
-    "max_over_time": over_time.reduced(reduce.largest),
+    "sum_over_time": over_time.folded(sliding.Sum, reduce.total),
+    "avg_over_time": over_time.folded(lambda: sliding.Sum(mean=True), reduce.mean),
+    "min_over_time": over_time.folded(lambda: sliding.Extreme(np.fmin), reduce.smallest),
+    "max_over_time": over_time.folded(lambda: sliding.Extreme(np.fmax), reduce.largest),
     "stddev_over_time": over_time.reduced(reduce.deviation),
     "stdvar_over_time": over_time.reduced(reduce.variance),
     "mad_over_time": over_time.reduced(reduce.absolute_deviation),

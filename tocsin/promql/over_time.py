@@ -9,9 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tocsin.promql import reduce
+from tocsin.promql import reduce, sliding
 from tocsin.promql.rates import Outcome
-from tocsin.promql.reduce import compensated
 from tocsin.promql.storage import Bools, Floats
 from tocsin.promql.window import Block
 
@@ -22,6 +21,18 @@ def present(block: Block) -> Bools | None:
     """[T, n] where the window holds a sample."""
     there = block.counts > 0
     return None if there.all() else there
+
+
+def folded(fold: Callable[[], sliding.Fold], reducer: reduce.Reducer) -> Kernel:
+    """A kernel for what windows that overlap can share; for a single step the reducer is shorter."""
+    alone = reduced(reducer)
+
+    def kernel(block: Block) -> Outcome:
+        if len(block.start) < sliding.WORTHWHILE or block.width < sliding.WORTHWHILE:
+            return alone(block)
+        return sliding.folded(block, fold()), present(block)
+
+    return kernel
 
 
 def reduced(reducer: reduce.Reducer) -> Kernel:
@@ -102,31 +113,31 @@ def extreme_time(*, largest: bool) -> Kernel:
 
 
 def _regression(chunk: Block, origin: Floats) -> tuple[Floats, Floats]:
-    """Slope per second and intercept at `origin` [T, n] (milliseconds) of the least-squares line."""
-    mask = chunk.mask
-    seconds = (chunk.times - origin[:, None, :]) / 1000.0
-    seconds = np.broadcast_to(seconds, chunk.values.shape)
-    values = chunk.padded(0.0)
+    """Slope per second and value at `origin` [T, n] (milliseconds) of the least-squares line.
+
+    Times are measured from their mean and values from the first one: no large numbers are subtracted.
+    """
+    mask, start = chunk.mask, chunk.first()
+    number = np.maximum(chunk.counts, 1).astype(np.float64)
+    times = chunk.times - chunk.times[:, :1]
+    seconds = np.broadcast_to(times, chunk.values.shape) / 1000.0 if mask is not None else times / 1000.0
+    rise = chunk.values - start[:, None, :]
     if mask is not None:
-        seconds = np.where(mask, seconds, 0.0)
-    number = chunk.counts.astype(np.float64)
-    constant = chunk.padded(np.nan)
-    start = chunk.first()
-    flat = ((constant == start[:, None, :]) | np.isnan(constant) & ~(mask if mask is not None else True)).all(axis=1)
-
-    def added(terms: Floats) -> Floats:
-        whole, rest = compensated(terms)
-        return whole + rest
-
-    sum_x, sum_y = added(seconds), added(values)
-    covariance = added(seconds * values) - sum_x * sum_y / number
-    spread = added(seconds * seconds) - sum_x * sum_x / number
-    slope = covariance / spread
-    intercept = sum_y / number - slope * sum_x / number
+        seconds, rise = np.where(mask, seconds, 0.0), np.where(mask, rise, 0.0)
+    middle = seconds.sum(axis=1) / number
+    moved = seconds - middle[:, None, :]
+    if mask is not None:
+        moved = np.where(mask, moved, 0.0)
+    moved = np.broadcast_to(moved, rise.shape)
+    slope = np.einsum("twn,twn->tn", moved, rise) / np.einsum("twn,twn->tn", moved, moved)
+    height = rise.sum(axis=1) / number
+    first_at = chunk.times_at(chunk.low)
+    value = start + height + slope * ((origin - first_at) / 1000.0 - middle)
+    # A constant line is exact, even one of infinities, which has no slope.
+    flat = (chunk.padded(np.nan) == start[:, None, :]).sum(axis=1) == chunk.counts
     finite = np.isfinite(start)
     slope = np.where(flat, np.where(finite, 0.0, np.nan), slope)
-    intercept = np.where(flat, np.where(finite, start, np.nan), intercept)
-    return slope, intercept
+    return slope, np.where(flat, np.where(finite, start, np.nan), value)
 
 
 def derivative(block: Block) -> Outcome:

@@ -8,11 +8,12 @@ further back than where it would have been zero.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from tocsin.promql.storage import Bools, Floats, Millis, Rows
-from tocsin.promql.window import Block
+from tocsin.promql.window import Block, slice_rows
 
 Outcome = tuple[Floats, Bools | None]
 """[T, n] values, and where there is one (None: everywhere)."""
@@ -103,6 +104,14 @@ def _resets(block: Block) -> Floats:
     lost = np.zeros(block.counts.shape)
     if block.width < 2:
         return lost
+    if block.panel.starts is None:
+        # Most counters never fall: only those that do in the rows at hand are looked at window by window.
+        fallen = _falling(block)
+        if not len(fallen):
+            return lost
+        if len(fallen) < block.frame.size:
+            lost[:, fallen] = _resets(block.only(fallen))
+            return lost
     for part, chunk in block.chunks():
         values, mask = chunk.values, chunk.mask
         fell = values[:, 1:] < values[:, :-1]
@@ -114,6 +123,18 @@ def _resets(block: Block) -> Floats:
         if fell.any():
             lost[part] = np.where(fell, values[:, :-1], 0.0).sum(axis=1)
     return lost
+
+
+def _falling(block: Block) -> Rows:
+    """The series that fall somewhere in the rows that any window sees."""
+    first, last = slice_rows(block)
+    values = block.panel.values[first:last]
+    fell = values[1:] < values[:-1]
+    lengths = block.panel.lengths
+    shortest = int(lengths.min()) - first
+    if shortest < len(values):
+        fell &= np.arange(1, len(values))[:, None] + first < lengths[block.panel.timeline]
+    return np.flatnonzero(fell.any(axis=0))
 
 
 def instant(*, counter: bool) -> Callable[[Block], Outcome]:
@@ -137,19 +158,18 @@ def instant(*, counter: bool) -> Callable[[Block], Outcome]:
 
 def changes(block: Block) -> Outcome:
     """How often the value changed; from NaN to NaN is no change."""
-    found = np.zeros(block.counts.shape)
-    for part, chunk in block.chunks():
-        values = chunk.values
-        before, after = values[:, :-1], values[:, 1:]
-        differs = (before != after) & ~(np.isnan(before) & np.isnan(after))
-        if chunk.mask is not None:
-            differs &= chunk.mask[:, 1:]
-        found[part] = differs.sum(axis=1)
-    return found, _some(block)
+
+    def differs(before: Floats, after: Floats) -> Bools:
+        changed: Bools = (before != after) & ~(np.isnan(before) & np.isnan(after))
+        return changed
+
+    return _counted(block, differs), _some(block)
 
 
 def resets(block: Block) -> Outcome:
     """How often a counter fell."""
+    if block.panel.starts is None:
+        return _counted(block, _fell), _some(block)
     found = np.zeros(block.counts.shape)
     for part, chunk in block.chunks():
         fell = chunk.values[:, 1:] < chunk.values[:, :-1]
@@ -160,6 +180,23 @@ def resets(block: Block) -> Outcome:
             fell = fell & chunk.mask[:, 1:]
         found[part] = fell.sum(axis=1)
     return found, _some(block)
+
+
+def _fell(before: Floats, after: Floats) -> Bools:
+    return after < before
+
+
+def _counted(block: Block, event: Callable[[Floats, Floats], Bools]) -> Floats:
+    """[T, n] how many pairs of neighbours in each window show the event: the difference of two running counts."""
+    first, last = slice_rows(block)
+    if last - first < 2:
+        return np.zeros(block.counts.shape)
+    values = block.panel.values[first:last]
+    running = np.zeros(values.shape, np.int64)
+    np.cumsum(event(values[:-1], values[1:]), axis=0, out=running[1:])
+    counter = replace(block.panel, values=running.astype(np.float64), times=block.panel.times[first:last])
+    shifted = Block(counter, block.low - first, block.high - first, block.start, block.end)
+    return np.where(block.counts > 0, shifted.last() - shifted.first(), 0.0)
 
 
 def _some(block: Block) -> Bools | None:

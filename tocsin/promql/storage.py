@@ -28,6 +28,27 @@ Rows = NDArray[np.intp]
 STALE_BITS = int(np.array([STALE]).view(np.int64)[0])
 
 
+class Finder:
+    """Row numbers by time for all timelines of a block of memory, each instant looked up once.
+
+    Rules of a round ask for the same few instants, whatever series of a metric they pick.
+    """
+
+    __slots__ = ("_found", "times")
+
+    def __init__(self, times: Millis) -> None:
+        self.times = times
+        self._found: dict[int, Rows] = {}
+
+    def until(self, instant: int) -> Rows:
+        """[timelines] how many samples lie at or before `instant`."""
+        found = self._found.get(instant)
+        if found is None:
+            # Rows beyond a timeline's end hold the largest number, so counting is searching.
+            found = self._found[instant] = (self.times <= instant).sum(axis=0, dtype=np.int32).astype(np.intp)
+        return found
+
+
 @dataclass(slots=True, kw_only=True)
 class Panel:
     """n series. Invariant: series j has exactly `lengths[timeline[j]]` samples, in the first rows of column j."""
@@ -47,6 +68,10 @@ class Panel:
     """[rows, n] when the counter behind each sample began, 0 where not known."""
     nameless: bool | Bools = False
     """Per series: the metric's name is to be left out in the end (samples of a subquery)."""
+    finder: Finder | None = None
+    """Of the block that this panel is a part of: `lines` are its timelines, rows before `first_row` left out."""
+    lines: slice | Rows | None = None
+    first_row: int = 0
 
 
 class Storage(Protocol):

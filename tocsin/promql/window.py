@@ -25,14 +25,14 @@ def rows_until(panel: Panel, instants: Millis) -> Rows:
     """[T, timelines] how many samples lie at or before each instant."""
     times = panel.times
     steps, (rows, lines) = len(instants), times.shape
+    if steps == 1 and panel.finder is not None and panel.lines is not None:
+        known: Rows = panel.finder.until(int(instants[0]))[panel.lines] - panel.first_row
+        return np.clip(known, 0, panel.lengths)[None]
     if lines <= 32 and steps > 1:
         found = np.empty((steps, lines), np.intp)
         for line in range(lines):
             found[:, line] = np.searchsorted(times[:, line], instants, side="right")
         return found
-    if steps == 1 and rows * lines < 40_000:
-        counted: Rows = np.count_nonzero(times <= instants[0], axis=0)[None]
-        return counted
     low = np.zeros((steps, lines), np.intp)
     high = np.broadcast_to(panel.lengths, (steps, lines)).astype(np.intp)
     column = np.arange(lines)
@@ -75,6 +75,11 @@ def _columns(panel: Panel, chosen: Rows) -> Panel:
         starts=starts,
         nameless=nameless,
     )
+
+
+def slice_rows(block: Block) -> tuple[int, int]:
+    """The rows that any window of the block sees: [first, last)."""
+    return int(block.low.min(initial=BEYOND)), int(block.high.max(initial=0))
 
 
 def _packed(panel: Panel, drop: Bools) -> Panel:
@@ -126,6 +131,10 @@ class Block:
         for first in range(0, steps, size):
             part = slice(first, min(first + size, steps))
             yield part, Block(self.panel, self.low[part], self.high[part], self.start[part], self.end[part])
+
+    def only(self, chosen: Rows) -> Block:
+        """Some of the series."""
+        return Block(_columns(self.panel, chosen), self.low, self.high, self.start, self.end)
 
     def at(self, rows: Rows) -> Floats:
         """[T, n] the values in row `rows[t, timeline]`; clipped to the rows there are."""

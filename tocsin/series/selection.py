@@ -10,7 +10,6 @@ from tocsin.model import METRIC_NAME, Matcher, MatchOp
 from tocsin.promql.frame import Frame
 from tocsin.promql.info import matches
 from tocsin.promql.storage import Panel, Rows
-from tocsin.promql.window import rows_until
 from tocsin.series.table import Table
 
 Matchers = tuple[Matcher, ...]
@@ -40,17 +39,17 @@ class Selection:
         if not self.frame.size:
             return None
         whole = table.panel()
-        times, lengths = whole.times[:, self.lines], whole.lengths[self.lines]
-        narrow = Panel(frame=self.frame, times=times, timeline=self.timeline, lengths=lengths, values=whole.values[:0])
-        edges = np.array([after, until], np.int64)
-        found = rows_until(narrow, edges)
-        first, last = int(found[0].min()), int(found[1].max())
+        finder = whole.finder
+        assert finder is not None
+        found_first, found_last = finder.until(after)[self.lines], finder.until(until)[self.lines]
+        first, last = int(found_first.min()), int(found_last.max())
         if first >= last:
             return None
         return Panel(
-            frame=self.frame, times=times[first:last], timeline=self.timeline,
-            lengths=np.clip(lengths - first, 0, last - first),
+            frame=self.frame, times=whole.times[first:last, self.lines], timeline=self.timeline,
+            lengths=np.clip(whole.lengths[self.lines] - first, 0, last - first),
             values=whole.values[first:last, self.columns], stale=whole.stale,
+            finder=finder, lines=self.lines, first_row=first,
         )  # fmt: skip
 
 

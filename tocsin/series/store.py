@@ -21,7 +21,7 @@ import numpy as np
 from tocsin.errors import SeriesLimit
 from tocsin.model import METRIC_NAME, Labels, Matcher, MatchOp, Sample, Seconds, utc
 from tocsin.promql.frame import Dictionary
-from tocsin.promql.storage import Panel
+from tocsin.promql.storage import Floats, Panel
 from tocsin.promql.window import BEYOND
 from tocsin.series.selection import Matchers, Selection, matching, may_hold
 from tocsin.series.table import Table
@@ -79,6 +79,29 @@ class Store:
                 f"refused new series of {worst}; drop a label that takes many values, or raise the limit"
             )
         return taken
+
+    def load(self, metric: str, labels: Sequence[Labels], times: Sequence[int], values: Floats) -> None:
+        """Many samples of new series of one metric at once: values [times, series], times in milliseconds, rising.
+
+        Raises ValueError when a series is there already or the times don't rise, SeriesLimit when they are too many.
+        """
+        stamps = np.asarray(times, np.int64)
+        if values.shape != (len(stamps), len(labels)) or not len(stamps) or not len(labels):
+            raise ValueError(f"{len(stamps)} times and {len(labels)} series don't fit values of shape {values.shape}")
+        if (np.diff(stamps) <= 0).any():
+            raise ValueError("times must rise")
+        keys = [(metric, each) for each in labels]
+        if len(set(keys)) < len(keys) or any(key in self._places for key in keys):
+            raise ValueError(f"a series of {metric} is there already")
+        if len(self._places) + len(keys) > self.max_series:
+            raise SeriesLimit(f"{len(keys)} series of {metric} are more than there is room for (series.max_series)")
+        table = self._tables.get(metric)
+        if table is None:
+            table = self._tables[metric] = Table(metric, self.dictionary)
+        columns = table.add([each.without(METRIC_NAME) for each in labels])
+        table.fill(columns, stamps, values)
+        self._places.update(zip(keys, columns.tolist(), strict=True))
+        self._newest = max(self._newest, int(stamps[-1]))
 
     def _sorted_out(
         self, samples: Iterable[Sample]

@@ -12,7 +12,7 @@ import numpy as np
 
 from tocsin.model import Labels
 from tocsin.promql.frame import Codes, Dictionary, Frame
-from tocsin.promql.storage import Array, Bools, Floats, Millis, Panel, Rows, is_stale
+from tocsin.promql.storage import Array, Bools, Finder, Floats, Millis, Panel, Rows, is_stale
 from tocsin.promql.window import BEYOND, rows_until
 
 _ROWS = 16
@@ -136,6 +136,19 @@ class Table:
         self._panel = None
         return len(columns), late, same
 
+    def fill(self, columns: Rows, times: Millis, values: Floats) -> None:
+        """Rows for series that were just added together and have none yet."""
+        line = int(self._line[columns[0]])
+        rows = len(times)
+        self._values = _grown(self._values, rows, 0, 0.0)
+        self._times = _grown(self._times, len(self._values), 0, BEYOND)
+        self._values[:rows, columns] = values
+        self._times[:rows, line] = times
+        self._lengths[line] = rows
+        self._newest[line] = times[-1]
+        self._stale = self._stale or bool(is_stale(values).any())
+        self._panel = None
+
     def _split(self, columns: Rows, lines: Rows) -> Rows:
         """Gives the series written now timelines of which every member is written now."""
         counts = np.bincount(lines, minlength=self.lines)
@@ -221,6 +234,7 @@ class Table:
             self._panel = Panel(
                 frame=self.frame, times=self._times[:rows, : self.lines], timeline=self._line[: self.size],
                 lengths=self._lengths[: self.lines].copy(), values=self._values[:rows, : self.size], stale=self._stale,
+                finder=Finder(self._times[:rows, : self.lines]), lines=slice(0, self.lines),
             )  # fmt: skip
         return self._panel
 

@@ -42,7 +42,8 @@ def run(paths: list[Path], *, strict: bool) -> Tally:
                     skip = check(command, loaded, strict=strict)
                 except Mismatch as error:
                     tally.failures.append(f"{where}\n    {error}")
-                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # A crash of the engine is a failure of this eval, not of the run.
+                # A crash of the engine is a failure of this eval, not the end of the run.
+                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                     tally.failures.append(f"{where}\n    crashed: {type(error).__name__}: {error}")
                 else:
                     if skip is None:
