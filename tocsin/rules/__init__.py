@@ -12,6 +12,7 @@ from tocsin.rules.evaluate import (
     NO_MEMORY,
     GroupMemory,
     GroupResult,
+    ProblemKind,
     RuleProblem,
     abandoned,
     evaluate_group,
@@ -21,6 +22,7 @@ from tocsin.rules.load import expand, load_rules, load_text, repeated
 from tocsin.rules.rule import ALERTS, ALERTS_FOR_STATE, AlertRule, Group, RecordingRule, Rule
 
 __all__ = [
-    "ALERTS", "ALERTS_FOR_STATE", "NO_MEMORY", "AlertRule", "Group", "GroupMemory", "GroupResult", "RecordingRule",
-    "Rule", "RuleProblem", "abandoned", "evaluate_group", "expand", "load_rules", "load_text", "orphans", "repeated",
+    "ALERTS", "ALERTS_FOR_STATE", "NO_MEMORY", "AlertRule", "Group", "GroupMemory", "GroupResult", "ProblemKind",
+    "RecordingRule", "Rule", "RuleProblem", "abandoned", "evaluate_group", "expand", "load_rules", "load_text",
+    "orphans", "repeated",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
+from enum import StrEnum
 from typing import Final, Protocol
 
 from tocsin.errors import TocsinError
@@ -55,11 +55,25 @@ class Round(Protocol):
         """The value of `plan`. Raises EvaluationError."""
 
 
+class ProblemKind(StrEnum):
+    """What a problem means for the rule's alerts."""
+
+    FAILED = "failed"
+    """There is no result: they are frozen."""
+    LIMIT = "limit"
+    """There are more than `limit`: all are kept."""
+    TEMPLATE = "template"
+    """A text could not be rendered and says so itself."""
+    STORE = "store"
+    """Recorded samples could not be stored."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleProblem:
     """What kept a rule from its job at this evaluation."""
 
     rule: str
+    kind: ProblemKind
     what: str
 
 
@@ -67,9 +81,9 @@ class RuleProblem:
 class GroupMemory:
     """What a group remembers from one evaluation to the next. Lost in a restart without harm."""
 
-    recorded: Mapping[str, frozenset[Series]] = MappingProxyType({})
+    recorded: Mapping[str, frozenset[Series]] = field(default_factory=dict)
     """By rule id the series that it stored last, to mark those that end."""
-    hidden: Mapping[str, datetime] = MappingProxyType({})
+    hidden: Mapping[str, datetime] = field(default_factory=dict)
     """By alert id when a frozen alert could last not be seen."""
 
 
@@ -181,14 +195,15 @@ class _Evaluation:
         except Unknown as unknown:
             failure, broken = str(unknown), ""
         if failure or broken:
-            self._problem(rule, failure or broken)
+            self._problem(rule, ProblemKind.FAILED if failure else ProblemKind.TEMPLATE, failure or broken)
         sight = Sight(seen, failure, self.before.hidden, self.now)
         step = advance(rule, mine, found, sight, self.now)
         self.alerts |= step.alerts
         self.hidden |= sight.hidden
         self.transitions += [replace(change, sampled_at=self.sampled_at) for change in step.transitions]
         if self.group.limit and len(step.alerts) > self.group.limit:
-            self._problem(rule, f"exceeded limit of {self.group.limit} with {len(step.alerts)} alerts; all are kept")
+            what = f"exceeded limit of {self.group.limit} with {len(step.alerts)} alerts; all are kept"
+            self._problem(rule, ProblemKind.LIMIT, what)
         self._store(rule, [sample for alert in step.alerts.values() for sample in self._states(alert)], ends=True)
 
     def _states(self, alert: Alert) -> tuple[Sample, Sample]:
@@ -220,7 +235,7 @@ class _Evaluation:
 
     def _fail(self, rule: RecordingRule, why: str) -> None:
         self.recorded[rule.id] = self.before.recorded.get(rule.id, frozenset())
-        self._problem(rule, why)
+        self._problem(rule, ProblemKind.FAILED, why)
         self._hide((failed(rule, why, self.now),))
 
     def _hide(self, spots: Sequence[BlindSpot]) -> None:
@@ -265,14 +280,14 @@ class _Evaluation:
             self.record(samples)
         except TocsinError as error:
             what = f"its result could not be stored: {error}"
-            self._problem(rule, what)
+            self._problem(rule, ProblemKind.STORE, what)
             if isinstance(rule, RecordingRule):
                 self._hide((failed(rule, what, self.now),))
             return
         self.samples += samples
 
-    def _problem(self, rule: Rule, what: str) -> None:
-        self.problems.append(RuleProblem(rule=rule.id, what=what))
+    def _problem(self, rule: Rule, kind: ProblemKind, what: str) -> None:
+        self.problems.append(RuleProblem(rule=rule.id, kind=kind, what=what))
 
 
 def orphans(alerts: Mapping[str, Alert], groups: Sequence[Group], now: datetime) -> tuple[Transition, ...]:

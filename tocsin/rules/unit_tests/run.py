@@ -1,0 +1,236 @@
+"""Runs unit tests: stores the input series as time goes by, evaluates the rules, compares.
+
+    outcome = run_unit_tests(read_unit_tests(path), load_rules(...), make_store=Store)
+    outcome.passed, outcome.findings
+
+The rules run every `evaluation_interval` from the start to the latest case, each time on what has been stored until
+then, as promtool does it; so a file passes here when it passes there. The same engine, state machine and templates
+run as in the daemon: nothing can tell the difference but the clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from tocsin.durations import format_duration
+from tocsin.errors import TocsinError
+from tocsin.model import METRIC_NAME, Alert, AlertState, Sample
+from tocsin.promql import Plan, Round, Storage, compile_expr
+
+from ..evaluate import NO_MEMORY, GroupMemory, ProblemKind, RuleProblem, evaluate_group
+from ..rule import AlertRule, Group
+from ..vectors import pairs
+from .cases import AlertCase, ExprCase, UnitTest, UnitTestFile
+from .report import alerts_differ, samples_differ
+
+
+class Store(Storage, Protocol):
+    """Where a test's samples go and are read from; tocsin.series' Store is one."""
+
+    def append(self, samples: Iterable[Sample]) -> int:
+        """Store samples."""
+
+
+class Verdict(StrEnum):
+    """What became of a case."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"
+    """It needs native histograms: neither passed nor failed, and said."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseOutcome:
+    """One case of a test, or the evaluation of its rules."""
+
+    verdict: Verdict
+    file: str
+    line: int
+    test: str
+    what: str
+    detail: str = ""
+    """Lines that tell expected from got."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileOutcome:
+    """What became of a file's tests."""
+
+    file: str
+    cases: tuple[CaseOutcome, ...]
+    tests: int
+    missing: tuple[str, ...] = ()
+
+    def of(self, verdict: Verdict) -> tuple[CaseOutcome, ...]:
+        """The cases with that verdict."""
+        return tuple(case for case in self.cases if case.verdict is verdict)
+
+    @property
+    def passed(self) -> bool:
+        """True when no case failed; unsupported ones are told apart by `of`."""
+        return not self.of(Verdict.FAILED)
+
+
+def run_unit_tests(
+    file: UnitTestFile,
+    groups: Sequence[Group],
+    make_store: Callable[[], Store],
+    *,
+    chosen: Callable[[str], bool] = lambda name: True,
+    progress: Callable[[float], None] = lambda share: None,
+) -> FileOutcome:
+    """Run every test of `file` that is chosen by name. `progress` is told the share that is done, 0 to 1."""
+    position = {name: number for number, name in enumerate(file.order)}
+    ordered = sorted(groups, key=lambda group: position.get(group.name, 0))
+    tests = [test for test in file.tests if chosen(test.name)]
+    cases: list[CaseOutcome] = []
+    for number, test in enumerate(tests):
+
+        def told(share: float, number: int = number) -> None:
+            progress((number + share) / len(tests))
+
+        cases += _Run(file, test, ordered, make_store(), told).cases()
+    return FileOutcome(file=file.file, cases=tuple(cases), tests=len(tests), missing=file.missing)
+
+
+class _Stopped(Exception):
+    """A rule could not be evaluated: the rest of the test means nothing."""
+
+
+@dataclass
+class _Run:
+    """One test."""
+
+    file: UnitTestFile
+    test: UnitTest
+    groups: Sequence[Group]
+    store: Store
+    progress: Callable[[float], None]
+    alerts: dict[str, Mapping[str, Alert]] = field(default_factory=dict)
+    memories: dict[str, GroupMemory] = field(default_factory=dict)
+    outcomes: list[CaseOutcome] = field(default_factory=list)
+    stored: int = 0
+
+    def cases(self) -> list[CaseOutcome]:
+        due: dict[int, list[AlertCase]] = {}
+        for case in self.test.alerts:
+            due.setdefault(self._tick(case.at), []).append(case)
+        last = self._tick(self.test.last)
+        try:
+            for tick in range(last + 1):
+                self._evaluate(self.test.start + timedelta(seconds=tick * self.file.interval))
+                for case in due.get(tick, ()):
+                    self._check_alerts(case)
+                if tick % 64 == 0:
+                    self.progress(tick / (last + 1))
+        except _Stopped:
+            return self.outcomes
+        for expression in self.test.expressions:
+            self._check_expression(expression)
+        return self.outcomes
+
+    def _tick(self, at: Seconds) -> int:
+        """The number of the last evaluation at or before `at`."""
+        return round(at * 1000) // round(self.file.interval * 1000)
+
+    # Evaluation ----------------------------------------------------------------------------------------------------
+
+    def _feed(self, until: datetime) -> None:
+        """Store the input series' values that are due."""
+        interval = timedelta(seconds=self.test.interval)
+        longest = max((len(series.values) for series in self.test.series), default=0)
+        while self.stored < longest and self.test.start + self.stored * interval <= until:
+            at = self.test.start + self.stored * interval
+            batch = [
+                Sample(name=series.name, labels=series.labels.without(METRIC_NAME), value=value, at=at)
+                for series in self.test.series
+                if self.stored < len(series.values) and (value := series.values[self.stored]) is not None
+            ]
+            self.store.append(batch)
+            self.stored += 1
+
+    def _round(self, at: datetime) -> Round:
+        return Round(self.store, at, subquery_step=self.file.interval)
+
+    def _evaluate(self, now: datetime) -> None:
+        self._feed(now)
+        problems: list[RuleProblem] = []
+        for group in self.groups:
+            result = evaluate_group(
+                group,
+                self._round,
+                self.alerts.get(group.key, {}),
+                (),
+                now,
+                record=self.store.append,
+                memory=self.memories.get(group.key, NO_MEMORY),
+                external_labels=self.test.external_labels,
+                external_url=self.test.external_url,
+            )
+            self.alerts[group.key], self.memories[group.key] = result.alerts, result.memory
+            problems += [problem for problem in result.problems if problem.kind is not ProblemKind.TEMPLATE]
+        for problem in problems:
+            self._say(Verdict.FAILED, self.test.line, f"rule {problem.rule} at {self._clock(now)}: {problem.what}")
+        if problems:
+            raise _Stopped
+
+    def _clock(self, now: datetime) -> str:
+        return format_duration((now - self.test.start).total_seconds())
+
+    def _say(self, verdict: Verdict, line: int, what: str, detail: str = "") -> None:
+        self.outcomes.append(
+            CaseOutcome(verdict=verdict, file=self.file.file, line=line, test=self.test.name, what=what, detail=detail)
+        )
+
+    # Comparing -----------------------------------------------------------------------------------------------------
+
+    def _check_alerts(self, case: AlertCase) -> None:
+        what = f"alert {case.alertname} at {format_duration(case.at)}"
+        rules = [rule for group in self.groups for rule in group.rules if isinstance(rule, AlertRule)]
+        if hidden := self._histograms(*[rule.plan for rule in rules if rule.name == case.alertname]):
+            self._say(Verdict.UNSUPPORTED, case.line, f"{what}: reads native histograms ({hidden})")
+            return
+        got = [
+            (alert.labels, alert.annotations)
+            for alerts in self.alerts.values()
+            for alert in alerts.values()
+            if alert.name == case.alertname and alert.state is AlertState.FIRING
+        ]
+        detail = alerts_differ(case.expected, got)
+        self._say(Verdict.FAILED if detail else Verdict.PASSED, case.line, what, detail)
+
+    def _histograms(self, *plans: Plan) -> str:
+        """The metrics with native histograms that the plans read."""
+        names = {series.name for series in self.test.series if series.histogram}
+        read = {name for name in names for plan in plans if plan.reads is None or name in plan.reads}
+        return ", ".join(sorted(read))
+
+    def _check_expression(self, case: ExprCase) -> None:
+        what = f"expr {case.expr!r} at {format_duration(case.at)}"
+        try:
+            plan = compile_expr(case.expr)
+            hidden = self._histograms(plan) or ("expected" if any(sample.histogram for sample in case.expected) else "")
+            if hidden:
+                self._say(Verdict.UNSUPPORTED, case.line, f"{what}: native histograms ({hidden})")
+                return
+            got = pairs(self._round(self.test.start + timedelta(seconds=case.at)).evaluate(plan))
+        except TocsinError as error:
+            self._say(Verdict.FAILED, case.line, f"{what}: {error}")
+            return
+        detail = samples_differ([(sample.labels, sample.value) for sample in case.expected], got, self._same)
+        self._say(Verdict.FAILED if detail else Verdict.PASSED, case.line, what, detail)
+
+    def _same(self, expected: float, got: float) -> bool:
+        if expected == got:
+            return True
+        near = (math.nextafter(expected, -math.inf), math.nextafter(expected, math.inf))
+        return self.file.fuzzy and got in near
+
+
+__all__ = ["CaseOutcome", "FileOutcome", "Store", "Verdict", "run_unit_tests"]
