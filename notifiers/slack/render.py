@@ -14,6 +14,7 @@ front of the headline carries the colour.
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ from notifiers.slack.buttons import buttons_of
 from tocsin.model import Action, Incident, Mention, Notification, Reason, Severity
 
 LISTED: Final = 10
-"""Incidents that a digest or a storm message names; the rest is a number and a link."""
+LISTED_IN_A_STORM: Final = 5
+"""Incidents that a digest or a storm's message names; the rest is a number and a link. A storm is read on a phone."""
 SIGNS: Final[Mapping[Severity, str]] = {Severity.P0: "🔴", Severity.P1: "🟠", Severity.P2: "🔵", Severity.P3: "🔹"}
 _STATE_SIGNS: Final[Mapping[State, str]] = {State.ACKED: "🟡", State.UNKNOWN: "⚪", State.RESOLVED: "✅"}
 _FOLDER: Final = Path(__file__).parent / "templates"
@@ -160,7 +162,8 @@ def check_templates(templates: Path | None) -> str:
 def _view(notification: Notification, style: Style, old: str) -> dict[str, Any]:
     """What the templates see."""
     now, several = notification.created_at, len(notification.incidents) > 1
-    listed = sorted(notification.incidents, key=_worst_first)[:LISTED] if _lists(notification) else []
+    most = 0 if not _lists(notification) else LISTED if notification.action is Action.DIGEST else LISTED_IN_A_STORM
+    listed = heapq.nsmallest(most, notification.incidents, key=_worst_first)
     alerts = [alert for incident in notification.incidents for alert in incident.members] if several else []
     facts = facts_of(notification.incident, now, zone=style.zone, console_url=style.console_url)
     names = dict(style.mentions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -48,3 +49,11 @@ async def notifier_for(context: NotifierContext) -> AsyncIterator[Callable[..., 
 def notifier(slack: FakeSlack, notifier_for: Callable[..., SlackNotifier]) -> SlackNotifier:
     """A notifier that sends to #alerts of the stand-in."""
     return notifier_for(slack)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nobody listens: it was free a moment ago, and is not given out again so soon."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -244,7 +244,7 @@ def test_a_storm_names_the_first_and_counts_the_rest() -> None:
     """The console has them all."""
     storm = a_notification(*several(14), reason=Reason.OVER_BUDGET)
     assert lines(storm, replace(STYLE, console_url="https://tocsin.example"))[-2:] == [
-        "… 4 more",
+        "… 9 more",
         "<https://tocsin.example|All of them in the console>",
     ]
 
