@@ -23,11 +23,14 @@ BEGIN = "tocsin_begin"
 """Execution option: how a transaction on SQLite begins; by default it takes the write lock at once."""
 
 
-def connect(url: str) -> AsyncEngine:
-    """An engine for `sqlite:///file` or `postgresql://…`; opens nothing yet. Raises StateError."""
+def connect(url: str, *, durable: bool = True) -> AsyncEngine:
+    """An engine for `sqlite:///file` or `postgresql://…`; opens nothing yet. Raises StateError.
+
+    `durable=False` leaves it to the system when SQLite's file reaches the disk: for tests, which pull no plug.
+    """
     parsed = _url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed)
+        return _sqlite(parsed, durable)
     return create_async_engine(parsed, pool_size=4, max_overflow=2, pool_pre_ping=True, pool_recycle=1800)
 
 
@@ -52,7 +55,7 @@ def file_of(engine: AsyncEngine) -> Path | None:
     return Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
 
 
-def _sqlite(url: URL) -> AsyncEngine:
+def _sqlite(url: URL, durable: bool) -> AsyncEngine:
     engine = create_async_engine(url, pool_size=3, max_overflow=3, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
 
     @sa.event.listens_for(engine.sync_engine, "connect")
@@ -63,7 +66,7 @@ def _sqlite(url: URL) -> AsyncEngine:
         for pragma in (
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "journal_mode=WAL",
-            "synchronous=FULL",
+            f"synchronous={'FULL' if durable else 'OFF'}",
             "journal_size_limit=16777216",
             "cache_size=-2048",
         ):

@@ -112,8 +112,11 @@ class Outbox:
             return found
         return schema.Instant().process_result_value(int(found), None)
 
-    async def finish(self, claim: Claim, receipt: Receipt) -> None:
-        """It is delivered: a fact, whoever holds the claim by now."""
+    async def finish(self, claim: Claim, receipt: Receipt, *, threads: bool = False) -> None:
+        """It is delivered: a fact, whoever holds the claim by now.
+
+        Where another destination was told in the meantime and this one has `threads`, its thread says so.
+        """
         values = {
             "notification": receipt.notification, "notifier": receipt.notifier, "incident": receipt.incident,
             "action": receipt.action, "at": receipt.at, "destination": receipt.destination, "ref": receipt.ref,
@@ -122,11 +125,15 @@ class Outbox:
         }  # fmt: skip
         async with self._state.writing() as connection:
             await rows.insert_new(connection, receipts, [values], "notification")
-            await connection.execute(
+            sent = (
                 sa.update(outbox)
-                .where(outbox.c.id == claim.notification.id)
+                .where(outbox.c.id == receipt.notification)
                 .values(state="sent", doubt=False, ended_at=receipt.at, last_error="", lease_until=None)
             )
+            await connection.execute(sent)
+            over = sa.select(outbox.c.failed_over).where(outbox.c.id == receipt.notification)
+            if threads and (to := (await connection.execute(over)).scalar()):
+                await queue(connection, [await _link(connection, claim.notification, to, receipt.at)])
 
     async def retry(self, claim: Claim, not_before: datetime, error: str, *, doubt: bool) -> None:
         """Not delivered, or not known to be (`doubt`): again at `not_before`. Raises StaleClaim."""
@@ -208,7 +215,7 @@ class Outbox:
         self, connection: AsyncConnection, row: Notification, to: str, why: str, now: datetime
     ) -> tuple[Told, ...]:
         """Queue `row` for `to`: as a reply if that destination has the incident already, else as a first message."""
-        if len(row.incidents) > 1:
+        if len(row.incidents) > 1 or row.action is Action.DIGEST:
             await queue(connection, [_for(row, to, row.action, row.incidents, why, now)])
             return ()
         incident = await _incident(connection, row.incident.id) or row.incident
@@ -315,6 +322,18 @@ def _for(
     return replace(
         row, id=f"{row.id}>{to}", notifier=to, action=action, incidents=incidents,
         reason=Reason.FAILED_OVER, because=f"{row.because} ({row.notifier}: {why})",
+        created_at=now, not_before=now, attempts=0, last_error="",
+    )  # fmt: skip
+
+
+async def _link(connection: AsyncConnection, row: Notification, to: str, now: datetime) -> Notification:
+    """A reply in the thread that says who was told before this destination answered."""
+    query = sa.select(receipts).where(receipts.c.notification == f"{row.id}>{to}")
+    found = (await connection.execute(query)).first()
+    when = f"told at {found.at:%H:%M:%S}{f' {found.permalink}' if found.permalink else ''}" if found else "being told"
+    return replace(
+        row, id=f"{row.id}~link", action=Action.THREAD, reason=Reason.FAILED_OVER, mentions=(),
+        because=f"{to} was {when} as well, because there was no receipt from here in time",
         created_at=now, not_before=now, attempts=0, last_error="",
     )  # fmt: skip
 

@@ -66,9 +66,9 @@ class State:
         self.history = History(self)
 
     @classmethod
-    async def open(cls, url: str, *, migrate: bool = True) -> Self:
+    async def open(cls, url: str, *, migrate: bool = True, durable: bool = True) -> Self:
         """Open the store, creating or upgrading it. Raises StateError that names the file and the mend."""
-        state = cls(connect(url))
+        state = cls(connect(url, durable=durable))
         try:
             await state._prepare(migrate)
         except BaseException:

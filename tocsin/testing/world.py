@@ -1,0 +1,299 @@
+"""The way from transition to delivered message under a virtual clock: all of it real but the far end.
+
+    world = await World.open(tmp_path / "state.db")
+    await world.fires("ApiDown", service="api")
+    await world.delivers()
+    await world.silences("alertname=ApiDown", seconds=3600)
+    await world.recovers("ApiDown", service="api")
+    await world.delivers()
+    assert world.channel.actions() == ["post", "resolve", "edit"]
+
+`passes(seconds)` lets time go by, second by second, as the daemon's tick and its couriers would. `crashes()` forgets
+all that is in memory; `restarts()` begins again from the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Final, Self
+
+from tocsin.errors import StateError
+from tocsin.incidents import (
+    Book,
+    Correction,
+    Destination,
+    Outcome,
+    Plan,
+    ack,
+    heard,
+    react,
+    reconfigure,
+    restore,
+    silence,
+    tick,
+)
+from tocsin.incidents.matching import parse_matcher
+from tocsin.incidents.routes import Route, Router
+from tocsin.model import Alert, AlertState, Incident, Labels, Seconds, Silence, Transition
+from tocsin.runtime.delivery import Delivery, Endpoint
+from tocsin.state import Change, State
+from tocsin.telemetry.metrics import Telemetry
+from tocsin.telemetry.tracing import Tracing
+from tocsin.testing.clock import VirtualClock
+from tocsin.testing.destination import Channel, FakeNotifier
+
+HANGS_FOR: Final[Seconds] = 10.0
+"""A courier's deadline."""
+PAGES: Final = Route(name="pages", match={"severity": "P0|P1"}, notify=("pages",), group_by=("service",))
+
+
+def plan(*routes: Route, failover: Mapping[str, str] | None = None, edits: bool = True) -> Plan:
+    """A plan with a destination for every notifier that the routes name."""
+    router = Router(routes or (PAGES,), fallback=Route(notify=("pages",)))
+    over = dict(failover or {})
+    names = sorted({*router.notifiers(), *over, *over.values()})
+    return Plan(
+        router=router,
+        destinations={name: Destination(name=name, edits=edits, failover=over.get(name)) for name in names},
+    )
+
+
+class World:
+    """One daemon's middle, its file, and the channels at its far end."""
+
+    def __init__(self, file: Path, plan: Plan, clock: VirtualClock, seed: int) -> None:
+        self.clock = clock
+        self.plan = plan
+        self.channels: dict[str, Channel] = {}
+        self.notifiers: dict[str, FakeNotifier] = {}
+        self.telemetry = Telemetry()
+        self.firing: dict[str, Alert] = {}
+        """What fires in the watched system, by alert id."""
+        self.unsaved = Change()
+        """What the state store has not taken yet."""
+        self.book: Book
+        self.state: State
+        self.delivery: Delivery
+        self._file = file
+        self._chance = random.Random(seed)
+        self._boots = 0
+
+    @classmethod
+    async def open(
+        cls, file: Path, plan: Plan | None = None, *, clock: VirtualClock | None = None, seed: int = 0
+    ) -> Self:
+        """A world whose state is in `file`, new or old."""
+        await asyncio.to_thread(_make, file)
+        world = cls(file, plan or default_plan(), clock or VirtualClock(), seed)
+        await world.restarts()
+        return world
+
+    @property
+    def channel(self) -> Channel:
+        """The channel of the destination called `pages`."""
+        return self.channels["pages"]
+
+    @property
+    def notifier(self) -> FakeNotifier:
+        return self.notifiers["pages"]
+
+    @property
+    def incidents(self) -> tuple[Incident, ...]:
+        """All in the book."""
+        return tuple(file.incident for file in self.book.files.values())
+
+    @property
+    def incident(self) -> Incident:
+        """The only one."""
+        (only,) = self.incidents
+        return only
+
+    # The daemon's life -----------------------------------------------------------------------------------------------
+
+    async def restarts(self) -> None:
+        """Open the file, restore the book, take over what was claimed."""
+        self._boots += 1
+        self.state = await State.open(f"sqlite:///{self._file}", durable=False)
+        now = self.clock.now()
+        restored = await self.state.load(now)
+        self.book = restore(self.plan, restored.files, restored.silences, now)
+        self.unsaved = Change()
+        self.delivery = Delivery(
+            self.state.outbox, clock=self.clock, telemetry=self.telemetry, tracing=Tracing(), heard=self._heard,
+            owner=f"boot-{self._boots}", chance=self._chance,
+        )  # fmt: skip
+        await self.state.take_over(self.delivery.owner)
+        self.delivery.install(self.endpoints())
+
+    def endpoints(self) -> list[Endpoint]:
+        """What the plan's destinations are."""
+        for name in self.plan.destinations:
+            self.channels.setdefault(name, Channel())
+            self.notifiers.setdefault(name, FakeNotifier(self.channels[name], self.clock, name=name))
+        return [
+            Endpoint(name=name, notifier=self.notifiers[name], failover=each.failover, edits=each.edits)
+            for name, each in self.plan.destinations.items()
+        ]
+
+    async def crashes(self) -> None:
+        """All that is in memory is gone; the file is as the last transaction left it."""
+        await self.state.close()
+
+    async def closes(self) -> None:
+        """The end of the test."""
+        await self.state.close()
+
+    async def reloads(self, plan: Plan) -> None:
+        """Another configuration."""
+        self.plan = plan
+        self.delivery.install(self.endpoints())
+        await self.commits(reconfigure(self.book, plan, self.clock.now()))
+
+    async def commits(self, outcome: Outcome, *alerts: Alert) -> None:
+        """The memory first, then the file; what the file does not take now it takes with the next."""
+        self.book = outcome.book
+        self.unsaved = self.unsaved.then(Change.of(outcome, alerts))
+        await self.saves()
+
+    async def saves(self) -> None:
+        """Store what is unsaved; when that can't be done, it stays so."""
+        try:
+            correction = await self.state.commit(self.unsaved)
+        except StateError:
+            return
+        self.unsaved = Change()
+        if correction:
+            await self._heard(correction)
+
+    async def _heard(self, correction: Correction) -> None:
+        await self.commits(heard(self.book, correction, self.clock.now()))
+
+    # What happens ----------------------------------------------------------------------------------------------------
+
+    async def fires(self, name: str, severity: str = "P0", **labels: str) -> Alert:
+        """A rule's alert begins to fire."""
+        return (await self.all_fire([Labels(labels, alertname=name, severity=severity)]))[0]
+
+    async def all_fire(self, label_sets: list[Labels]) -> list[Alert]:
+        """Several, seen by one evaluation."""
+        now = self.clock.now()
+        alerts = [
+            Alert(
+                rule=f"rules;{labels['alertname']}", labels=labels, state=AlertState.FIRING, value=1.0, active_at=now,
+                fired_at=now,
+            )
+            for labels in label_sets
+        ]  # fmt: skip
+        self.firing.update({alert.id: alert for alert in alerts})
+        await self._transitions(alerts)
+        return alerts
+
+    async def recovers(self, name: str, **labels: str) -> None:
+        """Every alert of that name, with those labels, ends."""
+        now = self.clock.now()
+        wanted = {"alertname": name, **labels}
+        ended = [
+            replace(alert, state=AlertState.RESOLVED, resolved_at=now)
+            for alert in self.firing.values()
+            if alert.labels.contains(wanted)
+        ]
+        for alert in ended:
+            del self.firing[alert.id]
+        await self._transitions(ended)
+
+    async def _transitions(self, alerts: list[Alert]) -> None:
+        now = self.clock.now()
+        transitions = [Transition(alert=alert, before=None, at=now, sampled_at=now) for alert in alerts]
+        await self.commits(react(self.book, transitions, now), *alerts)
+
+    async def silences(self, *matchers: str, seconds: Seconds, by: str = "ana", why: str = "deploy") -> Silence:
+        """Somebody silences."""
+        now = self.clock.now()
+        made = Silence(
+            id=f"s-{len(self.book.silences) + 1}", matchers=tuple(parse_matcher(text) for text in matchers),
+            starts_at=now, ends_at=now + timedelta(seconds=seconds), created_by=by, why=why,
+        )  # fmt: skip
+        await self.commits(silence(self.book, made, now))
+        return made
+
+    async def acks(self, by: str = "ana") -> None:
+        """Somebody takes every open incident."""
+        for incident in self.book.open:
+            await self.commits(ack(self.book, incident.id, by, self.clock.now()))
+
+    async def ticks(self) -> None:
+        """What the daemon does each second, delivery apart."""
+        if not self.unsaved.empty:
+            await self.saves()
+        await self.commits(tick(self.book, self.clock.now()))
+
+    async def delivers(self, limit: int = 10_000) -> int:
+        """Everything that is due now, each destination's next row in turn → how many attempts."""
+        attempts = 0
+        await self.delivery.watch()
+        busy = True
+        while busy and attempts < limit:
+            busy = False
+            for name in self.plan.destinations:
+                if await self._step(name):
+                    attempts, busy = attempts + 1, True
+        return attempts
+
+    async def _step(self, name: str) -> bool:
+        """One step; where a notifier hangs, time passes until its deadline ends it."""
+        notifier = self.notifiers[name]
+        step = asyncio.ensure_future(self.delivery.step(name))
+        try:
+            while not step.done():
+                hung = asyncio.ensure_future(notifier.hung.wait())
+                await asyncio.wait({step, hung}, return_when=asyncio.FIRST_COMPLETED)
+                hung.cancel()
+                if not step.done():
+                    notifier.hung.clear()
+                    self.clock.pass_(HANGS_FOR)
+            return step.result()
+        finally:
+            step.cancel()
+
+    async def passes(self, seconds: Seconds, every: Seconds = 1.0) -> None:
+        """Time goes by; each `every` seconds the daemon ticks and delivers what is due."""
+        left = seconds
+        while left > 0:
+            self.clock.pass_(min(every, left))
+            left -= every
+            await self.ticks()
+            await self.delivers()
+
+    def at(self, seconds: Seconds) -> datetime:
+        """So many seconds from now."""
+        return self.clock.now() + timedelta(seconds=seconds)
+
+
+def default_plan() -> Plan:
+    """P0 and P1 to `pages` by service; the rest to `pages` too, as the fallback."""
+    return plan()
+
+
+@cache
+def empty_store() -> bytes:
+    """A store that is migrated and empty, as bytes: migrating each test's own would take most of its time."""
+
+    async def migrate(file: Path) -> None:
+        await (await State.open(f"sqlite:///{file}", durable=False)).close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "empty.db"
+        asyncio.run(migrate(file))
+        return file.read_bytes()
+
+
+def _make(file: Path) -> None:
+    if not file.exists():
+        file.write_bytes(empty_store())
