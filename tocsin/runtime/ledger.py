@@ -1,0 +1,66 @@
+"""What is owed to the state store: a write that it did not take is kept, merged with what comes after, and tried again.
+
+So a full disk or a lost database stops no alerting: the book in memory goes on, and the store catches up in one
+transaction. Until then delivery can't see what was queued, and `spill` hands it the urgent rows directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from tocsin.errors import StateError
+from tocsin.incidents import Correction
+from tocsin.state import Change, State
+from tocsin.telemetry.logs import logger
+from tocsin.telemetry.metrics import Telemetry
+
+Spill = Callable[[Change], Awaitable[Correction]]
+
+
+class Ledger:
+    """The one way from the pipeline to the state store. Not for two callers at once: the pipeline's lock sees to it."""
+
+    def __init__(
+        self, state: State, telemetry: Telemetry, *, wake: Callable[[], None], spill: Spill | None = None
+    ) -> None:
+        self._state = state
+        self._telemetry = telemetry
+        self._wake = wake
+        self._spill = spill
+        self._owed = Change()
+
+    @property
+    def owes(self) -> bool:
+        """True while the store lacks something."""
+        return not self._owed.empty
+
+    async def commit(self, change: Change, *, must: bool = False) -> Correction:
+        """Store `change` after all that is owed → what destinations know otherwise than the book thinks.
+
+        Where the store does not take it, it is owed, and the correction is empty; with `must` nothing is owed and
+        StateError is raised: for what a person asks for, who can be told to try again.
+        """
+        whole = self._owed.then(change) if self.owes else change
+        try:
+            correction = await self._state.commit(whole)
+        except StateError as error:
+            self._telemetry.state_errors.inc()
+            self._telemetry.state_ok.set(0)
+            if must:
+                raise
+            if not self.owes:
+                logger().error("state.write_failed", error=str(error))
+            self._owed = whole
+            return await self._spill(change) if self._spill is not None else Correction()
+        if self.owes:
+            logger().info("state.caught_up")
+        self._owed = Change()
+        self._telemetry.state_ok.set(1)
+        # Only now: a delivery that looks before the commit finds nothing, and would sleep again.
+        if whole.calls:
+            self._wake()
+        return correction
+
+    async def settle(self) -> Correction:
+        """Try what is owed again, if anything is."""
+        return await self.commit(Change()) if self.owes else Correction()

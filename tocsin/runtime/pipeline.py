@@ -1,0 +1,243 @@
+"""Steps 3 to 7 of a datum's way: a poll's samples are stored, the rules that read them run, what changed is decided on
+and committed in one transaction.
+
+One poll at a time: alerts, incidents and what is queued are one state, and a lock is simpler to believe than a merge.
+The work under it is a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from tocsin.errors import SeriesLimit
+from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reconfigure, retire, tick
+from tocsin.model import Alert, Sample, Seconds, Severity
+from tocsin.ports import Clock
+from tocsin.runtime.evaluation import RuleBook
+from tocsin.runtime.ledger import Ledger
+from tocsin.runtime.polling import Poll
+from tocsin.runtime.sources import NOT_YET, Source, blind_spots
+from tocsin.series import Store
+from tocsin.state import Change
+from tocsin.telemetry.logs import logger
+from tocsin.telemetry.metrics import Telemetry
+from tocsin.telemetry.tracing import Tracing
+
+SELF_EVERY: Final[Seconds] = 5.0
+"""Between two readings of Tocsin's own metrics into the series store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the pipeline works with; all of it outlives a reload."""
+
+    store: Store
+    ledger: Ledger
+    clock: Clock
+    telemetry: Telemetry
+    tracing: Tracing
+
+
+class Pipeline:
+    """The book, the rules and the sources, and what each poll makes of them."""
+
+    def __init__(self, parts: Parts, *, book: Book, rules: RuleBook, sources: Iterable[Source]) -> None:
+        self.book = book
+        self.rules = rules
+        self.sources = {source.name: source for source in sources}
+        self._parts = parts
+        self._lock = asyncio.Lock()
+        self._measured: datetime | None = None
+
+    @property
+    def store(self) -> Store:
+        """The series."""
+        return self._parts.store
+
+    @property
+    def waits_for_first_polls(self) -> bool:
+        """True until every source has been polled once."""
+        return any(spot.why == NOT_YET for spot in blind_spots(self.sources))
+
+    @property
+    def is_recorded(self) -> bool:
+        """True while the state store has all of it."""
+        return not self._parts.ledger.owes
+
+    # Polls -----------------------------------------------------------------------------------------------------------
+
+    async def ingest(self, poll: Poll) -> None:
+        """Store a poll, evaluate what reads it, decide, commit."""
+        async with self._lock:
+            source = self.sources.get(poll.source)
+            if source is None:  # it was removed by a reload while its last poll ran
+                return
+            before = source.spots
+            samples = source.take(poll)
+            self._append(poll.source, samples)
+            names = {sample.name for sample in samples}
+            if source.spots != before:
+                self._tell_blindness(source, before != ())
+                for spot in (*before, *source.spots):
+                    names |= spot.metrics
+            await self._evaluate(names, sampled_at=poll.at)
+
+    async def tick(self) -> None:
+        """Once a second: what time brings to incidents and groups, Tocsin's own metrics, what is owed to the store."""
+        async with self._lock:
+            now = self._parts.clock.now()
+            names: set[str] = set()
+            if self._measured is None or now - self._measured >= timedelta(seconds=SELF_EVERY):
+                self._measured = now
+                self._measure()
+                own = list(self._parts.telemetry.samples_at(now))
+                self._append("tocsin", own)
+                names = {sample.name for sample in own}
+            await self._evaluate(names, sampled_at=None)
+            if self.book.next_look is not None and self.book.next_look <= now:
+                await self._commit(tick(self.book, now))
+            await self._hear(await self._parts.ledger.settle())
+
+    async def act(self, action: Callable[[Book, datetime], Outcome]) -> Outcome:
+        """What a person does: ack, resolve, silence. Durable when this returns. Raises StateError, and KeyError."""
+        async with self._lock:
+            outcome = action(self.book, self._parts.clock.now())
+            correction = await self._parts.ledger.commit(Change.of(outcome), must=True)
+            self._turn(outcome)
+            await self._hear(correction)
+            return outcome
+
+    async def hear(self, correction: Correction) -> None:
+        """Delivery told somebody else than planned, or a destination refused for good."""
+        async with self._lock:
+            await self._hear(correction)
+
+    async def reconfigure(self, rules: RuleBook, sources: Iterable[Source], plan: Plan) -> None:
+        """A reload: other rules, sources, routes. What was told stays told; alerts of rules that are gone end."""
+        async with self._lock:
+            now = self._parts.clock.now()
+            older, self.rules = self.rules, rules
+            rules.take_over_from(older)
+            self._append("rules", rules.end_series(older, now))
+            # A collector that stays keeps its memory; one whose settings changed begins anew.
+            self.sources = {source.name: source for source in sources}
+            await self._commit(reconfigure(self.book, plan, now))
+            await self._end_orphans(now)
+            await self._evaluate(set().union(*(group.reads or () for group in rules.groups)), sampled_at=None)
+
+    async def begin(self) -> None:
+        """After a restart: alerts of rules that were deleted meanwhile have ended, and what was owed is looked at."""
+        async with self._lock:
+            now = self._parts.clock.now()
+            await self._end_orphans(now)
+            await self._commit(tick(self.book, now))
+
+    async def _end_orphans(self, now: datetime) -> None:
+        ends = self.rules.end_orphans(now)
+        if ends:
+            await self._commit(react(self.book, ends, now), [end.alert for end in ends])
+        alive = self.rules.all_alerts()
+        await self._commit(retire(self.book, lambda alert: alert.id in alive, now))
+
+    # Steps -----------------------------------------------------------------------------------------------------------
+
+    def _append(self, source: str, samples: Sequence[Sample]) -> None:
+        telemetry, store = self._parts.telemetry, self._parts.store
+        before = store.refused
+        try:
+            store.append(samples)
+        except SeriesLimit as limit:
+            logger().warning("series.limit", collector=source, error=str(limit))
+        after = store.refused
+        over = after.over_limit - before.over_limit
+        old = after.out_of_order + after.duplicate - before.out_of_order - before.duplicate
+        telemetry.samples.labels(source).inc(max(0, len(samples) - over - old))
+        if over:
+            telemetry.samples_refused.labels(source, "limit").inc(over)
+        if old:
+            telemetry.samples_refused.labels(source, "old").inc(old)
+
+    async def _evaluate(self, names: set[str], sampled_at: datetime | None) -> None:
+        parts = self._parts
+        now = parts.clock.now()
+        due = self.rules.due(names, now)
+        if not due:
+            return
+        began = parts.clock.monotonic()
+        with parts.tracing.span("evaluate", groups=len(due)):
+            done = self.rules.evaluate(
+                due, parts.store, blind_spots(self.sources), now, sampled_at=sampled_at, record=self._record
+            )
+        parts.telemetry.evaluation_seconds.observe(parts.clock.monotonic() - began)
+        for name in done.groups:
+            parts.telemetry.evaluations.labels(name).inc()
+        for group, problem in done.new_problems:
+            logger().warning("rules.problem", rule_group=group, rule=problem.rule, error=problem.what)
+        if done.transitions or done.changed:
+            await self._commit(react(self.book, done.transitions, now), done.changed)
+
+    def _record(self, samples: Sequence[Sample]) -> None:
+        self._append("rules", samples)
+
+    async def _commit(self, outcome: Outcome, alerts: Iterable[Alert] = ()) -> None:
+        change = Change.of(outcome, alerts)
+        self._turn(outcome)
+        if not change.empty:
+            await self._hear(await self._parts.ledger.commit(change))
+
+    async def _hear(self, correction: Correction) -> None:
+        while correction:
+            outcome = heard(self.book, correction, self._parts.clock.now())
+            self._turn(outcome)
+            correction = await self._parts.ledger.commit(Change.of(outcome))
+
+    def _turn(self, outcome: Outcome) -> None:
+        self.book = outcome.book
+        telemetry = self._parts.telemetry
+        for decided in outcome.decisions:
+            decision = decided.decision
+            telemetry.decisions.labels(decision.action.value, decision.reason.value).inc()
+            logger().info(
+                "incident.decided", incident=decided.incident, notifier=decided.notifier,
+                action=decision.action.value, reason=decision.reason.value, because=decision.because,
+            )  # fmt: skip
+        for row in outcome.queue:
+            if row.timeline.sampled_at is not None and row.timeline.decided_at is not None:
+                took = (row.timeline.decided_at - row.timeline.sampled_at).total_seconds()
+                telemetry.stage_seconds.labels("decided", row.severity.value).observe(max(0.0, took))
+
+    def _tell_blindness(self, source: Source, was_blind: bool) -> None:
+        blind = self._parts.telemetry.blind
+        for labels in [key for key in _label_values(blind) if key[0] == source.name]:
+            blind.remove(*labels)
+        if not source.spots:
+            if was_blind:
+                logger().info("source.seen", collector=source.name)
+            return
+        rules = self.rules.reading({name for spot in source.spots for name in spot.metrics})
+        blind.labels(source.name, str(len(rules))).set(1)
+        for spot in source.spots:
+            logger().warning(
+                "source.blind", collector=source.name, why=spot.why, since=spot.since.isoformat(),
+                metrics=len(spot.metrics), rules=list(rules)[:20],
+            )  # fmt: skip
+
+    def _measure(self) -> None:
+        """The gauges that are states, not events."""
+        telemetry = self._parts.telemetry
+        telemetry.series.set(self._parts.store.series_count)
+        self.rules.measure(telemetry)
+        by_severity = dict.fromkeys(Severity, 0)
+        for incident in self.book.open:
+            by_severity[incident.severity] += 1
+        for severity, count in by_severity.items():
+            telemetry.incidents.labels(severity.value).set(count)
+
+
+def _label_values(gauge: object) -> list[tuple[str, ...]]:
+    # prometheus_client has no public way to list a metric's children.
+    return list(getattr(gauge, "_metrics", {}))
