@@ -6,6 +6,7 @@
 -- gauge tocsin_pg_sequences_hidden: Sequences that this role can't read.
 select
     current_database() as datname,
-    count(*) filter (where not has_sequence_privilege(class.oid, 'select, usage')) as tocsin_pg_sequences_hidden
-from pg_class class
-where class.relkind = 'S'
+    -- case, not and: the planner may ask has_sequence_privilege first, which fails for a table.
+    count(*) filter (where case when relkind = 'S' then not has_sequence_privilege(oid, 'select, usage') end)
+        as tocsin_pg_sequences_hidden
+from pg_class
