@@ -25,8 +25,8 @@ def bundled_path(kind: Kind) -> Path:
     return inside if inside.is_dir() else package.parent / kind
 
 
-def content_path(kind: Kind, folder: Path) -> Path:
-    """Where `kind` is for a config.yaml in `folder`."""
+def content_path(kind: Kind, folder: Path = Path()) -> Path:
+    """Where `kind` is for a config.yaml in `folder` (by default, here)."""
     own = folder / kind
     return own if own.is_dir() else bundled_path(kind)
 
