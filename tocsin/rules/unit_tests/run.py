@@ -19,7 +19,7 @@ from typing import Protocol
 
 from tocsin.durations import format_duration
 from tocsin.errors import TocsinError
-from tocsin.model import METRIC_NAME, Alert, AlertState, Sample
+from tocsin.model import METRIC_NAME, Alert, AlertState, Sample, Seconds
 from tocsin.promql import Plan, Round, Storage, compile_expr
 
 from ..evaluate import NO_MEMORY, GroupMemory, ProblemKind, RuleProblem, evaluate_group
