@@ -22,6 +22,7 @@ _TS: Final = re.compile(r"\d{1,12}\.\d{6}")
 _TOP_LEVEL: Final = frozenset({Action.POST, Action.DIGEST})
 _BROADCASTS: Final = frozenset({Action.BROADCAST, Action.ESCALATE, Action.REMIND})
 _LEARNING_LIMIT: Final[Seconds] = 2.0
+_SHORTEST_CALL: Final[Seconds] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +61,10 @@ class SlackNotifier:
         Raises a DeliveryError. EditLost: the parent is gone; post anew with it as the parent.
         """
         place = self._place(notification, parent)
-        until = self._clock.monotonic() + self._settings.deadline
+        # A little less than the deadline: whoever ends us at it does not know what we know of the attempt.
+        until = self._clock.monotonic() + 0.9 * self._settings.deadline
         rank = (1 if place.edits else 0, notification.severity.rank)
-        await self._pace.turn(place.method, rank, self._settings.deadline)
+        await self._pace.turn(place.method, rank, self._settings.deadline / 2)
         old = parent.permalink if parent is not None and notification.action in _TOP_LEVEL else ""
         reduced: list[_Reduced] = []
         for form in Form:
@@ -74,7 +76,7 @@ class SlackNotifier:
             except TooLarge as error:
                 reduced.append(_Reduced(form=form, why=str(error)))
                 continue
-            return await self._receipt(notification, place, answer, reduced)
+            return await self._receipt(notification, place, answer, reduced, until)
         raise Refused(
             f"Slack refuses this message in every form: {reduced[-1].why}",
             mend="report it with this text; the message went to no one here",
@@ -83,10 +85,11 @@ class SlackNotifier:
     async def find(self, notification: Notification, parent: Receipt | None) -> Receipt | None:
         """Look for the notification's own metadata in the channel, or in its thread. Raises as `send` does."""
         place = self._place(notification, parent)
+        until = self._clock.monotonic() + 0.9 * self._settings.deadline
         found = await find_message(notification, place, self._reading)
         if found is None:
             return None
-        return await self._receipt(notification, place, found, [])
+        return await self._receipt(notification, place, found, [], until)
 
     async def check(self) -> Health:
         """Token, channel, membership, scopes and templates, each gap with what mends it."""
@@ -149,7 +152,7 @@ class SlackNotifier:
             settings = self._settings
             args |= {"username": settings.username} if settings.username else {}
             args |= {"icon_emoji": settings.icon_emoji} if settings.icon_emoji else {}
-        within = max(until - self._clock.monotonic(), 1.0)
+        within = max(until - self._clock.monotonic(), _SHORTEST_CALL)
         try:
             return dict((await self._client.call(place.method, args, within=within)).body)
         except Throttled as error:
@@ -157,9 +160,15 @@ class SlackNotifier:
             raise
 
     async def _receipt(
-        self, notification: Notification, place: Place, message: dict[str, Any], reduced: list[_Reduced]
+        self,
+        notification: Notification,
+        place: Place,
+        message: dict[str, Any],
+        reduced: list[_Reduced],
+        until: Seconds,
     ) -> Receipt:
         now = self._clock.now()
+        within = min(_LEARNING_LIMIT, until - self._clock.monotonic())
         ts = str(message.get("ts") or "")
         shown = message.get("message") or message
         degraded = "; ".join(f"not {reason.form}: {reason.why}" for reason in reduced)
@@ -174,15 +183,15 @@ class SlackNotifier:
             at=now,
             destination=place.channel,
             ref=ts,
-            permalink=await self._permalink(place, ts, threaded="thread_ts" in shown),
+            permalink=await self._permalink(place, ts, within, threaded="thread_ts" in shown),
             degraded=degraded[:500],
         )
 
-    async def _permalink(self, place: Place, ts: str, *, threaded: bool) -> str:
+    async def _permalink(self, place: Place, ts: str, within: Seconds, *, threaded: bool) -> str:
         """Slack's address of the message, made of the workspace's; empty where that can't be learnt quickly."""
-        if not self._workspace_url:
+        if not self._workspace_url and within > _SHORTEST_CALL:
             try:
-                answer = await self._client.call("auth.test", {}, within=_LEARNING_LIMIT, reads=True)
+                answer = await self._client.call("auth.test", {}, within=within, reads=True)
                 self._workspace_url = str(answer.body.get("url") or "")
             except DeliveryError:
                 return ""  # the message is delivered; a link is not worth failing for
@@ -194,7 +203,7 @@ class SlackNotifier:
     @property
     def _reading(self) -> Callable[[str, dict[str, Any]], Any]:
         async def read(method: str, args: dict[str, Any]) -> Any:
-            return await self._client.call(method, args, within=self._settings.deadline, reads=True)
+            return await self._client.call(method, args, within=0.9 * self._settings.deadline, reads=True)
 
         return read
 
