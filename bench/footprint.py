@@ -18,14 +18,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import psutil
+from stock_chain import chain_on
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from bench.stock_chain import chain_on
 from tocsin.errors import TocsinError
 from tocsin.testing.demo import set_stage
 

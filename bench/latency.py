@@ -21,11 +21,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from stock_chain import Receiver, chain_on
 
-from bench.stock_chain import Receiver, chain_on
 from tocsin.errors import TocsinError
 from tocsin.testing.demo import FAULTS, Fault, Stage, set_stage
 from tocsin.testing.demo.channel import resolved_at

@@ -10,7 +10,7 @@ import pytest
 
 from tocsin.model import utc
 from tocsin.testing.demo.channel import is_resolved, opening, resolved_at
-from tocsin.testing.demo.journal import decided_after
+from tocsin.testing.demo.journal import decided_after, errors_after
 from tocsin.testing.demo.outcome import Outcome
 from tocsin.testing.slack import Message
 
@@ -100,3 +100,16 @@ def test_the_decision_is_the_first_post_after_the_fault(tmp_path: Path) -> None:
     log.write_text("\n".join(lines))
     assert decided_after(log, NOON) == NOON + timedelta(seconds=2.25)
     assert decided_after(log, NOON + timedelta(seconds=3)) is None
+
+
+def test_what_went_wrong_in_the_daemon_is_shown_once(tmp_path: Path) -> None:
+    """Errors after the fault only, each once, with the last line of its traceback."""
+    log = tmp_path / "tocsin.log"
+    trace = "Traceback …\\nTypeError: it broke"
+    error = (
+        f'{{"event": "poll.failed", "level": "error", "exception": "{trace}", "timestamp": "2026-09-21T14:13:2%dZ"}}'
+    )
+    info = '{"event": "daemon.started", "level": "info", "timestamp": "2026-09-21T14:13:21Z"}'
+    log.write_text("\n".join([error % 1, info, error % 2]))
+    assert errors_after(log, NOON) == ["poll.failed: TypeError: it broke"]
+    assert errors_after(log, NOON + timedelta(seconds=5)) == []

@@ -32,6 +32,8 @@ class Fault:
     """What is done to the stage, in a line for people."""
     inject: Step
     mend: Step
+    lasts: float = 0.0
+    """Seconds for which it is left as it is once it was told: what it breaks beside itself must not be told again."""
 
 
 async def _over_by_itself(stage: Stage) -> None:
@@ -97,6 +99,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
             does=f"GET {SLOW_PATH} answers {SLOW * 3:g} s later than it did",
             inject=_slow_endpoint,
             mend=_all_is_well,
+            lasts=2.0,
         ),
         Fault(
             name="failing-endpoint",
@@ -104,6 +107,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
             does=f"GET {FAILING_PATH} raises",
             inject=_failing_endpoint,
             mend=_all_is_well,
+            lasts=2.0,
         ),
         Fault(
             name="postgres-killed",
@@ -111,6 +115,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
             does="SIGKILL to the postmaster; every page of the application fails with it",
             inject=_kill_postgres,
             mend=_start_postgres,
+            lasts=4.0,
         ),
         Fault(
             name="sign-in-burst",

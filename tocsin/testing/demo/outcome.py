@@ -95,6 +95,8 @@ async def perform(
     told = await stage.until(lambda: len(stage.slack.posted()) > before, notice)
     text = opening(stage.slack.posted()[before]) if told else ""
     say(f"told: {text}" if told else f"nothing was told within {notice:g} s")
+    if told:
+        await asyncio.sleep(fault.lasts)
     mended_at = datetime.now(UTC)
     await fault.mend(stage)
     if told:

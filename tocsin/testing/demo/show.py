@@ -82,6 +82,9 @@ async def _perform(fault: Fault, stage: Stage, narrator: Narrator) -> Outcome:
     narrator.say(f"{fault.title}: {fault.does}")
     outcome = await perform(fault, stage, say=lambda line: narrator.say(f"  {line}"))
     narrator.tell(outcome)
+    if not outcome.ok:
+        for error in stage.errors_after(outcome.injected_at):
+            narrator.say(f"  the daemon logged: {error}")
     return outcome
 
 

@@ -20,7 +20,7 @@ import aiohttp
 
 import tocsin
 from tocsin.errors import TocsinError
-from tocsin.testing.demo.journal import decided_after
+from tocsin.testing.demo.journal import decided_after, errors_after
 from tocsin.testing.demo.processes import Child, DemoError
 from tocsin.testing.demo.settings import POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
 from tocsin.testing.demo.traffic import USERS, AuthClient, users_at_work
@@ -92,6 +92,10 @@ class Stage:
     def decided_after(self, moment: datetime) -> datetime | None:
         """When the daemon first decided to post something after `moment`; None where it did not."""
         return None if self.daemon is None else decided_after(self.daemon.log, moment)
+
+    def errors_after(self, moment: datetime) -> list[str]:
+        """What the daemon has logged as an error since `moment`."""
+        return [] if self.daemon is None else errors_after(self.daemon.log, moment)
 
 
 @asynccontextmanager
