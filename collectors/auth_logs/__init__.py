@@ -10,7 +10,7 @@ each line is counted once. A watcher looks every `watch` for growth, so a burst 
 poll. At the first start ever, reading begins at the end of the file (`start: beginning` counts what is there).
 
 Yields, as counters:
-  tocsin_auth_sign_in_attempts_total{outcome,method}     success, failure · password, otp, oauth, pkce, sso, …
+  tocsin_auth_sign_in_attempts_total{outcome,method}     success, failure, error (5xx) · password, otp, oauth, …
   tocsin_auth_failures_total{flow,reason,ip}             flow sign_in, otp, mfa, refresh; ip as below
   tocsin_auth_mfa_verifications_total{outcome}
   tocsin_auth_mfa_failures_total{factor}                 the guessed factor, hashed
@@ -24,7 +24,7 @@ Yields, as counters:
   tocsin_auth_requests_total{route,code}                 code is the HTTP status
   tocsin_auth_request_duration_seconds{route}            histogram
   tocsin_auth_log_lines_total{outcome}                   request, login, audit, hook, ignored, broken, oversize
-  tocsin_auth_log_gaps_total                             times that unread lines were lost (rotated away while we were down)
+  tocsin_auth_log_gaps_total                             times that unread lines were lost (removed while we were down)
 and as gauges:
   tocsin_auth_log_up                                     1 while the source can be read
   tocsin_auth_log_unread_bytes                           what is left to read: over 0 while catching up
@@ -49,3 +49,10 @@ the counters' first values and is no burst.
 A file that is missing or can't be read is blind, with what to do about it, and is picked up when it appears. A silent
 file is not blind: watch tocsin_auth_log_last_event_timestamp_seconds.
 """
+
+from collectors.auth_logs.collector import AuthLogsCollector
+from collectors.auth_logs.declarations import METRICS
+from collectors.auth_logs.settings import AuthLogsSettings
+from tocsin.ports import CollectorSpec
+
+SPEC = CollectorSpec(kind="auth_logs", settings=AuthLogsSettings, build=AuthLogsCollector, metrics=METRICS)

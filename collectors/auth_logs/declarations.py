@@ -17,13 +17,13 @@ def _gauge(name: str, help_: str, unit: str = "") -> Metric:
 
 SIGN_INS: Final = _counter(
     "tocsin_auth_sign_in_attempts_total",
-    "Sign-in attempts by outcome (success, failure) and method; refreshes and second factors are no attempts.",
+    "Sign-in attempts by outcome (success, failure, error: 5xx) and method; refreshes, second factors are none.",
     "outcome",
     "method",
 )
 FAILURES: Final = _counter(
     "tocsin_auth_failures_total",
-    "Failed authentications by flow (sign_in, otp, mfa, refresh), error code and hashed address; ip=other for the rest.",
+    "Failed authentications by flow (sign_in, otp, mfa, refresh), error code and hashed address (other: the rest).",
     "flow",
     "reason",
     "ip",

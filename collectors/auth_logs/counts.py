@@ -1,0 +1,282 @@
+"""Everything that is counted, as a value that survives a restart, and as samples.
+
+`take` counts lines; `settle` ends a poll: label sets that are new since the last one get the time at which they were
+zero. No I/O and no clock.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final
+
+from collectors.auth_logs import declarations as are
+from collectors.auth_logs.events import OVERSIZE, Event, Kind, Meaning, read_line
+from collectors.auth_logs.top import OTHER, Top
+from tocsin.model import Labels, Metric, Sample, Seconds
+
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LE: Final = (*(repr(bound) for bound in BUCKETS), "+Inf")
+_VALUES_PER_METRIC: Final = 300
+"""Label sets of one metric; more are counted as `other`. GoTrue has fewer: this is for a log that isn't GoTrue's."""
+_REQUESTS_REMEMBERED: Final = 1024
+
+Key = tuple[str, tuple[str, ...]]
+"""Metric and label values, in the order of its declaration."""
+
+_METRICS: Final = {metric.name: metric for metric in are.METRICS}
+_FROM_THE_START: Final = (
+    *((are.SIGN_INS, (outcome, "password")) for outcome in ("success", "failure", "error")),
+    *((metric, (outcome,)) for metric in (are.MFA, are.REFRESHES, are.SIGN_UPS) for outcome in ("success", "failure")),
+    *((are.LINES, (kind.value,)) for kind in Kind),
+    (are.GAPS, ()),
+)
+"""Label sets that exist at zero, so that a ratio of them is a figure before the first failure."""
+
+
+class Counts:
+    """The counters of one log."""
+
+    def __init__(self, *, salt: bytes, top_ips: int, idle: Seconds, show_ips: bool) -> None:
+        self.salt = salt
+        self._show_ips = show_ips
+        self._counters: dict[Key, int] = {(metric.name, labels): 0 for metric, labels in _FROM_THE_START}
+        self._born: dict[Key, datetime | None] = {}
+        self._durations: dict[str, list[int]] = {}
+        self._seconds: dict[str, float] = {}
+        self._ips = Top(top_ips, idle)
+        self._factors = Top(top_ips, idle)
+        self._audited: dict[str, None] = {}
+        """Requests whose audit line was counted and whose request line has yet to come: it says the same again."""
+        self.last_event: Seconds = 0.0
+        """The newest line's own time, since the epoch; 0: none yet."""
+        # Since the last settle:
+        self._meanings: Counter[Meaning] = Counter()
+        self._more: Counter[Key] = Counter()
+        self._failed_ips: defaultdict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+        self._failed_factors: Counter[str] = Counter()
+
+    def take(self, lines: Iterable[bytes], *, max_line: int = 1 << 30) -> None:
+        """Count lines."""
+        meanings, time = self._meanings, ""
+        for line in lines:
+            event = read_line(line) if len(line) <= max_line else OVERSIZE
+            meaning = event.meaning
+            meanings[meaning] += 1
+            time = event.time or time
+            if event.seconds is not None:
+                self._answered(meaning.route, event.seconds)
+            if meaning.failure:
+                self._failed_ips[event.address][meaning.flow, meaning.failure] += 1
+                if event.factor:
+                    self._failed_factors[event.factor] += 1
+            if event.audit is not None:
+                self._audit(event)
+        if time:
+            self.last_event = max(self.last_event, _seconds(time))
+
+    def take_oversize(self, count: int) -> None:
+        """Lines that were too long to be read at all."""
+        if count:
+            self._meanings[OVERSIZE.meaning] += count
+
+    def take_gap(self, count: int) -> None:
+        """Times that unread lines were lost."""
+        if count:
+            self._more[are.GAPS.name, ()] += count
+
+    def settle(self, at: datetime, born: datetime | None) -> None:
+        """A poll has read what there was. What is new in it was zero at `born`; None: it is history, no burst."""
+        for meaning, count in self._meanings.items():
+            for metric, labels in _counted_as(meaning):
+                self._more[metric, labels] += count
+        for (metric, labels), count in self._more.items():
+            key = self._bounded(metric, labels)
+            self._counters[key] = self._counters.get(key, 0) + count
+            self._born.setdefault(key, born)
+        for key in self._counters:
+            self._born.setdefault(key, at)
+        for route in self._durations:
+            self._born.setdefault((are.DURATION.name, (route,)), born)
+        addresses: defaultdict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+        for address, hits in self._failed_ips.items():
+            addresses[self._shown(address)].update(hits)
+        self._ips.take(addresses, at, born)
+        factors: dict[str, dict[tuple[str, ...], int]] = {
+            self._hashed("factor", factor): {(): count} for factor, count in self._failed_factors.items()
+        }
+        self._factors.take(factors, at, born)
+        for pending in (self._meanings, self._more, self._failed_ips, self._failed_factors):
+            pending.clear()
+
+    def samples(self, at: datetime, polled_before: datetime | None) -> Iterator[Sample]:
+        """All counters, with the time at which each was zero. `polled_before`: when the poll before this one was."""
+        for (name, labels), count in self._counters.items():
+            yield _sample(_METRICS[name], labels, count, at, self._born.get((name, labels)))
+        for route, counts in self._durations.items():
+            yield from self._histogram(route, counts, at)
+        for hit in self._ips:
+            yield from _from_zero(are.FAILURES, (*hit.labels, hit.subject), hit.count, at, hit.born, polled_before)
+        for hit in self._factors:
+            yield from _from_zero(are.MFA_FAILURES, (hit.subject,), hit.count, at, hit.born, polled_before)
+
+    def _histogram(self, route: str, counts: list[int], at: datetime) -> Iterator[Sample]:
+        name, born = are.DURATION.name, self._born.get((are.DURATION.name, (route,)))
+        total = 0
+        for le, count in zip(_LE, counts, strict=True):
+            total += count
+            labels = _labels(("route", "le"), (route, le))
+            yield Sample(name=f"{name}_bucket", labels=labels, value=float(total), at=at, created=born)
+        labels = _labels(("route",), (route,))
+        yield Sample(name=f"{name}_sum", labels=labels, value=self._seconds[route], at=at, created=born)
+        yield Sample(name=f"{name}_count", labels=labels, value=float(total), at=at, created=born)
+
+    def _answered(self, route: str, seconds: Seconds) -> None:
+        counts = self._durations.get(route)
+        if counts is None:
+            counts = self._durations[route] = [0] * len(_LE)
+            self._seconds[route] = 0.0
+        counts[bisect_left(BUCKETS, seconds)] += 1
+        self._seconds[route] += seconds
+
+    def _audit(self, event: Event) -> None:
+        """Since 2.177 an audit event has a line of its own, and the request's line (which follows) holds it again."""
+        if event.audit is None or (event.meaning.kind is Kind.REQUEST and event.request_id in self._audited):
+            self._audited.pop(event.request_id, None)
+            return
+        self._more[are.AUDIT_EVENTS.name, tuple(event.audit)] += 1
+        if event.meaning.kind is Kind.AUDIT and event.request_id:
+            self._audited[event.request_id] = None
+            if len(self._audited) > _REQUESTS_REMEMBERED:
+                del self._audited[next(iter(self._audited))]
+
+    def _bounded(self, metric: str, labels: tuple[str, ...]) -> Key:
+        if (metric, labels) in self._counters:
+            return metric, labels
+        held = sum(1 for name, _ in self._counters if name == metric)
+        return (metric, labels) if held < _VALUES_PER_METRIC else (metric, (OTHER,) * len(labels))
+
+    def _shown(self, address: str) -> str:
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return "unknown"
+        if isinstance(ip, ipaddress.IPv6Address):
+            # Whoever has one IPv6 address has a network of them; ::ffff:192.0.2.1 is an IPv4 address.
+            mapped = ip.ipv4_mapped
+            shown = str(mapped) if mapped is not None else str(ipaddress.IPv6Network((ip, 64), strict=False))
+        else:
+            shown = str(ip)
+        return shown if self._show_ips else self._hashed("ip", shown)
+
+    def _hashed(self, what: str, value: str) -> str:
+        return f"{what}-{blake2b(value.encode(), key=self.salt, digest_size=5).hexdigest()}"
+
+    # Across restarts --------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """What `load` takes. Call it after `settle`."""
+        return {
+            "counters": [
+                [name, [*labels], count, _iso(self._born.get((name, labels)))]
+                for (name, labels), count in self._counters.items()
+            ],
+            "durations": [
+                [route, counts, self._seconds[route], _iso(self._born.get((are.DURATION.name, (route,))))]
+                for route, counts in self._durations.items()
+            ],
+            "ips": self._ips.to_json(),
+            "ips_in_clear": self._show_ips,
+            "factors": self._factors.to_json(),
+            "audited": [*self._audited],
+            "last_event": self.last_event,
+        }
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Take over what `to_json` gave. Raises ValueError, TypeError or KeyError for anything else."""
+        for name, labels, count, born in saved["counters"]:
+            metric = _METRICS.get(name)
+            if metric is not None and len(labels) == len(metric.labels):
+                key = (name, tuple(str(label) for label in labels))
+                self._counters[key], self._born[key] = int(count), _time(born)
+        for route, counts, seconds, born in saved["durations"]:
+            if len(counts) == len(_LE):
+                self._durations[route], self._seconds[route] = [int(count) for count in counts], float(seconds)
+                self._born[are.DURATION.name, (route,)] = _time(born)
+        if saved["ips_in_clear"] == self._show_ips:
+            # Where the setting was changed the old names end, and no clear address is kept.
+            self._ips.load(saved["ips"])
+        self._factors.load(saved["factors"])
+        self._audited = dict.fromkeys(str(request) for request in saved["audited"])
+        self.last_event = float(saved["last_event"])
+
+
+def _counted_as(meaning: Meaning) -> Iterator[Key]:
+    """The counters that one line of this meaning raises by one."""
+    yield are.LINES.name, (meaning.kind.value,)
+    if meaning.kind is Kind.REQUEST:
+        yield are.REQUESTS.name, (meaning.route, meaning.code)
+        if meaning.error_code:
+            yield are.ERRORS.name, (meaning.error_code,)
+        if meaning.code == "429":
+            yield are.RATE_LIMITED.name, (meaning.error_code or "none",)
+        if meaning.admin:
+            yield are.ADMIN_ACTIONS.name, (meaning.admin,)
+    if meaning.kind is Kind.HOOK:
+        yield are.HOOK_ERRORS.name, (meaning.hook, meaning.outcome)
+    if meaning.outcome:
+        match meaning.flow:
+            case "sign_in" | "otp":
+                yield are.SIGN_INS.name, (meaning.outcome, meaning.method)
+            case "mfa":
+                yield are.MFA.name, (meaning.outcome,)
+            case "refresh":
+                yield are.REFRESHES.name, (meaning.outcome,)
+            case "sign_up":
+                yield are.SIGN_UPS.name, (meaning.outcome,)
+
+
+def _sample(metric: Metric, labels: tuple[str, ...], count: int, at: datetime, born: datetime | None) -> Sample:
+    return Sample(name=metric.name, labels=_labels(metric.labels, labels), value=float(count), at=at, created=born)
+
+
+def _from_zero(
+    metric: Metric,
+    labels: tuple[str, ...],
+    count: int,
+    at: datetime,
+    born: datetime | None,
+    polled_before: datetime | None,
+) -> Iterator[Sample]:
+    """A subject that lost its place and got one again counts from zero in a series that the store knows: the zero is
+    said when it is new, or increase() would see only what lies above the old count."""
+    if born is not None and born == polled_before and born < at:
+        yield _sample(metric, labels, 0, born, None)
+    yield _sample(metric, labels, count, at, born)
+
+
+@lru_cache(maxsize=16_384)
+def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> Labels:
+    return Labels(dict(zip(names, values, strict=True)))
+
+
+@lru_cache(maxsize=1024)
+def _seconds(time: str) -> Seconds:
+    try:
+        at = datetime.fromisoformat(time)
+    except ValueError:
+        return 0.0
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at is not None else None
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text is not None else None

@@ -1,0 +1,232 @@
+"""A line of Supabase Auth's log → what it means. Pure.
+
+A line becomes an Event; what is counted of it is its Meaning. There are few meanings and millions of lines, so a
+meaning is worked out once per combination of method, route, grant, status and code, and shared.
+
+Everything that a client can choose (path, method, grant_type, error text) is mapped to a bounded set here.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from collectors.auth_logs.routes import admin_action, route_of
+
+
+class Kind(StrEnum):
+    """What sort of line it is: the `outcome` of tocsin_auth_log_lines_total."""
+
+    REQUEST = "request"
+    LOGIN = "login"
+    AUDIT = "audit"
+    HOOK = "hook"
+    IGNORED = "ignored"
+    BROKEN = "broken"
+    OVERSIZE = "oversize"
+
+
+class Audit(NamedTuple):
+    """An audit event: who (user, service_role) did what."""
+
+    action: str
+    actor: str
+
+
+class Meaning:
+    """What a line counts as. Compared by identity: equal lines share one."""
+
+    __slots__ = ("admin", "code", "error_code", "failure", "flow", "hook", "kind", "method", "outcome", "route")
+
+    def __init__(self, kind: Kind, **values: str) -> None:
+        self.kind = kind
+        self.route = values.get("route", "")
+        self.code = values.get("code", "")
+        """The HTTP status."""
+        self.error_code = values.get("error_code", "")
+        self.flow = values.get("flow", "")
+        """sign_in, otp, mfa, refresh, sign_up; empty: none of them."""
+        self.method = values.get("method", "")
+        """Of a sign-in."""
+        self.outcome = values.get("outcome", "")
+        """success, failure (they were refused), error (we broke); of a hook: denied, failed."""
+        self.failure = values.get("failure", "")
+        """Why a credential was refused; empty: it was not."""
+        self.admin = values.get("admin", "")
+        self.hook = values.get("hook", "")
+
+
+class Event(NamedTuple):
+    """One line."""
+
+    meaning: Meaning
+    time: str = ""
+    """As the line bears it, RFC 3339."""
+    address: str = ""
+    seconds: float | None = None
+    factor: str = ""
+    """The factor's id, when a second factor was refused."""
+    request_id: str = ""
+    audit: Audit | None = None
+
+
+IGNORED: Final = Event(Meaning(Kind.IGNORED))
+BROKEN: Final = Event(Meaning(Kind.BROKEN))
+OVERSIZE: Final = Event(Meaning(Kind.OVERSIZE))
+
+_ACTION_NAMES: Final = (
+    "login logout invite_accepted user_signedup user_invited user_deleted token_revoked token_refreshed user_modified "
+    "user_recovery_requested user_reauthenticate_requested user_confirmation_requested user_repeated_signup "
+    "user_updated_password identity_linked identity_unlinked passkey_created passkey_updated passkey_deleted "
+    "factor_in_progress factor_unenrolled challenge_created verification_attempted factor_deleted factor_updated "
+    "generate_recovery_codes recovery_codes_deleted mfa_code_login"
+)
+ACTIONS: Final = frozenset(_ACTION_NAMES.split())
+METHODS: Final = frozenset(
+    ("anonymous", "sso", "oauth", "web3", "implicit", "oidc", "otp", "password", "pkce", "passkey")
+)
+"""Login methods that are sign-ins; `token` is a refresh and `mfa` a second step. Source: metering/record.go."""
+_GRANTS: Final = {"password": "password", "pkce": "pkce", "id_token": "oidc", "web3": "web3"}
+_REFUSED: Final = frozenset(("invalid_credentials", "email_not_confirmed", "phone_not_confirmed", "user_banned"))
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_HOOK_BROKE: Final = re.compile(r"5\d\d: |.*(SQLSTATE|ERROR:)")
+_KNOWN: Final = 4096
+
+
+def read_line(line: bytes) -> Event:
+    """The event that `line` holds; BROKEN for what is no JSON object, IGNORED for what says nothing we count."""
+    # Looking for a word costs a tenth of parsing; a line with none of them counts nothing, whole or broken.
+    if b'"status"' not in line and b'"Login"' not in line and b"audit_event" not in line and b"Hook err" not in line:
+        trimmed = line.strip()
+        return IGNORED if trimmed.startswith(b"{") and trimmed.endswith(b"}") else BROKEN
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return BROKEN
+    if type(fields) is not dict:
+        return BROKEN
+    if type(fields.get("status")) is int and "path" in fields:
+        return _request(fields)
+    match fields.get("msg"):
+        case "audit_event":
+            return _audit(fields)
+        case "Login" if fields.get("metering"):
+            return _login(fields)
+        case "Hook errored out":
+            return _hook(fields)
+        case _:
+            return IGNORED
+
+
+_requests: dict[tuple[Any, ...], Meaning] = {}
+
+
+def _request(fields: dict[str, Any]) -> Event:
+    path, status, code = fields["path"], fields["status"], fields.get("error_code")
+    route = route_of(path if type(path) is str else "")
+    key = (fields.get("method"), route, fields.get("grant_type"), status, code or _guessed(status, fields))
+    try:
+        meaning = _requests.get(key)
+    except TypeError:  # a list or object where GoTrue writes a word
+        return BROKEN
+    if meaning is None:
+        if len(_requests) >= _KNOWN:
+            _requests.clear()
+        method, _, grant, _, code = key
+        meaning = _meaning(_word(method), route, _word(grant), status, _word(code))
+        _requests[key] = meaning
+    duration, audit = fields.get("duration"), fields.get("auth_event")
+    return Event(
+        meaning,
+        _word(fields.get("time")),
+        _text(fields, "remote_addr") if meaning.failure else "",
+        duration / 1e9 if type(duration) is int and 0 <= duration < 1 << 53 else None,
+        path.removeprefix("/auth/v1").split("/")[2] if meaning.failure and meaning.flow == "mfa" else "",
+        _text(fields, "request_id") if audit is not None else "",
+        _audited(audit) if audit is not None else None,
+    )
+
+
+def _guessed(status: int, fields: dict[str, Any]) -> str:
+    """Versions before 2.150 wrote no error_code for the commonest failure of all."""
+    error = fields.get("error") if status == 400 else None
+    return "invalid_credentials" if type(error) is str and "Invalid login credentials" in error else ""
+
+
+def _meaning(method: str, route: str, grant: str, status: int, code: str) -> Meaning:
+    if not 100 <= status <= 599:
+        return BROKEN.meaning
+    code = code if not code or _CODE.fullmatch(code) else "other"
+    values = {"route": route, "code": str(status), "error_code": code, "admin": admin_action(method, route, status)}
+    ok, refused, broke = status < 400, 400 <= status < 500 and status != 429, status >= 500
+    outcome = "success" if ok else "failure" if refused else "error" if broke else ""
+    values |= {"flow": "", "outcome": outcome}
+    if route == "/token" and grant == "refresh_token":
+        values |= {"flow": "refresh", "failure": (code or "unknown") if refused else ""}
+    elif route == "/token" and grant in _GRANTS:
+        # A success is counted by its Login line. A request that was malformed or failed its captcha tried nothing.
+        tried = code in _REFUSED if grant == "password" else refused and code not in ("captcha_failed", "bad_json")
+        if tried or broke:
+            values |= {"flow": "sign_in", "method": _GRANTS[grant], "failure": (code or "unknown") if tried else ""}
+    elif route == "/verify" and code == "otp_expired":
+        # A link answers 303 and says it in the address it leads to; a code answers 403.
+        values |= {"flow": "otp", "method": "otp", "outcome": "failure", "failure": code}
+    elif route == "/verify" and broke:
+        values |= {"flow": "otp", "method": "otp"}
+    elif route == "/factors/{id}/verify" and (ok or broke or code.startswith("mfa_")):
+        values |= {"flow": "mfa", "failure": code if refused else ""}
+    elif route == "/signup":
+        values["flow"] = "sign_up"
+    return Meaning(Kind.REQUEST, **values)
+
+
+_logins = {method: Meaning(Kind.LOGIN, flow="sign_in", method=method, outcome="success") for method in METHODS}
+_logins |= {method: Meaning(Kind.LOGIN) for method in ("token", "mfa")}
+_other_login: Final = Meaning(Kind.LOGIN, flow="sign_in", method="other", outcome="success")
+
+
+def _login(fields: dict[str, Any]) -> Event:
+    return Event(_logins.get(_text(fields, "login_method"), _other_login), _word(fields.get("time")))
+
+
+_audit_line: Final = Meaning(Kind.AUDIT)
+
+
+def _audit(fields: dict[str, Any]) -> Event:
+    audit = fields.get("auth_audit_event")
+    request_id = _text(audit, "request_id") if type(audit) is dict else ""
+    return Event(_audit_line, _word(fields.get("time")), request_id=request_id, audit=_audited(audit))
+
+
+def _audited(audit: Any) -> Audit | None:
+    if type(audit) is not dict:
+        return None
+    action = _text(audit, "action")
+    # An administrator's call has no user: the id is all zeros and the name is the role's.
+    admin = _text(audit, "actor_username") == "service_role"
+    return Audit(action if action in ACTIONS else "other", "service_role" if admin else "user")
+
+
+_hooks: dict[tuple[str, str], Meaning] = {}
+
+
+def _hook(fields: dict[str, Any]) -> Event:
+    # pg-functions://postgres/<schema>/<function>, or the URL of an HTTP hook: its last part names it.
+    name = _text(fields, "hook").partition("?")[0].rstrip("/").rpartition("/")[2][:64] or "unknown"
+    key = (name, "failed" if _HOOK_BROKE.match(_text(fields, "error")) else "denied")
+    if (meaning := _hooks.get(key)) is None:
+        if len(_hooks) >= _KNOWN:
+            _hooks.clear()
+        meaning = _hooks[key] = Meaning(Kind.HOOK, hook=name, outcome=key[1])
+    return Event(meaning, _word(fields.get("time")))
+
+
+def _word(value: Any) -> str:
+    return value if type(value) is str else ""
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    return _word(fields.get(name))

@@ -1,0 +1,194 @@
+"""What a line of Supabase Auth's log means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.auth_logs.events import BROKEN, IGNORED, Kind, Meaning, read_line
+from collectors.auth_logs.routes import route_of
+
+# A type of this folder's conftest, which a test can't import.
+Lines = Any
+
+
+def told(meaning: Meaning, *names: str) -> tuple[str, ...]:
+    return tuple(getattr(meaning, name) for name in names)
+
+
+PASSWORD, PKCE, REFRESH = {"grant_type": "password"}, {"grant_type": "pkce"}, {"grant_type": "refresh_token"}
+NO_CODE = {"error": "400: Invalid login credentials"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "fields", "flow", "outcome"),
+    [
+        ("/token", 400, {**PASSWORD, "error_code": "invalid_credentials"}, "sign_in", "failure"),
+        ("/token", 400, {**PASSWORD, "error_code": "user_banned"}, "sign_in", "failure"),
+        ("/token", 400, {**PASSWORD, **NO_CODE}, "sign_in", "failure"),
+        ("/token", 500, {**PASSWORD, "error_code": "unexpected_failure"}, "sign_in", "error"),
+        ("/token", 400, {**PASSWORD, "error_code": "captcha_failed"}, "", "failure"),
+        ("/token", 400, {**PASSWORD, "error_code": "validation_failed"}, "", "failure"),
+        ("/token", 200, PASSWORD, "", "success"),
+        ("/token", 429, {**PASSWORD, "error_code": "over_request_rate_limit"}, "", ""),
+        ("/token", 400, {**PKCE, "error_code": "bad_code_verifier"}, "sign_in", "failure"),
+        ("/token", 200, REFRESH, "refresh", "success"),
+        ("/token", 400, {**REFRESH, "error_code": "refresh_token_already_used"}, "refresh", "failure"),
+        ("/token", 429, REFRESH, "refresh", ""),
+        ("/verify", 403, {"error_code": "otp_expired"}, "otp", "failure"),
+        ("/verify", 303, {"method": "GET", "error_code": "otp_expired"}, "otp", "failure"),
+        ("/verify", 200, {}, "", "success"),
+        ("/factors/9b7e/verify", 200, {}, "mfa", "success"),
+        ("/factors/9b7e/verify", 422, {"error_code": "mfa_verification_failed"}, "mfa", "failure"),
+        ("/factors/9b7e/verify", 401, {"error_code": "bad_jwt"}, "", "failure"),
+        ("/signup", 200, {}, "sign_up", "success"),
+        ("/signup", 403, {}, "sign_up", "failure"),
+    ],
+)
+def test_requests_are_told_apart(
+    lines: Lines, path: str, status: int, fields: dict[str, Any], flow: str, outcome: str
+) -> None:
+    """Which flow a request belongs to and how it ended; a refused credential is a failure with its code."""
+    meaning = read_line(lines.request(path, status, **fields)).meaning
+    refused = outcome == "failure" and flow not in ("", "sign_up")
+    code = fields.get("error_code", "invalid_credentials")
+    assert told(meaning, "flow", "outcome", "failure") == (flow, outcome, code if refused else "")
+
+
+def test_only_the_line_with_a_status_counts(lines: Lines) -> None:
+    """Before 2.194 an error made two lines; the first, without status, is nothing."""
+    first = lines.failed(status=None, level="info", msg="400: Invalid login credentials")
+    assert read_line(first) is IGNORED
+    assert read_line(lines.failed(level="info")).meaning.failure == "invalid_credentials"
+
+
+@pytest.mark.parametrize("level", ["info", "warning", "error", "nonsense"])
+def test_the_level_means_nothing(lines: Lines, level: str) -> None:
+    """It was `info` for most errors: equal lines of any level are one meaning."""
+    assert read_line(lines.failed(level=level)).meaning is read_line(lines.failed()).meaning
+
+
+@pytest.mark.parametrize(
+    ("method", "flow"), [("password", "sign_in"), ("oauth", "sign_in"), ("token", ""), ("mfa", "")]
+)
+def test_refreshes_and_second_steps_are_no_sign_ins(lines: Lines, method: str, flow: str) -> None:
+    """`Login` is written for them too."""
+    assert read_line(lines.login(method)).meaning.flow == flow
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "action"),
+    [
+        ("DELETE", "/admin/users/6f1c", "delete_user"),
+        ("POST", "/admin/generate_link", "generate_link"),
+        ("DELETE", "/admin/users/6f1c/factors/9b7e", "delete_factor"),
+        ("POST", "/invite", "invite_user"),
+        ("POST", "/admin/something/new", "other"),
+        ("GET", "/admin/users", ""),
+        ("POST", "/token", ""),
+    ],
+)
+def test_administrators_are_known_by_their_path(lines: Lines, method: str, path: str, action: str) -> None:
+    """The audit names the victim for a generated link; the path names the deed."""
+    assert read_line(lines.request(path, 200, method=method)).meaning.admin == action
+    assert read_line(lines.request(path, 401, method=method)).meaning.admin == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("Only company emails may sign up.", "denied"),
+        ("500: Unexpected status code returned from hook: 500", "failed"),
+        ("ERROR: permission denied for table x (SQLSTATE 42501)", "failed"),
+    ],
+)
+def test_a_hook_denies_or_fails(error: str, kind: str) -> None:
+    """A refusal is the hook's work; an error of it keeps everybody out."""
+    line = json.dumps({"msg": "Hook errored out", "hook": "pg-functions://postgres/public/gate", "error": error})
+    assert told(read_line(line.encode()).meaning, "hook", "outcome") == ("gate", kind)
+
+
+def test_a_failure_bears_its_address_time_and_factor(lines: Lines) -> None:
+    """What the counters by address and factor need, and nothing for lines that don't."""
+    path = "/factors/9b7e/verify"
+    event = read_line(lines.request(path, 422, error_code="mfa_verification_failed"))
+    assert event[1:5] == ("2026-08-20T09:12:44Z", "203.0.113.7", 0.08431125, "9b7e")
+    assert read_line(lines.request(path, 200)).address == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (b"", Kind.BROKEN),
+        (b"plain text", Kind.BROKEN),
+        (b'{"msg":"starting"}', Kind.IGNORED),
+        (b' {"msg":"starting"}\r', Kind.IGNORED),
+        (b'{"msg":"cut of', Kind.BROKEN),
+        (b'{"status":400,"path":"/tok', Kind.BROKEN),
+        (b'["status"]', Kind.BROKEN),
+        (b'{"status":"400","path":"/token"}', Kind.IGNORED),
+        (b'{"status":400,"path":null}', Kind.REQUEST),
+        (b'{"status":400,"path":"/token","error_code":["x"]}', Kind.BROKEN),
+        (b'{"status":99999,"path":"/token"}', Kind.BROKEN),
+        (b'{"status":400,"path":"/token","duration":-1}', Kind.REQUEST),
+        (b'{"status":400,"path":"/token","duration":"1"}', Kind.REQUEST),
+        (b'{"msg":"audit_event"}', Kind.AUDIT),
+        (b'{"msg":"Login","metering":true}', Kind.LOGIN),
+        (b'\xff\xfe{"status":1}', Kind.BROKEN),
+    ],
+)
+def test_every_line_is_something(line: bytes, kind: Kind) -> None:
+    """Broken lines are counted, never an error."""
+    assert read_line(line).meaning.kind is kind
+
+
+_json = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)
+_names = st.sampled_from(
+    [
+        *("status", "path", "method", "grant_type", "error_code", "error", "msg", "hook", "auth_event"),
+        *("auth_audit_event", "duration", "time", "remote_addr", "login_method", "metering"),
+    ]
+)
+
+
+@given(st.dictionaries(_names, _json))
+def test_no_line_raises(fields: dict[str, Any]) -> None:
+    """Whatever stands in a field, the line is an event."""
+    assert read_line(json.dumps(fields).encode()).meaning.kind in Kind
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise(line: bytes) -> None:
+    """Neither do bytes that are no JSON."""
+    assert read_line(line + b'"status"').meaning.kind in Kind
+
+
+@given(st.text(max_size=80), st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
+def test_what_a_client_chooses_makes_no_new_label(path: str, method: str, grant: str, code: str) -> None:
+    """Paths, methods and grants are mapped to a bounded set; a code that is none of GoTrue's form is `other`."""
+    line = json.dumps({"path": f"/{path}", "status": 404, "method": method, "grant_type": grant, "error_code": code})
+    meaning = read_line(line.encode()).meaning
+    assert meaning.route in {
+        "other",
+        "/admin/other",
+        "/oauth/other",
+        "/scim/other",
+        "/passkeys/other",
+        "/sso/other",
+    } or (meaning.route == route_of(f"/{path}"))
+    assert meaning.error_code in ("", "other") or meaning.error_code.replace("_", "").isalnum()
+
+
+def test_routes_hide_ids() -> None:
+    """A template per route; ids and strangers make no series."""
+    assert {path: route_of(path) for path in ("/auth/v1/token", "/token/", "/user/identities/1", "/wp-login.php")} == {
+        "/auth/v1/token": "/token",
+        "/token/": "/token",
+        "/user/identities/1": "/user/identities/{id}",
+        "/wp-login.php": "other",
+    }
+    assert BROKEN.meaning.route == ""
