@@ -75,6 +75,27 @@ async def test_an_edit_of_nothing_is_refused(client: AsyncWebClient) -> None:
     assert await error_of(client.chat_update(channel="C0ALERTS", ts="1.000001", text="x")) == "message_not_found"
 
 
+async def test_an_edit_after_the_window_is_refused() -> None:
+    """A workspace may allow edits for a while only."""
+    async with FakeSlack(edit_window=-1) as slack:
+        client = AsyncWebClient(token=slack.token, base_url=slack.base_url, retry_handlers=[])
+        ts = (await client.chat_postMessage(**POST))["ts"]
+        assert await error_of(client.chat_update(channel="C0ALERTS", ts=ts, text="x")) == "edit_window_closed"
+
+
+async def test_a_reaction_is_added_once(client: AsyncWebClient, slack: FakeSlack) -> None:
+    """And can be taken back."""
+    ts = (await client.chat_postMessage(**POST))["ts"]
+    reaction = {"channel": "C0ALERTS", "timestamp": ts, "name": "eyes"}
+    await client.reactions_add(**reaction)
+    assert (await error_of(client.reactions_add(**reaction)), slack.messages()[0].reactions) == (
+        "already_reacted",
+        ["eyes"],
+    )
+    await client.reactions_remove(**reaction)
+    assert slack.messages()[0].reactions == []
+
+
 async def test_replies_are_not_in_the_channel_unless_broadcast(client: AsyncWebClient, slack: FakeSlack) -> None:
     """A broadcast reply is in both."""
     ts = (await client.chat_postMessage(**POST))["ts"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tocsin.testing.slack import FakeSlack
 from tocsin.testing.slack.mrkdwn import to_html
+from tocsin.testing.slack.page import SHOWN
 
 OURS = re.compile(
     r"</?(?:b|i|s|code|pre|blockquote|br)>|</(?:span|a)>|<span class=\"mention\">"
@@ -107,6 +108,18 @@ async def test_a_thread_is_shown_under_its_parent(http: aiohttp.ClientSession, s
     slack.methods.call("chat.postMessage", {**POST, "text": "a reply", "thread_ts": ts})
     shown = await text(http)
     assert ("1 reply" in shown, "a reply" in shown) == (True, True)
+
+
+async def test_a_long_channel_shows_its_end(http: aiohttp.ClientSession, slack: FakeSlack) -> None:
+    """And says how much is above."""
+    for number in range(SHOWN + 7):
+        slack.methods.call("chat.postMessage", {**POST, "text": f"number {number}."})
+    shown = await text(http)
+    assert (shown.count("<article"), "7 earlier messages are not shown" in shown, "number 106." in shown) == (
+        SHOWN,
+        True,
+        True,
+    )
 
 
 async def test_a_permalink_leads_to_its_message(http: aiohttp.ClientSession, slack: FakeSlack) -> None:

@@ -19,6 +19,8 @@ from markupsafe import Markup
 from tocsin.testing.slack.mrkdwn import EMOJI, plain_html, to_html
 from tocsin.testing.slack.workspace import Channel, Message, Workspace
 
+SHOWN: Final = 100
+"""Messages on the page; a demo that runs for days would make it too heavy."""
 _FOLDER: Final = Path(__file__).parent / "page"
 _ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _POLICY: Final = (
@@ -110,10 +112,12 @@ class ChannelPage:
 
     def _answer(self, template: str, channel: Channel) -> web.Response:
         page: Template = self._templates.get_template(template)
+        messages = self._workspace.messages(channel.id)
         html = page.render(
             channel=channel,
             channels=tuple(self._workspace.channels.values()),
-            messages=self._workspace.messages(channel.id),
+            messages=messages[-SHOWN:],
+            earlier=max(len(messages) - SHOWN, 0),
             replies=lambda message: self._workspace.thread(message.channel, message.ts),
             parent=lambda message: self._workspace.get(message.channel, message.thread_ts),
         )

@@ -34,6 +34,8 @@ from tocsin.testing.slack.methods import ALL_SCOPES, Answer, Methods
 from tocsin.testing.slack.page import ChannelPage
 from tocsin.testing.slack.workspace import Channel, Message, SlackRefusal, Workspace
 
+MOST_CALLS: Final = 50_000
+"""The journal keeps at least this many."""
 DEFAULT_TOKEN: Final = "xoxb-stand-in"
 DEFAULT_CHANNELS: Final = (Channel(id="C0ALERTS", name="alerts"),)
 
@@ -65,13 +67,19 @@ class FakeSlack:
         state: Path | None = None,
         channel_rate: float | None = None,
         burst: int = 1,
+        edit_window: float | None = None,
     ) -> None:
-        """`channel_rate`: posts per second and channel before 429, with `burst` on top; None does not limit."""
+        """`channel_rate`: posts per second and channel before 429, with `burst` on top; None does not limit.
+
+        `edit_window`: seconds after which a message can't be edited any more.
+        """
         self.token = token
         self.address = ""
         self.calls: list[Call] = []
         self.faults = FaultPlan()
-        self.workspace = Workspace(channels=tuple(channels), state=state, on_change=self._changed)
+        self.workspace = Workspace(
+            channels=tuple(channels), state=state, on_change=self._changed, edit_window=edit_window
+        )
         self.methods = Methods(self.workspace, scopes=scopes, url=lambda: self.address + "/")
         self._page = ChannelPage(self.workspace)
         self._host, self._port = host, port
@@ -235,6 +243,8 @@ class FakeSlack:
         number = self.calls[-1].number + 1 if self.calls else 1
         call = Call(number=number, method=method, at=time.time(), args=shown, status=status, error=error, fault=kind)
         self.calls.append(call)
+        if len(self.calls) > 2 * MOST_CALLS:  # a demo that runs for days
+            del self.calls[:MOST_CALLS]
         self._changed()
 
     async def _upload(self, request: web.Request) -> web.Response:

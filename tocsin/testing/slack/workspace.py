@@ -81,12 +81,15 @@ class Workspace:
         channels: tuple[Channel, ...],
         state: Path | None = None,
         now: Callable[[], float] = time.time,
+        edit_window: float | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """`edit_window`: seconds after which a message can't be edited, as a workspace's settings may say."""
         self.channels = {channel.id: channel for channel in channels}
         self.files: dict[str, dict[str, Any]] = {}
         self._messages: dict[tuple[str, str], Message] = {}
         self._now = now
+        self._edit_window = edit_window
         self._last = 0
         self._on_change = on_change
         self._log: IO[str] | None = None
@@ -153,6 +156,8 @@ class Workspace:
         message = self.get(channel, ts)
         if message is None or message.tombstone:
             raise SlackRefusal("message_not_found")
+        if self._edit_window is not None and self._now() - message.posted_at > self._edit_window:
+            raise SlackRefusal("edit_window_closed")
         for name, value in changes.items():
             setattr(message, name, value)
         message.edits += 1
