@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 
 from tocsin.testing.demo import FAULTS, DemoError, set_stage
@@ -42,31 +45,43 @@ async def test_a_part_that_ends_is_an_error_and_not_a_missed_alert(tmp_path: Pat
             await waiting
 
 
-@pytest.fixture(scope="module")
-def outcomes(root: Path) -> dict[str, dict[str, object]]:
-    """One run of the whole demo."""
-    run = subprocess.run(
-        [sys.executable, "-m", "tocsin", "demo", "--once", "--scenario", "all", "--json"],
-        capture_output=True,
+def demo(root: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tocsin", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=root,
-        timeout=240,
+        start_new_session=True,
     )
-    assert run.returncode == 0, run.stderr + run.stdout
-    documents = [json.loads(line) for line in run.stdout.splitlines()]
-    return {document["fault"]: document for document in documents}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_detected_told_once_and_its_end_is_told(outcomes: dict[str, dict[str, object]], fault: str) -> None:
-    """Exactly one message in the channel, whatever else the fault breaks, and every step in order."""
-    outcome = outcomes[fault]
-    assert (outcome["ok"], outcome["messages"]) == (True, 1)
-    steps = [outcome[name] for name in ("injected_at", "detected_at", "notified_at", "resolved_at")]
-    assert None not in steps
-    assert steps == sorted(steps, key=str)
+def test_each_fault_is_detected_told_once_and_its_end_is_told(root: Path) -> None:
+    """All five in one run: one message each whatever else the fault breaks, every step in its order, and exit 0."""
+    process = demo(root, "--once", "--scenario", "all", "--json")
+    stdout, stderr = process.communicate(timeout=240)
+    outcomes = [json.loads(line) for line in stdout.splitlines()]
+    assert [outcome["fault"] for outcome in outcomes] == list(FAULTS), stderr
+    for outcome in outcomes:
+        steps = [outcome[name] for name in ("injected_at", "detected_at", "notified_at", "resolved_at")]
+        assert (outcome["ok"], outcome["messages"], None in steps) == (True, 1, False), stderr
+        assert steps == sorted(steps)
+    assert process.returncode == 0
 
 
-def test_every_fault_has_its_outcome(outcomes: dict[str, dict[str, object]]) -> None:
-    """One JSON object each, in the order performed."""
-    assert list(outcomes) == list(FAULTS)
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_however_the_demo_ends_nothing_of_it_stays(root: Path, number: signal.Signals, code: int) -> None:
+    """Ctrl-C, SIGTERM or kill -9 while it runs: every process that it started is gone."""
+    process = demo(root, "--scenario", "none")
+    assert process.stdout is not None
+    shown = list(itertools.takewhile(lambda line: "All is well" not in line, process.stdout))
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert "Slack channel" in shown[1]
+    assert len(started) >= 4, "the application, sign-ins, the daemon and Postgres"
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in stderr) == (code, False), stderr
+    _, left = psutil.wait_procs(started, timeout=10)
+    assert left == []

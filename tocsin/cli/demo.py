@@ -37,7 +37,18 @@ UNUSABLE: Final = 2
     help="Keep configuration, state and logs here. Default: a temporary folder.",
 )
 def demo(scenarios: tuple[str, ...], once: bool, document: bool, folder: Path | None) -> None:
-    """Watch Tocsin at work: an application, its database and sign-ins, faults, and the Slack channel as a page."""
+    """Watch Tocsin at work on this machine, with faults injected.
+
+    Starts a Postgres, an application, a stand-in Supabase Auth, a stand-in Slack whose channel is a page, and the
+    daemon; then injects a slow query, a slow endpoint, an endpoint answering 500, a killed Postgres and a burst of
+    failed sign-ins, one after the other, each told in one message. Ctrl-C ends all of it.
+
+    \b
+    Examples:
+      tocsin demo                                     watch, on a loop
+      tocsin demo --scenario none                     everything up, nothing broken
+      tocsin demo --once --scenario all --json        each fault once; exit 1 unless each was told exactly once
+    """
     if document and not once:
         raise click.UsageError("--json goes with --once: a loop has no end to report")
     if NOTHING in scenarios and once:
