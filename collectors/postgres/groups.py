@@ -31,6 +31,8 @@ from tocsin.durations import parse_duration
 from tocsin.model import Labels, Metric, MetricType, Sample, Seconds
 
 OLDEST_VERSION: Final = 13
+OUR_MARK: Final = "/* tocsin:"
+"""What statements of ours hold, to be known again in pg_stat_statements."""
 _KEYS: Final = frozenset({"group", "what", "versions", "interval", "scope", "only", "capability", "labels"})
 _COLUMN: Final = re.compile(
     r"(?P<type>counter|gauge) (?P<name>[a-z_:][a-z0-9_:]*)(?: also (?P<also>[a-z_:][a-z0-9_:]*))?"
@@ -38,6 +40,11 @@ _COLUMN: Final = re.compile(
 )
 _IDENTIFIER_LIMIT: Final = 63
 """Postgres cuts a longer column name short (NAMEDATALEN)."""
+
+
+def marked(name: str, sql: str) -> str:
+    """The statement with our mark at its end: a comment at its beginning is not stored."""
+    return f"{sql.rstrip()}\n{OUR_MARK}{name} */"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +133,7 @@ def parse_group(file: str, text: str) -> Group:
     return Group(
         name=keys["group"],
         what=keys["what"],
-        # The mark lets us know our own statements in pg_stat_statements.
-        sql=f"/* tocsin:{keys['group']} */ {sql}",
+        sql=marked(keys["group"], sql),
         columns=tuple(
             Column(
                 name=match["name"],
@@ -192,4 +198,4 @@ def declared_metrics(groups: Iterable[Group]) -> tuple[Metric, ...]:
 def statement(name: str) -> str:
     """The text of `queries/<name>.sql`: statements whose rows are worked on in Python."""
     text = resources.files(__package__).joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
-    return f"/* tocsin:{name} */ {text}"
+    return marked(name, text)

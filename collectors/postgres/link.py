@@ -95,7 +95,9 @@ class Link:
         self.calls: Counter[str] = Counter()
         self._changed = changed
         self._failures = 0
+        self._attempts = 0
         self._next_attempt = 0.0
+        self._opening = asyncio.Lock()
 
     def _disturbed(self) -> None:
         self.stirred.set()
@@ -121,8 +123,16 @@ class Link:
 
         Raises Unreachable with the state that the server is in.
         """
-        if self.session.is_open:
-            return
+        attempt = self._attempts
+        async with self._opening:
+            if self.session.is_open:
+                return
+            if attempt != self._attempts:  # somebody else tried while we waited for our turn, and it failed
+                raise Unreachable(self.state, self.why)
+            self._attempts += 1
+            await self._try(eager=eager)
+
+    async def _try(self, *, eager: bool) -> None:
         if self.wait_for_attempt() > 0 and not (eager and self.state in _CHEAP_TO_TRY):
             raise Unreachable(self.state, self.why)
         try:

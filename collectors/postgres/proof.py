@@ -11,7 +11,7 @@ import psycopg
 
 from collectors.postgres import declared
 from collectors.postgres.doctor import Facts
-from collectors.postgres.groups import statement
+from collectors.postgres.groups import OUR_MARK, statement
 from collectors.postgres.link import Link
 from collectors.postgres.reader import refusal
 from collectors.postgres.settings import PostgresSettings
@@ -21,7 +21,6 @@ from collectors.postgres.watcher import Watcher
 from tocsin.model import Blind, Sample
 
 GROUP: Final = "statements"
-_OUR_MARK: Final = "/* tocsin:"
 _NO_QUERY: Final = ("copy", "vacuum", "analyze", "create index", "reindex", "cluster", "refresh materialized")
 """Maintenance and backups, which a background worker or pg_dump runs: long by nature."""
 _FIRST_WITH_DEALLOC: Final = 14
@@ -100,9 +99,10 @@ class Proof:
         """Whether it is a query of the application: neither ours nor maintenance. Its text tells; it is read once."""
         if suspect.query_id not in self._vetted:
             sql = statement("statement_text").format(schema=self._columns["schema"])
-            answer = await self._link.fetch(GROUP, sql, (suspect.query_id,))
-            text = str(answer.rows[0][0] or "").lstrip().lower() if answer.rows else ""
-            self._vetted[suspect.query_id] = not text.startswith((_OUR_MARK, *_NO_QUERY))
+            answer = await self._link.fetch(GROUP, sql, (OUR_MARK, suspect.query_id))
+            beginning, ours = answer.rows[0] if answer.rows else ("", False)
+            maintenance = str(beginning or "").lstrip().lower().startswith(_NO_QUERY)
+            self._vetted[suspect.query_id] = not (ours or maintenance)
         return self._vetted[suspect.query_id]
 
     def report(self, at: datetime, before: datetime) -> Iterator[Sample | Blind]:

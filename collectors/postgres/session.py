@@ -21,6 +21,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
+from collectors.postgres.groups import marked
 from collectors.postgres.state import State, Unreachable, one_line, refuses_options, state_of
 from tocsin.model import Seconds
 
@@ -155,14 +156,16 @@ class Session:
     async def _settle(self, connection: Connection) -> None:
         """See whether the session has the settings we asked for, and forbid it to write."""
         if not self.pooled:
-            answer = await self._guarded(connection, "select current_setting('statement_timeout'), pg_backend_pid()")
+            answer = await self._guarded(
+                connection, marked("session", "select current_setting('statement_timeout'), pg_backend_pid()")
+            )
             expected, wanted = answer.rows[0][0], self._query_deadline
             # A pooler told to ignore startup parameters drops them without a word.
             self.pooled = _milliseconds(str(expected)) != round(wanted * 1000)
             self.backend_pid = int(answer.rows[0][1])
         if not self.pooled:
             # Not a startup option: `reset_val` in pg_settings must go on to tell the server's own default.
-            await self._guarded(connection, "set default_transaction_read_only = on")
+            await self._guarded(connection, marked("session", "set default_transaction_read_only = on"))
         else:
             connection.prepare_threshold = None
 
