@@ -9,6 +9,7 @@ runs `tick` once a second for everything that time alone brings about.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, timedelta
@@ -43,6 +44,8 @@ class Scheduler:
         self._pollers: dict[str, Poller] = {}
         # Jobs are told their times by the wall clock, as APScheduler's own wake-ups are.
         self._jobs: Any = AsyncIOScheduler(timezone=UTC)
+        # Its warnings say what the listener below counts and logs with our fields.
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         self._jobs.add_listener(self._saw, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
         self._watch: asyncio.Task[None] | None = None
 
@@ -82,7 +85,10 @@ class Scheduler:
         kind = _EVENTS[event.code]
         self._telemetry.jobs.labels(kind).inc()
         error = getattr(event, "exception", None)
-        logger().warning(f"scheduler.{kind}", collector=event.job_id, error=str(error) if error else None)
+        if error is not None:
+            logger().error("scheduler.error", collector=event.job_id, exc_info=error)
+        else:
+            logger().warning(f"scheduler.{kind}", collector=event.job_id)
 
     async def _watchdog(self) -> None:
         expected = self._clock.monotonic() + TICK
