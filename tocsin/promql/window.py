@@ -212,12 +212,13 @@ class Block:
 
 
 def _at(source: Array, rows: Rows, timeline: Rows) -> Array:
+    found: Array
     if not source.shape[1]:
-        return np.zeros((len(rows), 0), source.dtype)
-    if rows.shape[1] == 1:
-        shared: Array = source[rows[:, 0]]
-        return shared
-    if len(rows) == 1 and bool((rows == rows[0, 0]).all()):
-        return source[rows[0, 0]][None]
-    each: Array = source[rows[:, timeline], np.arange(source.shape[1])]
-    return each
+        found = np.zeros((len(rows), 0), source.dtype)
+    elif rows.shape[1] == 1:
+        found = source[rows[:, 0]]
+    elif len(rows) == 1 and bool((rows == rows[0, 0]).all()):
+        found = source[rows[0, 0]][None]
+    else:
+        found = source[rows[:, timeline], np.arange(source.shape[1])]
+    return found

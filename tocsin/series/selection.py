@@ -10,6 +10,8 @@ from tocsin.model import METRIC_NAME, Matcher, MatchOp
 from tocsin.promql.frame import Frame
 from tocsin.promql.info import matches
 from tocsin.promql.storage import Panel, Rows
+from tocsin.series.chunk import Decoded, Samples
+from tocsin.series.spliced import spliced
 from tocsin.series.table import Table
 
 Matchers = tuple[Matcher, ...]
@@ -34,10 +36,13 @@ class Selection:
         lines, self.timeline = np.unique(table.panel().timeline[chosen], return_inverse=True)
         self.lines = _as_slice(lines)
 
-    def panel(self, table: Table, after: int, until: int) -> Panel | None:
+    def panel(self, table: Table, after: int, until: int, decoded: Decoded) -> Panel | None:
         """The samples in (after, until], or None where there are none; rows of other times may come along."""
         if not self.frame.size:
             return None
+        sealed = [chunk for chunk in table.chunks if chunk.last > after and chunk.first <= until]
+        if sealed:
+            return self._spliced(table, [decoded.samples(chunk) for chunk in sealed])
         whole = table.panel()
         finder = whole.finder
         assert finder is not None
@@ -51,6 +56,15 @@ class Selection:
             values=whole.values[first:last, self.columns], stale=whole.stale,
             finder=finder, lines=self.lines, first_row=first,
         )  # fmt: skip
+
+    def _spliced(self, table: Table, parts: list[Samples]) -> Panel:
+        """Sealed samples and the recent ones after them."""
+        whole = table.panel()
+        recent = Samples(
+            serials=table.serials, timeline=whole.timeline, lengths=whole.lengths, times=whole.times,
+            values=whole.values,
+        )  # fmt: skip
+        return spliced(self.frame, table.serials[self.columns], [*parts, recent], stale=True)
 
 
 def _as_slice(numbers: Rows) -> slice | Rows:

@@ -1,12 +1,17 @@
 """The embedded series store: samples in, panels out.
 
-    store = Store(retention=86_400, max_series=1_000_000)
+    store = Store.open(folder, retention=86_400, max_series=1_000_000)    # or Store() for memory only
     store.append(samples)                      # one poll
+    store.flush()                              # to the journal: what a crash after this keeps
     Round(store, now).evaluate(plan)           # tocsin.promql reads it
+    store.close()
 
-One table per metric (see table.py). Out-of-order samples and duplicates are refused and counted. A series that is new
-and says when it was created gets a synthetic zero at that time, so that its first burst counts. Not for use from
-several threads at once.
+One table per metric (table.py): recent samples raw, older ones sealed into compressed chunks (chunk.py). Out-of-order
+samples and duplicates are refused and counted. A series that is new and says when it was created gets a synthetic zero
+at that time, so that its first burst counts. Ages are measured from the newest sample, so no clock is read.
+
+With a folder, polls go to a journal (journal.py, disk.py) and chunks to files. When the disk is full or broken the
+store goes on from memory, says so in `problem`, and makes good as soon as it can. Not for several threads at once.
 """
 
 from __future__ import annotations
@@ -15,43 +20,85 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from typing import Final, Self
 
 import numpy as np
 
 from tocsin.errors import SeriesLimit
-from tocsin.model import METRIC_NAME, Labels, Matcher, MatchOp, Sample, Seconds, utc
-from tocsin.promql.frame import Dictionary
-from tocsin.promql.storage import Floats, Panel
+from tocsin.model import METRIC_NAME, Labels, Sample, Seconds, utc
+from tocsin.promql.storage import Floats, Rows
 from tocsin.promql.window import BEYOND
-from tocsin.series.selection import Matchers, Selection, matching, may_hold
+from tocsin.series.catalogue import Catalogue
+from tocsin.series.disk import Disk
+from tocsin.series.durable import Durable, Recovery
+from tocsin.series.journal import Batch
 from tocsin.series.table import Table
 
-_SELECTIONS_KEPT = 4096
+DECODED_BYTES: Final = 64 * 2**20
+"""Sealed samples kept decoded, for queries over long ranges."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused:
-    """Samples that were not taken since the store was made."""
+    """Samples that were not taken since the store was opened."""
 
     out_of_order: int = 0
     duplicate: int = 0
     over_limit: int = 0
 
 
-class Store:
-    """Series in memory."""
+class Store(Catalogue):
+    """Series in memory, and on disk when opened with a folder."""
 
-    def __init__(self, *, retention: Seconds = 86_400.0, max_series: int = 1_000_000) -> None:
-        """`retention`: samples older than this, measured from the newest, are dropped; `max_series`: a hard cap."""
+    def __init__(
+        self,
+        *,
+        retention: Seconds = 86_400.0,
+        max_series: int = 1_000_000,
+        max_bytes: int | None = None,
+        raw: Seconds = 3_600.0,
+    ) -> None:
+        """`retention`: older samples are dropped; `max_series`: a hard cap; `max_bytes`: the oldest sealed samples go
+        when there are more; `raw`: samples younger than this are never compressed, those twice as old always are.
+        """
+        super().__init__(DECODED_BYTES)
         self.retention = retention
         self.max_series = max_series
-        self.dictionary = Dictionary()
-        self._tables: dict[str, Table] = {}
+        self.max_bytes = max_bytes
+        self.raw = raw
+        self.recovery = Recovery()
+        """What was found when the store was opened."""
         self._places: dict[tuple[str, Labels], int] = {}
-        self._selections: dict[tuple[str, Matchers], Selection] = {}
+        self._named: dict[int, tuple[str, Labels]] = {}
+        self._next_serial = 0
         self._out_of_order = self._duplicate = self._over_limit = 0
         self._newest = -BEYOND
-        self._forgotten_at = -BEYOND
+        self._aged_at = -BEYOND
+        self._durable: Durable | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path | None,
+        *,
+        retention: Seconds = 86_400.0,
+        max_series: int = 1_000_000,
+        max_bytes: int | None = None,
+        raw: Seconds = 3_600.0,
+    ) -> Self:
+        """The store in `folder`, with what an earlier process left there; None: in memory only.
+
+        Damage is cut out and told in `recovery`. Raises StateError when another process uses the folder, OSError
+        when it can't be read.
+        """
+        store = cls(retention=retention, max_series=max_series, max_bytes=max_bytes, raw=raw)
+        if folder is not None:
+            durable = Durable(Disk(folder))
+            store.recovery = durable.recover(store)
+            store._durable = durable
+            store._aged_at = store._newest
+        return store
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -63,14 +110,21 @@ class Store:
         """
         batches, excess = self._sorted_out(samples)
         taken = 0
+        journaled = []
         for (name, at), (columns, values) in sorted(batches.items(), key=lambda item: item[0][1]):
             table = self._tables[name]
-            count, late, same = table.write(at, np.array(columns, np.intp), np.array(values, np.float64))
+            chosen, numbers = np.array(columns, np.intp), np.array(values, np.float64)
+            count, late, same = table.write(at, chosen, numbers)
             taken += count
             self._out_of_order += late
             self._duplicate += same
-            self._newest = max(self._newest, at)
-        self._forget_now_and_then()
+            if count:
+                self._newest = max(self._newest, at)
+                journaled.append(Batch(at, table.serials[chosen], numbers))
+        if self._durable is None:
+            self._age()
+        elif journaled:
+            self._durable.note(journaled, self._named.__getitem__)
         if excess:
             self._over_limit += sum(excess.values())
             worst = ", ".join(f"{name} ({count})" for name, count in excess.most_common(3))
@@ -83,7 +137,8 @@ class Store:
     def load(self, metric: str, labels: Sequence[Labels], times: Sequence[int], values: Floats) -> None:
         """Many samples of new series of one metric at once: values [times, series], times in milliseconds, rising.
 
-        Raises ValueError when a series is there already or the times don't rise, SeriesLimit when they are too many.
+        They are journaled with the next checkpoint. Raises ValueError when a series is there already or the times
+        don't rise, SeriesLimit when they are too many.
         """
         stamps = np.asarray(times, np.int64)
         if values.shape != (len(stamps), len(labels)) or not len(stamps) or not len(labels):
@@ -95,12 +150,8 @@ class Store:
             raise ValueError(f"a series of {metric} is there already")
         if len(self._places) + len(keys) > self.max_series:
             raise SeriesLimit(f"{len(keys)} series of {metric} are more than there is room for (series.max_series)")
-        table = self._tables.get(metric)
-        if table is None:
-            table = self._tables[metric] = Table(metric, self.dictionary)
-        columns = table.add([each.without(METRIC_NAME) for each in labels])
-        table.fill(columns, stamps, values)
-        self._places.update(zip(keys, columns.tolist(), strict=True))
+        columns = self._begin(metric, list(labels))
+        self._tables[metric].fill(columns, stamps, values)
         self._newest = max(self._newest, int(stamps[-1]))
 
     def _sorted_out(
@@ -108,11 +159,11 @@ class Store:
     ) -> tuple[dict[tuple[str, int], tuple[list[int], list[float]]], Counter[str]]:
         """The samples by metric and time, as column numbers and values; what the cap refused, by metric."""
         batches: dict[tuple[str, int], tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
-        new: dict[tuple[str, int, int | None], dict[Labels, list[float]]] = defaultdict(dict)
+        new: dict[tuple[str, int, int | None], dict[Labels, float]] = defaultdict(dict)
         excess: Counter[str] = Counter()
         places, room = self._places, self.max_series - len(self._places)
         pending: set[tuple[str, Labels]] = set()
-        later: list[tuple[str, Labels, int, float]] = []
+        later: list[tuple[tuple[str, Labels], int, float]] = []
         for sample in samples:
             key = (sample.name, sample.labels)
             at = round(sample.at.timestamp() * 1000)
@@ -122,162 +173,140 @@ class Store:
                 columns.append(column)
                 values.append(sample.value)
             elif key in pending:
-                later.append((*key, at, sample.value))
+                later.append((key, at, sample.value))
             elif len(pending) >= room:
                 excess[sample.name] += 1
             else:
                 pending.add(key)
-                new[sample.name, at, self._zero_time(sample, at)][sample.labels] = [sample.value]
+                new[sample.name, at, self._zero_time(sample, at)][sample.labels] = sample.value
         for (name, at, zero), members in new.items():
-            self._begin(name, at, zero, members, batches)
-        for name, labels, at, value in later:
-            columns, values = batches[name, at]
-            columns.append(places[name, labels])
+            added = self._begin(name, list(members)).tolist()
+            for when, numbers in ((zero, [0.0] * len(added)), (at, list(members.values()))):
+                if when is not None:
+                    columns, values = batches[name, when]
+                    columns += added
+                    values += numbers
+        for key, at, value in later:
+            columns, values = batches[key[0], at]
+            columns.append(places[key])
             values.append(value)
         return batches, excess
 
     def _zero_time(self, sample: Sample, at: int) -> int | None:
-        """When a new counter stood at zero: as it says, but before the sample and within the retention."""
+        """When a new counter stood at zero: as it says, but before the sample, and no longer ago than is taken."""
         if sample.created is None:
             return None
         zero = min(round(sample.created.timestamp() * 1000), at - 1)
-        return zero if zero > at - self.retention * 1000 else None
+        table = self._tables.get(sample.name)
+        oldest = max(at - self.retention * 1000, -BEYOND if table is None else table.sealed)
+        return zero if zero > oldest else None
 
-    def _begin(
-        self, name: str, at: int, zero: int | None, members: dict[Labels, list[float]],
-        batches: dict[tuple[str, int], tuple[list[int], list[float]]],
-    ) -> None:  # fmt: skip
+    def _begin(self, name: str, labels: list[Labels]) -> Rows:
+        """New series of a metric; their columns."""
         table = self._tables.get(name)
         if table is None:
             table = self._tables[name] = Table(name, self.dictionary)
-        labels = [each.without(METRIC_NAME) for each in members]
-        added = table.add(labels).tolist()
-        for column, each in zip(added, members, strict=True):
+        serials = np.arange(self._next_serial, self._next_serial + len(labels))
+        self._next_serial += len(labels)
+        columns = table.add([each.without(METRIC_NAME) for each in labels], serials)
+        for each, column, serial in zip(labels, columns.tolist(), serials.tolist(), strict=True):
             self._places[name, each] = column
-        if zero is not None:
-            columns, values = batches[name, zero]
-            columns += added
-            values += [0.0] * len(added)
-        columns, values = batches[name, at]
-        columns += added
-        values += [value for (value,) in members.values()]
+            self._named[serial] = (name, each)
+        return columns
 
-    def _forget_now_and_then(self) -> None:
-        """Retention, an eighth of it at a time, so that its cost is spread thin."""
-        span = int(self.retention * 1000)
-        if self._newest - self._forgotten_at > span // 8:
-            if self._forgotten_at > -BEYOND:
-                self.forget(utc((self._newest - span) / 1000))
-            self._forgotten_at = self._newest
+    # Ageing ----------------------------------------------------------------------------------------------------------
+
+    def flush(self, *, sync: bool = False) -> None:
+        """After each poll: write what was appended to the journal, and now and then seal, compress and forget.
+
+        Short but for the sealing, which takes about a second per million series-hours at 15 s. With `sync` the
+        journal is on the disk when this returns, and not only with the operating system.
+        """
+        self._age()
+        if self._durable is not None:
+            self._durable.flush(self, sync=sync)
+
+    def _age(self) -> None:
+        """A checkpoint each `raw` seconds, or each eighth of a short retention."""
+        if self._newest - self._aged_at > min(self.raw, self.retention / 8) * 1000:
+            if self._aged_at > -BEYOND:
+                self.checkpoint()
+            self._aged_at = self._newest
+
+    def checkpoint(self) -> None:
+        """Seal what is no longer recent, drop what is too old or too much, and begin a new journal segment."""
+        if self._newest == -BEYOND:
+            return
+        cutoff = self._newest - round(self.raw * 1000)
+        sealed = [
+            (chunk, table.labels_by(chunk.serials))
+            for table in self._tables.values()
+            if (chunk := table.seal(cutoff)) is not None
+        ]
+        self.forget(utc((self._newest - round(self.retention * 1000)) / 1000))
+        self._shrink()
+        if self._durable is not None:
+            self._durable.checkpoint(self, sealed)
+
+    def _shrink(self) -> None:
+        """Retention by bytes: the oldest sealed samples go first."""
+        if self.max_bytes is None:
+            return
+        while True:
+            chunks = [chunk for table in self._tables.values() for chunk in table.chunks]
+            if not chunks or sum(chunk.nbytes for chunk in chunks) <= self.max_bytes:
+                return
+            oldest = min(chunk.until for chunk in chunks)
+            self.forget(utc(oldest / 1000))
 
     def forget(self, until: datetime) -> None:
         """Drop all samples at or before `until`, and the series that have none left."""
         cutoff = round(until.timestamp() * 1000)
         for name, table in list(self._tables.items()):
-            gone_before = table.size
-            kept = table.forget(cutoff)
-            if kept is None:
+            before = list(zip(table.labels, table.serials.tolist(), strict=True))
+            if not table.forget(cutoff):
                 continue
-            self._places = {key: place for key, place in self._places.items() if key[0] != name}
+            kept = set(table.serials.tolist())
+            for labels, serial in before:
+                if serial not in kept:
+                    self._places.pop((name, labels), None)
+                    self._named.pop(serial, None)
             for column, labels in enumerate(table.labels):
                 self._places[name, labels] = column
-            if gone_before and not table.size:
+            if not table.size:
                 del self._tables[name]
         self._selections.clear()
 
-    # Reading ---------------------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Write what is left and give the folder back. The store is not used after this."""
+        durable, self._durable = self._durable, None
+        if durable is not None:
+            durable.flush(self, sync=True)
+            durable.close()
 
-    def select(self, matchers: Sequence[Matcher], after: int, until: int) -> Sequence[Panel]:
-        """As tocsin.promql's Storage."""
-        wanted = tuple(matchers)
-        panels = []
-        for name in self._candidates(wanted):
-            panel = self._selection(name, wanted).panel(self._tables[name], after, until)
-            if panel is not None:
-                panels.append(panel)
-        return panels
-
-    def _candidates(self, matchers: Matchers) -> list[str]:
-        for matcher in matchers:
-            if matcher.name == METRIC_NAME and matcher.op is MatchOp.EQUAL:
-                return [matcher.value] if matcher.value in self._tables and may_hold(matcher.value, matchers) else []
-        return [name for name in self._tables if may_hold(name, matchers)]
-
-    def _selection(self, name: str, matchers: Matchers) -> Selection:
-        known = self._selections.get((name, matchers))
-        table = self._tables[name]
-        if known is None or known.version != table.version:
-            if len(self._selections) >= _SELECTIONS_KEPT:
-                self._selections.clear()
-            known = self._selections[name, matchers] = Selection(table, matchers)
-        return known
-
-    # Listing ---------------------------------------------------------------------------------------------------------
-
-    def series(
-        self, matchers: Sequence[Matcher] = (), *, after: datetime | None = None, until: datetime | None = None
-    ) -> list[Labels]:
-        """The label sets (with `__name__`) that match and have a sample in (after, until]."""
-        wanted = tuple(matchers)
-        low = -BEYOND if after is None else round(after.timestamp() * 1000)
-        high = BEYOND - 1 if until is None else round(until.timestamp() * 1000)
-        found: list[Labels] = []
-        for name in self._candidates(wanted):
-            table = self._tables[name]
-            chosen = matching(table.frame, wanted)
-            rows = np.arange(table.size) if chosen is None else chosen
-            if after is not None or until is not None:
-                rows = rows[table.active(low, high)[rows]]
-            found += table.frame.take(rows).labels()
-        return found
-
-    def label_names(self, matchers: Sequence[Matcher] = ()) -> list[str]:
-        """The names of the labels of the matching series, sorted."""
-        names: set[str] = set()
-        for name in self._candidates(tuple(matchers)):
-            frame = self._selection(name, tuple(matchers)).frame
-            names.update(each for each in frame.names if frame.column(each).any())
-        return sorted(names)
-
-    def label_values(self, label: str, matchers: Sequence[Matcher] = ()) -> list[str]:
-        """The values of one label over the matching series, sorted."""
-        codes: set[int] = set()
-        for name in self._candidates(tuple(matchers)):
-            codes.update(np.unique(self._selection(name, tuple(matchers)).frame.column(label)).tolist())
-        return sorted(self.dictionary.values[code] for code in codes if code)
-
-    def metric_names(self) -> list[str]:
-        """The names of all metrics held, sorted."""
-        return sorted(self._tables)
-
-    def series_by_metric(self) -> dict[str, int]:
-        """How many series each metric has."""
-        return {name: table.size for name, table in self._tables.items()}
+    # State -----------------------------------------------------------------------------------------------------------
 
     @property
     def series_count(self) -> int:
+        """Series held, of which some may have ended."""
         return len(self._places)
-
-    @property
-    def sample_count(self) -> int:
-        return sum(table.samples for table in self._tables.values())
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held by samples and label columns."""
-        return sum(table.nbytes for table in self._tables.values())
 
     @property
     def newest(self) -> datetime | None:
         """The time of the newest sample."""
         return None if self._newest == -BEYOND else utc(self._newest / 1000)
 
-    def newest_of(self, metric: str) -> datetime | None:
-        """The time of the newest sample of one metric."""
-        table = self._tables.get(metric)
-        return None if table is None or not table.size else utc(table.newest / 1000)
-
     @property
     def refused(self) -> Refused:
         """What was not taken, by reason."""
         return Refused(out_of_order=self._out_of_order, duplicate=self._duplicate, over_limit=self._over_limit)
+
+    @property
+    def problem(self) -> str:
+        """Why samples are not on the disk now; empty when they are, or when there is no folder."""
+        return "" if self._durable is None else self._durable.problem
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes on the disk."""
+        return 0 if self._durable is None else self._durable.nbytes

@@ -14,6 +14,7 @@ from tocsin.model import Labels
 from tocsin.promql.frame import Codes, Dictionary, Frame
 from tocsin.promql.storage import Array, Bools, Finder, Floats, Millis, Panel, Rows, is_stale
 from tocsin.promql.window import BEYOND, rows_until
+from tocsin.series.chunk import Chunk, Samples, encode
 
 _ROWS = 16
 _COLUMNS = 4
@@ -53,19 +54,24 @@ class Table:
         self._lengths: Rows = np.zeros(1, np.intp)
         self._members: Rows = np.zeros(1, np.intp)
         self._newest: Millis = np.full(1, -BEYOND, np.int64)
+        self._serials: Rows = np.zeros(_COLUMNS, np.intp)
         self._stale = False
+        self.sealed = -BEYOND
+        """All samples at or before this time (ms) are in the chunks; none of such an age is taken any more."""
+        self.chunks: list[Chunk] = []
         self._frame: Frame | None = None
         self._panel: Panel | None = None
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
-    def add(self, labels: list[Labels]) -> Rows:
+    def add(self, labels: list[Labels], serials: Rows) -> Rows:
         """New series, on a timeline of their own that they share; their column numbers."""
         first, count = self.size, len(labels)
         total = first + count
         if total > self._values.shape[1]:
             self._values = _grown(self._values, 0, total, 0.0)
             self._line = _grown(self._line[None], 0, self._values.shape[1], 0)[0]
+            self._serials = _grown(self._serials[None], 0, self._values.shape[1], 0)[0]
             for name, column in self._columns.items():
                 self._columns[name] = _grown(column[None], 0, self._values.shape[1], 0)[0]
         code = self.dictionary.code
@@ -78,6 +84,7 @@ class Table:
         self.labels += labels
         self.size = total
         added = np.arange(first, total)
+        self._serials[added] = serials
         self._line[added] = self._new_line(count, source=None)
         self._changed()
         return added
@@ -107,7 +114,7 @@ class Table:
     def write(self, at: int, columns: Rows, values: Floats) -> tuple[int, int, int]:
         """A row: (taken, refused as too old, refused as already there)."""
         lines = self._line[columns]
-        newest = self._newest[lines]
+        newest = np.maximum(self._newest[lines], self.sealed)
         fresh = newest < at
         late = same = 0
         if not fresh.all():
@@ -163,51 +170,126 @@ class Table:
         self._changed()
         return self._line[columns]
 
-    # Forgetting ------------------------------------------------------------------------------------------------------
+    def write_rows(self, times: Millis, columns: Rows, values: Floats) -> int:
+        """Several rows for the same series, times rising; how many samples were taken."""
+        lines = self._line[columns]
+        touched = np.unique(lines)
+        whole = np.array_equal(np.bincount(lines, minlength=self.lines)[touched], self._members[touched])
+        in_order = bool((np.diff(times) > 0).all()) and int(times[0]) > max(
+            self.sealed, int(self._newest[touched].max())
+        )
+        if not whole or not in_order:
+            return sum(self.write(int(at), columns, row)[0] for at, row in zip(times, values, strict=True))
+        count = len(times)
+        needed = int(self._lengths[touched].max()) + count
+        self._values = _grown(self._values, needed, 0, 0.0)
+        self._times = _grown(self._times, len(self._values), 0, BEYOND)
+        row = np.arange(count)[:, None]
+        self._values[self._lengths[lines] + row, columns] = values
+        self._times[self._lengths[touched] + row, touched] = times[:, None]
+        self._lengths[touched] += count
+        self._newest[touched] = times[-1]
+        self._stale = self._stale or bool(is_stale(values).any())
+        self._panel = None
+        return count * len(columns)
 
-    def forget(self, until: int) -> Rows | None:
-        """Drop the samples at or before `until`, then the series that have none left, and join equal timelines.
+    # Ageing ----------------------------------------------------------------------------------------------------------
 
-        Returns the columns that stay, in order, when some were dropped; None when columns kept their numbers.
-        """
+    def samples_until(self, until: int) -> Samples | None:
+        """The recent samples at or before `until`, None where there are none."""
         if not self.size:
             return None
+        panel = self.panel()
+        lengths = rows_until(panel, np.array([until], np.int64))[0]
+        rows = int(lengths.max(initial=0))
+        if not rows:
+            return None
+        held = np.flatnonzero(lengths[panel.timeline] > 0)
+        times = panel.times[:rows].copy()
+        times[np.arange(rows)[:, None] >= lengths] = BEYOND
+        lines, timeline = np.unique(panel.timeline[held], return_inverse=True)
+        return Samples(
+            serials=self._serials[held], timeline=timeline, lengths=lengths[lines], times=times[:, lines],
+            values=panel.values[:rows, held],
+        )  # fmt: skip
+
+    def seal(self, until: int) -> Chunk | None:
+        """Compress the samples at or before `until` into a chunk, and let go of them. None where there are none."""
+        samples = self.samples_until(until)
+        if samples is None:
+            self.sealed = max(self.sealed, until)
+            return None
+        chunk = encode(self.name, until, samples)
+        self.keep(chunk)
+        self._drop_rows(until)
+        return chunk
+
+    def keep(self, chunk: Chunk) -> None:
+        """Add a chunk, newer than those there are."""
+        self.chunks.append(chunk)
+        self.sealed = max(self.sealed, chunk.until)
+
+    def forget(self, until: int) -> bool:
+        """Drop samples at or before `until` (chunks when all of theirs are), and series that have none left.
+
+        True when series went, so that columns have new numbers.
+        """
+        self.chunks = [chunk for chunk in self.chunks if chunk.last > until]
+        if self.size:
+            self._drop_rows(until)
+        alive = self._lengths[self._line[: self.size]] > 0
+        for chunk in self.chunks:
+            alive |= np.isin(self._serials[: self.size], chunk.serials)
+        if alive.all():
+            return False
+        self._keep_columns(np.flatnonzero(alive))
+        return True
+
+    def _drop_rows(self, until: int) -> None:
+        """Let go of recent samples at or before `until`; timelines that are equal now become one."""
         drop = rows_until(self.panel(), np.array([until], np.int64))[0]
         if not drop.any():
-            return None
+            return
         lengths = self._lengths[: self.lines] - drop
         rows = max(_ROWS, int(lengths.max()) * 5 // 4)
         kept_lines, line_of = self._equal_lines(drop, lengths)
-        alive = lengths[self._line[: self.size]] > 0
-        columns = np.flatnonzero(alive)
         take = np.minimum(np.arange(rows)[:, None] + drop, len(self._times) - 1)
         times = np.take_along_axis(self._times[:, : self.lines], take, axis=0)
         times[np.arange(rows)[:, None] >= lengths] = BEYOND
-        old_line = self._line[columns]
-        self._values = np.take_along_axis(self._values[:, columns], take[:, old_line], axis=0)
-        self._line = line_of[old_line]
-        self._times = times[:, kept_lines] if len(kept_lines) else np.full((rows, 1), BEYOND, np.int64)
+        old_line = self._line[: self.size]
+        values = np.take_along_axis(self._values[:, : self.size], take[:, old_line], axis=0)
+        self._values = np.zeros((rows, len(self._line)))
+        self._values[:, : self.size] = values
+        self._line[: self.size] = line_of[old_line]
+        self._times = times[:, kept_lines]
         self._lengths, self._newest = lengths[kept_lines], self._newest[: self.lines][kept_lines]
-        self._members = np.bincount(self._line, minlength=len(kept_lines))
+        self._members = np.bincount(self._line[: self.size], minlength=len(kept_lines))
         self.lines = len(kept_lines)
-        gone = len(columns) < self.size
-        self.size = len(columns)
-        self._columns = {name: column[columns] for name, column in self._columns.items()}
-        self._columns = {name: column for name, column in self._columns.items() if column.any() or name == "__name__"}
-        if gone:
-            self.labels = [self.labels[column] for column in columns.tolist()]
-        valid = np.arange(rows)[:, None] < self._lengths[self._line]
-        self._stale = bool((is_stale(self._values) & valid).any())
+        valid = np.arange(len(self._values))[:, None] < self._lengths[self._line[: self.size]]
+        self._stale = bool((is_stale(self._values[:, : self.size]) & valid).any())
         self._changed()
-        return columns if gone else None
+
+    def _keep_columns(self, columns: Rows) -> None:
+        """Only these series stay, in this order."""
+        self.size = len(columns)
+        self._values = self._values[:, columns] if self.size else np.zeros((_ROWS, _COLUMNS))
+        self._line = self._line[columns] if self.size else np.zeros(_COLUMNS, np.intp)
+        self._serials = self._serials[columns] if self.size else np.zeros(_COLUMNS, np.intp)
+        kept = {name: column[columns] for name, column in self._columns.items()}
+        self._columns = {name: column for name, column in kept.items() if column.any() or name == "__name__"}
+        if not self.size:
+            self._columns = {"__name__": np.zeros(_COLUMNS, np.int32)}
+        self.labels = [self.labels[column] for column in columns.tolist()]
+        self._members = np.bincount(self._line[: self.size], minlength=self.lines)
+        self._changed()
 
     def _equal_lines(self, drop: Rows, lengths: Rows) -> tuple[Rows, Rows]:
-        """The timelines to keep, and for each old one its number among them."""
+        """The timelines to keep, and for each old one its number among them; those without rows share one too."""
         first: dict[tuple[int, bytes], int] = {}
         kept: list[int] = []
         numbers = np.zeros(self.lines, np.intp)
         for line in range(self.lines):
-            if not lengths[line]:
+            if not self._members[line]:
                 continue
             end = drop[line] + lengths[line]
             key = (int(lengths[line]), self._times[drop[line] : end, line].tobytes())
@@ -216,6 +298,16 @@ class Table:
                 kept.append(line)
             numbers[line] = first[key]
         return np.array(kept, np.intp), numbers
+
+    @property
+    def serials(self) -> Rows:
+        """[n] the number of each series in the store."""
+        return self._serials[: self.size]
+
+    def labels_by(self, serials: Rows) -> list[Labels]:
+        """The label sets of series told by their numbers."""
+        columns = dict(zip(self.serials.tolist(), self.labels, strict=True))
+        return [columns[serial] for serial in serials.tolist()]
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -241,32 +333,26 @@ class Table:
     @property
     def samples(self) -> int:
         """How many samples are held."""
-        return int((self._lengths[: self.lines] * self._members[: self.lines]).sum())
+        recent = int((self._lengths[: self.lines] * self._members[: self.lines]).sum())
+        return recent + sum(chunk.samples for chunk in self.chunks)
 
     @property
     def newest(self) -> int:
         """The time of the newest sample, in milliseconds."""
-        return int(self._newest[: self.lines].max(initial=-BEYOND))
+        sealed = max((chunk.last for chunk in self.chunks), default=-BEYOND)
+        return max(sealed, int(self._newest[: self.lines].max(initial=-BEYOND)))
 
     @property
     def nbytes(self) -> int:
         """Memory held by the arrays."""
         arrays: tuple[Array, ...] = (self._values, self._times, self._line, *self._columns.values())
-        return sum(array.nbytes for array in arrays)
-
-    def newest_of(self) -> Millis:
-        """[n] the time of each series' newest sample."""
-        return self._newest[self._line[: self.size]]
+        return sum(array.nbytes for array in arrays) + sum(chunk.nbytes for chunk in self.chunks)
 
     def active(self, after: int, until: int) -> Bools:
         """[n] whether each series has a sample in (after, until]."""
         rows = rows_until(self.panel(), np.array([after, until], np.int64))
         active: Bools = (rows[1] > rows[0])[self._line[: self.size]]
+        for chunk in self.chunks:
+            if chunk.last > after and chunk.first <= until:
+                active |= np.isin(self.serials, chunk.serials)
         return active
-
-    def ended(self) -> Bools:
-        """[n] whether each series' newest sample is a staleness marker."""
-        if not self._stale:
-            return np.zeros(self.size, bool)
-        last = np.maximum(self._lengths[self._line[: self.size]] - 1, 0)
-        return is_stale(self._values[last, np.arange(self.size)])
