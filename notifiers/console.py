@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pydantic import field_validator
 
-from notifiers._wording import facts_of, one_line, several_text
+from notifiers._facts import facts_of, several_text
+from notifiers._words import one_line
 from tocsin.errors import Refused
 from tocsin.model import Notification, Receipt
 from tocsin.ports import Health, NotifierContext, NotifierSettings, NotifierSpec

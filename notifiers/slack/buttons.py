@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from notifiers._wording import State, state_of
+from notifiers._facts import State, state_of
 from notifiers.slack.budget import Block
 from tocsin.model import Action, Incident, Notification, Reason
 

@@ -27,20 +27,8 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from notifiers._wording import (
-    Facts,
-    State,
-    age,
-    clip,
-    clock_time,
-    common_labels,
-    facts_of,
-    one_line,
-    push_text,
-    safe_url,
-    several_text,
-    stamps,
-)
+from notifiers._facts import Facts, State, common_labels, facts_of, push_text, several_text, stamps
+from notifiers._words import age, clip, clock_time, one_line, safe_url
 from notifiers.slack.budget import SECTION, TEXT, TOTAL, Block, Message, cut, size
 from notifiers.slack.buttons import buttons_of
 from tocsin.model import Action, Incident, Mention, Notification, Reason, Severity
@@ -143,7 +131,7 @@ def _environment(templates: Path | None) -> Environment:
         loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined, auto_reload=templates is not None
     )
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters |= {"bold": _bold, "line": one_line, "code": _code}
+    environment.filters |= {"bold": _bold, "line": one_line}
     environment.globals |= {"sign": sign_of, "push_text": push_text}
     return environment
 
@@ -228,12 +216,6 @@ def _bold(text: str) -> Markup:
     """Bold; an asterisk within would end it."""
     words = str(text).replace("*", "∗").strip()
     return Markup("*{}*").format(words) if words else Markup("")
-
-
-def _code(text: str) -> Markup:
-    """Code; a backtick within would end it."""
-    words = str(text).replace("`", "'").strip()
-    return Markup("`{}`").format(words) if words else Markup("")
 
 
 def _section(text: str) -> Block:

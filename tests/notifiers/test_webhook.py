@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from notifiers.webhook import SPEC, WebhookNotifier, WebhookSettings, encode, payload_of
+from notifiers._payload import encode, payload_of
+from notifiers.webhook import SPEC, WebhookNotifier, WebhookSettings
 from tocsin.errors import DeliveryError, Refused, Throttled, Unavailable, Uncertain
 from tocsin.model import Action, Mention, Reason
 from tocsin.ports import NotifierContext
