@@ -106,8 +106,9 @@ async def test_what_can_not_be_reached_stops_nobody_else(
     await daemon.start()
     target.status = 500
     await eventually(lambda: len(slack.posted()) == 1)
+    await eventually(lambda: {line["collector"] for line in daemon.log("source.blind")} == {"db", "auth"})
     blind = {line["collector"]: line["why"] for line in daemon.log("source.blind")}
-    assert ("db" in blind, "no/such/file.jsonl" in blind.get("auth", "")) == (True, True), blind
+    assert ("refused" in blind["db"], "no/such/file.jsonl" in blind["auth"]) == (True, True), blind
 
 
 async def test_a_wrong_slack_token_fails_over(daemon: DaemonProcess, slack: FakeSlack, target: Target) -> None:
