@@ -29,3 +29,10 @@ totals of years. Where the target says when a counter began (`_created`), that i
 `_created` lines become the creation time of their counter and are not stored as series. Exemplars are read over.
 With `honor_labels: false` (the default) an exposed `instance` or `job` is kept as `exported_instance`, `exported_job`.
 """
+
+from collectors.scrape.collector import ScrapeCollector
+from collectors.scrape.declarations import METRICS
+from collectors.scrape.settings import ScrapeSettings
+from tocsin.ports import CollectorSpec
+
+SPEC = CollectorSpec(kind="scrape", settings=ScrapeSettings, build=ScrapeCollector, metrics=METRICS)
