@@ -69,11 +69,9 @@ def test_each_fault_is_detected_told_once_and_its_end_is_told(root: Path) -> Non
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
 def test_however_the_demo_ends_nothing_of_it_stays(root: Path, number: signal.Signals, code: int) -> None:
-    """Ctrl-C, SIGTERM or kill -9 while it runs: every process that it started is gone."""
+    """Ctrl-C or kill -9 while it runs: every process that it started is gone."""
     process = demo(root, "--scenario", "none")
     assert process.stdout is not None
     shown = list(itertools.takewhile(lambda line: "All is well" not in line, process.stdout))

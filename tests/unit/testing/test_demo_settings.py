@@ -19,7 +19,7 @@ def config(tmp_path: Path, root: Path) -> Config:
         rules=root / "examples" / "campaigns" / "rules",
     )
     path = write_configuration(tmp_path / "config.yaml", addresses)
-    return load_config(path, {POSTGRES_DSN: "postgresql://tocsin:secret@127.0.0.1/campaigns", SLACK_TOKEN: "xoxb-1"})
+    return load_config(path, {POSTGRES_DSN: "postgresql://tocsin:hunter2@127.0.0.1/campaigns", SLACK_TOKEN: "xoxb-1"})
 
 
 def test_every_collector_polls_each_second(config: Config) -> None:
@@ -32,7 +32,7 @@ def test_every_collector_polls_each_second(config: Config) -> None:
 def test_no_secret_is_written(config: Config, tmp_path: Path) -> None:
     """The file names variables only."""
     text = (tmp_path / "config.yaml").read_text()
-    assert "secret" not in text
+    assert "hunter2" not in text
     assert "xoxb" not in text
 
 

@@ -99,7 +99,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
             does=f"GET {SLOW_PATH} answers {SLOW * 3:g} s later than it did",
             inject=_slow_endpoint,
             mend=_all_is_well,
-            lasts=2.0,
+            lasts=1.0,
         ),
         Fault(
             name="failing-endpoint",
@@ -107,7 +107,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
             does=f"GET {FAILING_PATH} raises",
             inject=_failing_endpoint,
             mend=_all_is_well,
-            lasts=2.0,
+            lasts=1.0,
         ),
         Fault(
             name="postgres-killed",
@@ -115,7 +115,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
             does="SIGKILL to the postmaster; every page of the application fails with it",
             inject=_kill_postgres,
             mend=_start_postgres,
-            lasts=4.0,
+            lasts=3.0,
         ),
         Fault(
             name="sign-in-burst",

@@ -17,7 +17,7 @@ SLOW: Final = 0.5
 """Seconds after which an endpoint counts as slow, and a probe is told as failed."""
 SLOW_PATH: Final = "/campaigns/1/report"
 FAILING_PATH: Final = "/campaigns"
-FLAP_WINDOW: Final = 2.0
+FLAP_WINDOW: Final = 1.0
 """Seconds. Short, because the demo's faults follow each other faster than real ones: each is to be its own message."""
 
 
