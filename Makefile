@@ -44,7 +44,7 @@ test: setup-dev  ## the tests, with a count and the coverage at the end
 check: setup-dev ## layers, style, types, and that the shipped content is sound
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/tocsin check
 
 bench: setup-dev ## every benchmark; each prints its figure and, beside a peer, the ratio
