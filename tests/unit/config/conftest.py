@@ -92,3 +92,9 @@ def findings(load: Load, tmp_path: Path) -> Findings:
 def known_notifiers() -> Catalogue[Any]:
     """The notifiers that these tests configure."""
     return NOTIFIERS
+
+
+@pytest.fixture
+def known_collectors() -> Catalogue[Any]:
+    """The collectors that these tests configure."""
+    return COLLECTORS
