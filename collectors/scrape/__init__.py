@@ -27,7 +27,8 @@ totals of years. Where the target says when a counter began (`_created`), that i
 `new_series_from_zero: false`.
 
 `_created` lines become the creation time of their counter and are not stored as series. Exemplars are read over.
-With `honor_labels: false` (the default) an exposed `instance` or `job` is kept as `exported_instance`, `exported_job`.
+An exposed `instance` is kept as `exported_instance`, unless `honor_labels: true` lets it win; an exposed `job` is
+always kept as `exported_job`, for `job` names the collector.
 """
 
 from collectors.scrape.collector import ScrapeCollector

@@ -13,6 +13,7 @@ from typing import Final
 
 import orjson
 
+from collectors.scrape.declarations import METRICS
 from collectors.scrape.fetch import Fetcher, ScrapeFailed
 from collectors.scrape.parse import BrokenLine, Exposition
 from collectors.scrape.samples import TargetState
@@ -23,6 +24,9 @@ from tocsin.ports import CollectorContext
 
 _AT_ONCE: Final = 2000
 """Lines read and samples told before other work of the daemon has its turn."""
+_OWN: Final = frozenset(metric.name for metric in METRICS)
+_WHEN_GOOD: Final = frozenset({"tocsin_scrape_samples_dropped"})
+"""Of them, those that a failed scrape does not tell."""
 
 _Found = asyncio.Queue[tuple[Sample | Blind, ...] | Exception | Target]
 """What a scrape has to say, an error nobody foresaw, and at its end the target."""
@@ -105,7 +109,7 @@ class ScrapeCollector:
             state.parser.finish(exposition)
         except (ScrapeFailed, BrokenLine) as failure:
             found.put_nowait(tuple(state.report(at, up=False, took=clock() - began)))
-            found.put_nowait((self._blind(state, str(failure)),))
+            found.put_nowait((self._blind(state, str(failure), scraped=True),))
             return
         found.put_nowait(tuple(state.report(at, up=True, took=clock() - began, scraped=len(exposition.rows))))
         samples = state.samples(exposition, at)
@@ -114,9 +118,10 @@ class ScrapeCollector:
             await asyncio.sleep(0)
         found.put_nowait((state.sample("tocsin_scrape_samples_dropped", float(state.dropped), at),))
 
-    def _blind(self, state: TargetState, why: str) -> Blind:
-        instance = state.target.instance
-        return Blind(why=f"{instance}: {why}", metrics=frozenset(state.names), labels=Labels(instance=instance))
+    def _blind(self, state: TargetState, why: str, *, scraped: bool = False) -> Blind:
+        # That `up` is 0 is known when a scrape was tried: a rule on it must not be held up by what is unknown.
+        instance, own = state.target.instance, _WHEN_GOOD if scraped else _OWN
+        return Blind(why=f"{instance}: {why}", metrics=own.union(state.names), labels=Labels(instance=instance))
 
     async def _opened(self) -> Fetcher:
         if self._saved is None:
@@ -126,6 +131,10 @@ class ScrapeCollector:
                     self._states[instance].names = names
         if self._fetcher is None:
             self._fetcher = Fetcher()
+            for target in self._targets:
+                # Before the poll's time begins to run. A file that can't be read is its own target's matter.
+                with suppress(OSError):
+                    self._fetcher.prepare(target)
         return self._fetcher
 
     async def _save(self) -> None:

@@ -50,7 +50,7 @@ class Fetcher:
 
     async def get(self, target: Target, secrets: Mapping[str, str], deadline: Seconds) -> Body:
         """The exposition. Raises ScrapeFailed, and OSError for a CA or certificate file that can't be read."""
-        context = self._context(target.tls)
+        context = self.prepare(target) or True
         headers = {**target.headers, "x-prometheus-scrape-timeout-seconds": f"{deadline:g}", **secrets}
         try:
             async with (
@@ -63,7 +63,14 @@ class Fetcher:
         except (aiohttp.ClientError, OSError) as error:
             raise ScrapeFailed(f"{error}" or type(error).__name__) from None
 
-    def _context(self, tls: Tls) -> ssl.SSLContext:
+    def prepare(self, target: Target) -> ssl.SSLContext | None:
+        """The TLS context of an https target, made once: loading the system's authorities takes tens of milliseconds.
+
+        Raises OSError (ssl.SSLError is one) for a file that can't be read.
+        """
+        tls = target.tls
+        if not target.url.lower().startswith("https:"):
+            return None
         if (known := self._contexts.get(tls)) is not None:
             return known
         context = ssl.create_default_context(cafile=tls.ca_file)

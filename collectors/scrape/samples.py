@@ -65,17 +65,18 @@ class TargetState:
         return _moment(stamp, at + _FUTURE)
 
     def _stored(self, exposed: Mapping[str, str]) -> Labels:
-        """The target's labels and the exposed ones. Prometheus' rule: the loser of a clash is kept as `exported_…`."""
-        if self.target.honor_labels:
-            return Labels({**self._own, **exposed})
+        """The target's labels and the exposed ones. Prometheus' rule: the loser of a clash is kept as `exported_…`.
+
+        `job` is always the collector's: its polls, and what is blind of them, are told apart by it.
+        """
         stored = dict(exposed)
         for name in sorted(exposed):
-            if name == "job" or name in self._own:
+            if name == "job" or (name in self._own and not self.target.honor_labels):
                 renamed = f"exported_{name}"
                 while renamed in stored or renamed in self._own:
                     renamed = f"exported_{renamed}"
                 stored[renamed] = stored.pop(name)
-        return Labels({**stored, **self._own})
+        return Labels({**self._own, **stored})
 
     def report(self, at: datetime, *, up: bool, took: Seconds, scraped: int = 0) -> Iterator[Sample]:
         """The series that Prometheus adds to every scrape."""

@@ -42,7 +42,9 @@ class Target(BaseModel):
     )
     bearer_token_env: str | None = Field(default=None, description="environment variable that holds a bearer token")
     bearer_token_file: str | None = Field(default=None, description="file that holds one; read anew at every scrape")
-    honor_labels: bool = Field(default=False, description="on a clash the exposed label wins, e.g. for a Pushgateway")
+    honor_labels: bool = Field(
+        default=False, description="on a clash the exposed label wins (but `job`), e.g. a Pushgateway's"
+    )
     honor_timestamps: bool = Field(default=True, description="false: every sample bears the time of the scrape")
     sample_limit: int = Field(default=50_000, ge=1, description="more samples than this fail the scrape")
     body_limit: int = Field(default=32 << 20, ge=1024, le=1 << 30, description="bytes, unpacked; more fail the scrape")

@@ -158,7 +158,16 @@ async def test_a_target_that_is_down_names_what_is_unknown(world: World) -> None
         dead = {"url": f"http://127.0.0.1:{unused.getsockname()[1]}/metrics", "name": "app-1"}
         samples, (blind,) = await world.poll(dead)
     assert samples["up{}"] == 0
-    assert (blind.metrics, dict(blind.labels)) == (frozenset({"a", "b_total"}), {"instance": "app-1"})
+    assert blind.metrics == {"a", "b_total", "tocsin_scrape_samples_dropped"}
+    assert dict(blind.labels) == {"instance": "app-1"}
+
+
+async def test_a_target_never_seen_hides_nothing_that_is_known(world: World) -> None:
+    """`up 0` is known: an alert on it must fire even for a target that was down from the first scrape."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        _, (blind,) = await world.poll({"url": f"http://127.0.0.1:{unused.getsockname()[1]}/metrics"})
+    assert blind.metrics == {"tocsin_scrape_samples_dropped"}
 
 
 async def test_a_hanging_target_delays_nobody(world: World) -> None:
@@ -176,11 +185,21 @@ async def test_a_hanging_target_delays_nobody(world: World) -> None:
     assert order == ["good", "hanging"]
 
 
+@pytest.mark.parametrize(("ca_file", "why"), [("missing.pem", "No such file"), ("not.pem", "")])
+async def test_a_ca_file_that_cannot_be_read_is_unknown_not_down(world: World, ca_file: str, why: str) -> None:
+    """It is ours, and the other targets go on."""
+    (world.folder / "not.pem").write_text("hello")
+    lacking = {"url": "https://127.0.0.1:1/metrics", "name": "lacking", "tls": {"ca_file": ca_file}}
+    samples, (blind,) = await world.poll(lacking, {"url": await world.serve_text("a 1\n"), "name": "whole"})
+    assert (samples["up{}"], dict(blind.labels), why in blind.why) == (1, {"instance": "lacking"}, True)
+
+
 async def test_a_secret_that_is_missing_is_unknown_not_down(world: World) -> None:
     """Ours to mend: no `up 0` that would page the target's owner."""
     url = await world.serve_text("a 1\n")
     samples, (blind,) = await world.poll({"url": url, "bearer_token_env": "NOT_SET_ANYWHERE"})
     assert ("up{}" in samples, "NOT_SET_ANYWHERE is not set" in blind.why) == (False, True)
+    assert "up" in blind.metrics
 
 
 async def test_a_token_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +233,44 @@ async def test_a_burst_on_a_live_target_begins_at_zero(world: World) -> None:
     errors.labels("500").inc(40)
     later = [item async for item in collector.collect(AT + timedelta(seconds=5))]
     assert [(s.value, s.created) for s in later if isinstance(s, Sample) and s.name == "errors_total"] == [(40, AT)]
+
+
+async def test_no_free_place_is_unknown_not_down(world: World) -> None:
+    """A target whose turn did not come in this poll is blind, and says what to raise."""
+
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    targets = [{"url": await world.serve(hang), "name": f"t{n}"} for n in range(2)]
+    samples, blind = await world.poll(*targets, concurrency=1, interval="300ms")
+    assert [(dict(each.labels), "raise concurrency" in each.why) for each in blind if "up" in each.metrics] == [
+        ({"instance": "t1"}, True)
+    ]
+    assert samples["up{}"] == 0
+
+
+@pytest.mark.parametrize("blob", [b"", b"[1]", b'{"app-1": 5}'])
+async def test_a_memory_that_cannot_be_read_is_learned_anew(world: World, blob: bytes) -> None:
+    """The checkpoint only says what is unknown: a broken one stops nothing."""
+    world.checkpoint.blob = blob
+    samples, _ = await world.poll({"url": await world.serve_text("a 1\n"), "name": "app-1"})
+    assert (samples["a{}"], world.checkpoint.blob) == (1, b'{"app-1":["a"]}')
+
+
+async def test_a_token_file_is_relative_to_the_configuration(world: World) -> None:
+    """And read at every scrape; one that holds more than a token is refused."""
+    got: list[str | None] = []
+
+    async def note(request: web.Request) -> web.Response:
+        got.append(request.headers.get("authorization"))
+        return web.Response(text="")
+
+    collector = world.collector({"url": await world.serve(note), "bearer_token_file": "token"})
+    for token in ("one\n", "two\n", "three\nlines\n"):
+        (world.folder / "token").write_text(token)
+        _, blind = await polled(collector)
+    assert (got, "is not one line of text" in blind[0].why) == (["Bearer one", "Bearer two"], True)
 
 
 @pytest.mark.parametrize(

@@ -113,9 +113,9 @@ def test_clashing_labels_are_kept_as_exported() -> None:
 
 
 def test_honoured_labels_win() -> None:
-    """A Pushgateway's `instance` and `job` are the ones to keep."""
+    """A Pushgateway's `instance` is the one to keep; `job` names the collector, so the exposed one is renamed."""
     (sample,) = scraped(state(honor_labels=True), 'a{instance="x",job="y"} 1', AT)
-    assert dict(sample.labels) == {"instance": "x", "job": "y"}
+    assert dict(sample.labels) == {"instance": "x", "exported_job": "y"}
 
 
 def test_timestamps_are_honoured_unless_told_otherwise() -> None:
