@@ -31,6 +31,7 @@ from tocsin.promql.syntax import (
     Type,
     Unary,
     bare,
+    short,
 )
 
 _SETS: Final = ("and", "or", "unless")
@@ -66,7 +67,8 @@ def unary(op: str, expr: Node, start: int) -> Node:
     if isinstance(expr, Number):
         return number(-expr.value if op == "-" else expr.value, start, expr.end)
     return Unary(
-        start=start, end=expr.end, type=expr.type, key=f"({op}{expr.key})", depth=expr.depth + 1, fixed=expr.fixed,
+        start=start, end=expr.end, type=expr.type, key=short(f"({op}{expr.key})"), depth=expr.depth + 1,
+        fixed=expr.fixed,
         op=op, expr=expr,
     )  # fmt: skip
 
@@ -92,8 +94,9 @@ def binary(op: str, left: Node, right: Node, bool_: bool, matching: Matching, to
     how = matching if vectors else None
     key = f"({left.key} {op}{' bool' if bool_ else ''} {_matching_key(how)} {right.key})"
     return Binary(
-        start=left.start, end=right.end, type=Type.VECTOR if Type.VECTOR in types else Type.SCALAR, key=key,
-        depth=max(left.depth, right.depth) + 1, fixed=left.fixed and right.fixed,
+        start=left.start, end=right.end, type=Type.VECTOR if Type.VECTOR in types else Type.SCALAR, key=short(key),
+        depth=max(left.depth if isinstance(left, Binary) else left.depth + 1, right.depth + 1),
+        fixed=left.fixed and right.fixed,
         op=op, left=left, right=right, bool_=bool_, matching=how,
     )  # fmt: skip
 
@@ -133,7 +136,7 @@ def call(name: str, args: tuple[Node, ...], start: int, end: int) -> Call:
         raise PromQLError("expected label selectors only, got vector selector instead", position=args[1].start)
     varies = name in ("time", "predict_linear", "timestamp") or (not args and name not in ("pi",))
     return Call(
-        start=start, end=end, type=signature.returns, key=f"{name}({','.join(arg.key for arg in args)})",
+        start=start, end=end, type=signature.returns, key=short(f"{name}({','.join(arg.key for arg in args)})"),
         depth=max((arg.depth for arg in args), default=0) + 1,
         fixed=not varies and all(arg.fixed for arg in args),
         function=name, args=args,
@@ -178,7 +181,7 @@ def aggregate(
         )
     key = f"{op}{'!' if without else ''}{labels!r}({','.join(arg.key for arg in args)})"
     return Aggregate(
-        start=token.start, end=end, type=Type.VECTOR, key=key, depth=max(arg.depth for arg in args) + 1,
+        start=token.start, end=end, type=Type.VECTOR, key=short(key), depth=max(arg.depth for arg in args) + 1,
         fixed=all(arg.fixed for arg in args), op=op, expr=expr, param=param, labels=labels, without=without,
     )  # fmt: skip
 
@@ -238,7 +241,7 @@ def _keyed(node: Selector) -> Selector:
     varies = (node.window is not None and not node.window.constant) or (
         node.offset is not None and not node.offset.constant
     )
-    return replace(node, key=key, fixed=node.at is not None and not varies)
+    return replace(node, key=short(key), fixed=node.at is not None and not varies)
 
 
 def ranged(node: Node, window: Duration, token: Token, end: int) -> Selector:
@@ -257,9 +260,9 @@ def _check_window(window: Duration, token: Token) -> None:
     if window.constant:
         try:
             seconds = window.seconds(0, 0)
-        except (ZeroDivisionError, OverflowError) as error:
+        except (ZeroDivisionError, OverflowError, ValueError) as error:
             raise PromQLError(str(error), position=token.start) from None
-        if isinstance(seconds, complex) or not 0 < seconds < 9.2e9:
+        if not 0 < seconds < 9.2e9:
             raise PromQLError("duration must be greater than 0", position=token.start)
 
 
@@ -285,7 +288,7 @@ def _subquery_keyed(node: Subquery) -> Subquery:
     key = f"{node.expr.key}[{node.window}:{node.step or ''}]{node.offset or ''}@{node.at}"
     durations = (node.window, node.step, node.offset)
     return replace(
-        node, key=key, fixed=node.at is not None and all(each is None or each.constant for each in durations)
+        node, key=short(key), fixed=node.at is not None and all(each is None or each.constant for each in durations)
     )
 
 
@@ -301,7 +304,7 @@ def offset(node: Node, length: Duration, token: Token, end: int) -> Node:
     if length.constant:
         try:
             length.seconds(0, 0)
-        except (ZeroDivisionError, OverflowError) as error:
+        except (ZeroDivisionError, OverflowError, ValueError) as error:
             raise PromQLError(str(error), position=token.start) from None
     if isinstance(node, Selector):
         return _keyed(replace(node, offset=length, end=end))

@@ -7,6 +7,7 @@ to where it begins, so that a shared part speaks of the right place in each expr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +17,15 @@ from tocsin.model import Matcher
 from tocsin.promql.frame import Dictionary, Frame
 from tocsin.promql.limits import Limits
 from tocsin.promql.storage import Floats, Millis, Panel, Storage, is_stale
-from tocsin.promql.syntax import Anchor, Duration, Node, Number, Paren, Selector, String, Subquery, bare
+from tocsin.promql.syntax import Anchor, Binary, Duration, Node, Number, Paren, Selector, String, Subquery, bare, spine
 from tocsin.promql.vector import Grid, joined, tidy
 from tocsin.promql.window import BEYOND, Block, rows_until, without_stale
 
 LOOKBACK_MS = 300_000
 """How old a sample may be and still count as current. Source: Prometheus' --query.lookback-delta."""
+
+_FAR = 10**18
+"""Milliseconds that no sum of a few overflows 64 bits with."""
 
 SUBQUERY_STEP_MS = 60_000
 """A subquery's step where none is given. Source: Prometheus' global evaluation_interval default."""
@@ -65,11 +69,13 @@ class Engine:
         storage: Storage,
         query: Steps,
         limits: Limits,
+        dispatch: Callable[[Engine, Node, Steps], Value],
         *,
         lookback: int = LOOKBACK_MS,
         subquery_step: int = SUBQUERY_STEP_MS,
         ranged: bool = False,
     ) -> None:
+        self.dispatch = dispatch
         self.storage = storage
         self.query = query
         self.limits = limits
@@ -113,6 +119,8 @@ class Engine:
             return _spread(self.eval(node, Steps(steps.first, steps.step, 1)), steps.count)
         known = self._done.get((node.key, steps))
         if known is None:
+            if isinstance(node, Binary):
+                self._work_chain(node, steps)
             known = self._work(node, steps)
             self._done[node.key, steps] = known
         self._notes.extend(known[1])
@@ -123,7 +131,7 @@ class Engine:
             self.limits.check()
         outer, self._notes = self._notes, []
         try:
-            value = self._dispatch(node, steps)
+            value = self.dispatch(self, node, steps)
             notes = tuple(self._notes)
         finally:
             self._notes = outer
@@ -131,10 +139,14 @@ class Engine:
             self.limits.allow(value.size, value.values.size)
         return value, notes
 
-    def _dispatch(self, node: Node, steps: Steps) -> Value:
-        from tocsin.promql.dispatch import dispatch
-
-        return dispatch(self, node, steps)
+    def _work_chain(self, node: Binary, steps: Steps) -> None:
+        """The inner operators of a long chain first, so that none of them recurses into the next."""
+        inner = spine(node)[:-1]
+        mark = len(self._notes)
+        for each in inner if len(inner) > 1 else ():
+            if (each.key, steps) not in self._done:
+                self._done[each.key, steps] = self._work(each, steps)
+        del self._notes[mark:]
 
     def child(self, child: Node, parent: Node, steps: Steps) -> Value:
         """The value of a part of `parent`; its notes are moved to be relative to `parent`."""
@@ -184,9 +196,12 @@ class Engine:
         span = (self.query.last - self.query.first) / 1000
         try:
             seconds = duration.seconds(self.query.step / 1000, span)
-            return round(seconds * 1000)
+            length = round(seconds * 1000)
         except (ZeroDivisionError, OverflowError, ValueError) as error:
             raise EvaluationError(f"duration: {error}") from None
+        if abs(length) > _FAR:
+            raise EvaluationError("duration out of range")
+        return length
 
     def positive(self, duration: Duration) -> int:
         """A duration in milliseconds that must be more than 0."""
@@ -203,7 +218,7 @@ class Engine:
         if isinstance(node.at, Anchor):
             pinned = self.query.first if node.at is Anchor.START else self.query.last
         else:
-            pinned = round(node.at * 1000)
+            pinned = max(-2 * _FAR, min(2 * _FAR, round(node.at * 1000)))
         return np.full(steps.count, pinned - offset, np.int64)
 
     # Selectors -------------------------------------------------------------------------------------------------------

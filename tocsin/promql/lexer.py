@@ -42,11 +42,15 @@ class Token:
 _SPACE: Final = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)+")
 _WORD: Final = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _DURATION: Final = re.compile(
-    r"(?=\d)(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?(?![A-Za-z0-9_.])"
+    r"(?=\d)(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?(?![A-Za-z0-9_.])",
+    re.ASCII,
 )
 _UNITS: Final = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
+_FIGURES: Final = "0123456789"
+_DIGITS: Final = 15
 _NUMBER: Final = re.compile(
-    r"0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|(?:\d+(?:_\d+)*(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+(?:_\d+)*)(?:[eE][+-]?\d+)?"
+    r"0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|(?:\d+(?:_\d+)*(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+(?:_\d+)*)(?:[eE][+-]?\d+)?",
+    re.ASCII,
 )
 _OPERATOR: Final = re.compile(r"==|!=|=~|!~|>=|<=|[-+*/%^<>=(){}\[\],:@]")
 _ESCAPES: Final = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "'": 39, '"': 34}
@@ -71,7 +75,7 @@ def tokens(text: str) -> list[Token]:
             token = Token(Kind.WORD, word.group(), at, word.end())
         elif char in "\"'`":
             token = _string(text, at)
-        elif char.isdigit() or (char == "." and text[at + 1 : at + 2].isdigit()):
+        elif char in _FIGURES or (char == "." and text[at + 1 : at + 2] in _FIGURES and at + 1 < depth):
             token = _number(text, at)
         elif operator := _OPERATOR.match(text, at):
             token = Token(Kind.OPERATOR, operator.group(), at, operator.end())
@@ -85,6 +89,8 @@ def tokens(text: str) -> list[Token]:
 def _number(text: str, at: int) -> Token:
     duration = _DURATION.match(text, at)
     if duration and duration.group():
+        if any(len(count) > _DIGITS for count in duration.groups("")):
+            raise PromQLError("duration out of range", position=at)
         pairs = zip(duration.groups(), _UNITS, strict=True)
         value = sum(int(count) * unit for count, unit in pairs if count) / 1000
         return Token(Kind.NUMBER, duration.group(), at, duration.end(), value, duration=True)
@@ -95,14 +101,18 @@ def _number(text: str, at: int) -> Token:
         stop = re.compile(r"[A-Za-z0-9_.]*").match(text, at)
         assert stop is not None
         raise PromQLError(f"bad number or duration syntax: {stop.group()!r}", position=at)
-    plain = written.replace("_", "")
+    try:
+        return Token(Kind.NUMBER, written, at, end, _value(written.replace("_", "")))
+    except (ValueError, OverflowError):
+        raise PromQLError(f"error parsing number: {written[:40]}", position=at) from None
+
+
+def _value(plain: str) -> float:
     if plain[:2].lower() == "0x":
-        value = float(int(plain, 16))
-    elif plain.isdigit() and plain[0] == "0" and len(plain) > 1 and not set(plain) & {"8", "9"}:
-        value = float(int(plain, 8))  # As Go's strconv.ParseInt with base 0 reads it.
-    else:
-        value = float(plain)
-    return Token(Kind.NUMBER, written, at, end, value)
+        return float(int(plain, 16))
+    if plain.isdigit() and plain[0] == "0" and len(plain) > 1 and not set(plain) & {"8", "9"}:
+        return float(int(plain, 8))  # As Go's strconv.ParseInt with base 0 reads it.
+    return float(plain)
 
 
 def _string(text: str, at: int) -> Token:

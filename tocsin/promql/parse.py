@@ -18,11 +18,13 @@ from tocsin.model import Matcher, MatchOp
 from tocsin.promql import build
 from tocsin.promql.lexer import Kind, Token, tokens
 from tocsin.promql.signatures import AGGREGATIONS, FUNCTIONS
-from tocsin.promql.syntax import Anchor, Call, Duration, Matching, Node, Selector, Subquery, children, selectors
+from tocsin.promql.syntax import Anchor, Call, Duration, Matching, Node, Selector, Subquery, walk
 
 MAX_LENGTH: Final = 65_536
-MAX_DEPTH: Final = 160
-"""Levels of the tree; a chain `a + b + c …` has one per operator. An evaluation takes a few Python frames a level."""
+MAX_DEPTH: Final = 80
+"""Levels of the tree: each takes some Python frames to parse and to evaluate. A chain `a + b + c …` is one level."""
+
+MAX_TOKENS: Final = 10_000
 
 _LEVELS: Final = {
     "or": 1, "and": 2, "unless": 2,
@@ -40,7 +42,12 @@ def parse(text: str) -> Node:
     parser = _Parser(text)
     if len(parser.tokens) == 1:
         raise PromQLError("no expression found in input", position=0)
-    tree = parser.expression(0)
+    if len(parser.tokens) > MAX_TOKENS:
+        raise PromQLError(f"expression has more than the {MAX_TOKENS} words and signs allowed; split the rule")
+    try:
+        tree = parser.expression(0)
+    except RecursionError:
+        raise PromQLError("expression is nested too deeply; split it with recording rules") from None
     if parser.next.kind is not Kind.END:
         raise parser.unexpected("")
     return tree
@@ -402,17 +409,12 @@ class _Parser:
 
 def metric_names(tree: Node) -> frozenset[str] | None:
     """The names of the metrics that `tree` reads; None when a selector asks for any name."""
-    names = [selector.name for selector in selectors(tree)]
-    if any(name is None for name in names):
-        return None
-    reads = {name for name in names if name}
-    if any(isinstance(node, Call) and node.function == "info" for node in _walk(tree)):
-        reads.add("target_info")
+    reads: set[str] = set()
+    for node in walk(tree):
+        if isinstance(node, Selector):
+            if node.name is None:
+                return None
+            reads.add(node.name)
+        elif isinstance(node, Call) and node.function == "info" and len(node.args) == 1:
+            reads.add("target_info")
     return frozenset(reads)
-
-
-def _walk(tree: Node) -> list[Node]:
-    found = [tree]
-    for child in children(tree):
-        found += _walk(child)
-    return found

@@ -16,6 +16,7 @@ import numpy as np
 
 from tocsin.errors import EvaluationError
 from tocsin.model import NO_LABELS, Seconds
+from tocsin.promql.dispatch import dispatch
 from tocsin.promql.engine import LOOKBACK_MS, SUBQUERY_STEP_MS, Engine, Note, Steps
 from tocsin.promql.limits import DEFAULT_LIMITS, Limits
 from tocsin.promql.parse import metric_names, parse
@@ -68,7 +69,7 @@ class Round:
         self.storage = storage
         self.at = at
         self._engine = Engine(
-            storage, Steps(_millis(at), 0, 1), limits,
+            storage, Steps(_millis(at), 0, 1), limits, dispatch,
             lookback=round(lookback * 1000), subquery_step=round(subquery_step * 1000),
         )  # fmt: skip
 
@@ -134,7 +135,7 @@ def evaluate_range(
         )
     steps = Steps(first, pace, count)
     engine = Engine(
-        storage, steps, limits,
+        storage, steps, limits, dispatch,
         lookback=round(lookback * 1000), subquery_step=round(subquery_step * 1000), ranged=True,
     )  # fmt: skip
     value, notes = engine.run(plan.tree)

@@ -6,8 +6,10 @@ equal results at equal times, which is what a Round shares by. Keys are built fr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 
 from tocsin.model import Matcher
 
@@ -60,7 +62,10 @@ class Duration:
                 # Go's math.Mod: the sign of the dividend.
                 return abs(values[0]) % abs(values[1]) * (1 if values[0] >= 0 else -1)
             case _:
-                return float(values[0] ** values[1])
+                power = values[0] ** values[1]
+                if isinstance(power, complex):
+                    raise ValueError("root of a negative duration")
+                return float(power)
 
     @property
     def constant(self) -> bool:
@@ -87,6 +92,7 @@ class Node:
     type: Type
     key: str
     depth: int
+    """Levels below and with this one; a chain of operators is one level."""
     fixed: bool
     """The same at every step: literals, and selectors pinned with `@`."""
 
@@ -202,8 +208,33 @@ def children(node: Node) -> tuple[Node, ...]:
             return ()
 
 
-def selectors(node: Node) -> tuple[Selector, ...]:
-    """Every selector in `node`, left to right."""
-    if isinstance(node, Selector):
-        return (node,)
-    return tuple(found for child in children(node) for found in selectors(child))
+def walk(tree: Node) -> Iterator[Node]:
+    """Every node, parents first, left to right; without recursion, for chains may be long."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed(children(node)))
+
+
+def selectors(tree: Node) -> tuple[Selector, ...]:
+    """Every selector, left to right."""
+    return tuple(node for node in walk(tree) if isinstance(node, Selector))
+
+
+def spine(node: Node) -> list[Binary]:
+    """The operators of the chain `a + b + c …` that ends in `node`, the innermost first."""
+    found: list[Binary] = []
+    while isinstance(node, Binary):
+        found.append(node)
+        node = node.left
+    found.reverse()
+    return found
+
+
+_SHORT = 160
+
+
+def short(key: str) -> str:
+    """A key that stays short however large the expression is."""
+    return key if len(key) <= _SHORT else blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

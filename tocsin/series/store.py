@@ -243,7 +243,7 @@ class Store(Catalogue):
             for table in self._tables.values()
             if (chunk := table.seal(cutoff)) is not None
         ]
-        self.forget(utc((self._newest - round(self.retention * 1000)) / 1000))
+        self._forget(self._newest - round(self.retention * 1000))
         self._shrink()
         if self._durable is not None:
             self._durable.checkpoint(self, sealed)
@@ -257,11 +257,13 @@ class Store(Catalogue):
             if not chunks or sum(chunk.nbytes for chunk in chunks) <= self.max_bytes:
                 return
             oldest = min(chunk.until for chunk in chunks)
-            self.forget(utc(oldest / 1000))
+            self._forget(oldest)
 
     def forget(self, until: datetime) -> None:
         """Drop all samples at or before `until`, and the series that have none left."""
-        cutoff = round(until.timestamp() * 1000)
+        self._forget(round(until.timestamp() * 1000))
+
+    def _forget(self, cutoff: int) -> None:
         for name, table in list(self._tables.items()):
             before = list(zip(table.labels, table.serials.tolist(), strict=True))
             if not table.forget(cutoff):
