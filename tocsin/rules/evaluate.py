@@ -159,15 +159,19 @@ class _Evaluation:
     recorded: dict[str, frozenset[Series]] = field(default_factory=dict)
     hidden: dict[str, datetime] = field(default_factory=dict)
     _rounds: dict[datetime, Round] = field(default_factory=dict)
-    _changed: set[str] = field(default_factory=set)
+    _waiting: list[tuple[Rule, list[Sample]]] = field(default_factory=list)
+    """Recorded and not yet stored."""
 
     def run(self) -> GroupResult:
         for rule in self.group.rules:
+            # First what it reads is stored, because what can't be stored is hidden from it.
+            self._flush_if_read(rule.plan.reads)
             seen = view(rule, self.blind)
             if isinstance(rule, AlertRule):
                 self._alert(rule, seen)
             else:
                 self._record(rule, seen)
+        self._flush()
         return GroupResult(
             alerts=self.alerts,
             transitions=tuple(self.transitions),
@@ -217,7 +221,8 @@ class _Evaluation:
 
     def _query(self, text: str) -> list[tuple[Labels, float]]:
         """PromQL from a template: as of now, whatever the group's offset."""
-        return query(text, self._round(self.now, None))
+        self._flush_if_read(None)
+        return query(text, self._round(self.now))
 
     # Recording rules -----------------------------------------------------------------------------------------------
 
@@ -251,18 +256,23 @@ class _Evaluation:
     def _value(self, rule: Rule) -> Result:
         """The rule's value. Raises Unknown."""
         try:
-            return self._round(self._as_of, rule.plan.reads).evaluate(rule.plan)
+            return self._round(self._as_of).evaluate(rule.plan)
         except TocsinError as error:
             raise Unknown(str(error)) from error
         except Exception as error:  # a defect met by one rule must not end the others' watch, nor this one's alerts
             raise Unknown(f"unexpected {type(error).__name__}: {error}") from error
 
-    def _round(self, at: datetime, reads: frozenset[str] | None) -> Round:
-        """A Round that knows what was recorded, as far as a rule that reads `reads` can tell."""
-        stale = bool(self._changed) if reads is None else not self._changed.isdisjoint(reads)
-        if stale:
-            self._rounds.clear()
-            self._changed.clear()
+    def _flush_if_read(self, reads: frozenset[str] | None) -> None:
+        """Store what waits, if some of it may be read.
+
+        A Round is not for use after its storage has changed, and the rules of a group share much of one. So what is
+        recorded waits until somebody reads it, or the group is done.
+        """
+        names = {sample.name for _, samples in self._waiting for sample in samples}
+        if names and (reads is None or not names.isdisjoint(reads)):
+            self._flush()
+
+    def _round(self, at: datetime) -> Round:
         if at not in self._rounds:
             self._rounds[at] = self.rounds(at)
         return self._rounds[at]
@@ -273,18 +283,22 @@ class _Evaluation:
         self.recorded[rule.id] = current if ends else current | gone
         if ends:
             samples = samples + [_end(series, self._as_of) for series in sorted(gone, key=str)]
-        if not samples:
-            return
-        self._changed |= {sample.name for sample in samples}
-        try:
-            self.record(samples)
-        except TocsinError as error:
-            what = f"its result could not be stored: {error}"
-            self._problem(rule, ProblemKind.STORE, what)
-            if isinstance(rule, RecordingRule):
-                self._hide((failed(rule, what, self.now),))
-            return
-        self.samples += samples
+        if samples:
+            self._waiting.append((rule, samples))
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._rounds.clear()
+        for rule, samples in waiting:
+            try:
+                self.record(samples)
+            except TocsinError as error:
+                what = f"its result could not be stored: {error}"
+                self._problem(rule, ProblemKind.STORE, what)
+                if isinstance(rule, RecordingRule):
+                    self._hide((failed(rule, what, self.now),))
+            else:
+                self.samples += samples
 
     def _problem(self, rule: Rule, kind: ProblemKind, what: str) -> None:
         self.problems.append(RuleProblem(rule=rule.id, kind=kind, what=what))
