@@ -95,9 +95,13 @@ class PostgresCollector:
         loop = asyncio.get_running_loop()
         limit = self._settings.time_limit
         self._end_round()
+        age = loop.time() - self._finished
+        same_session = self._link.is_open and self._opened == self._link.session.opened
+        news, self._watcher.news = self._watcher.news, False
+        if same_session and news and age < self._settings.interval:
+            return  # what we were woken for is known already; the rest is as of the poll before
         if self._round is None:
-            recent = loop.time() - self._finished < self._settings.interval * _ROUND_SHARE
-            if recent and self._link.is_open and self._opened == self._link.session.opened:
+            if same_session and age < self._settings.interval * _ROUND_SHARE:
                 return
             self._round = loop.create_task(self._run_round(at))
         await self._wait_for(self._round, max(limit - min(0.5, limit * 0.15), 0.05))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from tocsin.ports import CollectorSettings, Duration
 
 
 class PostgresSettings(CollectorSettings):
     """One server. Name exactly one of dsn_env, dsn_file and dsn."""
+
+    # A connection string set in the wrong key must not be shown in the error about it.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     dsn_env: str | None = Field(
         default=None, description="the environment variable with the connection string, e.g. DATABASE_URL"

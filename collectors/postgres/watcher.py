@@ -34,6 +34,8 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
         self._last_look: float | None = None
         self._longest_gap = 0.0
+        self.news = False
+        """A slow query was found since this was last set False."""
         self.failure = ""
         """Why the last look was refused; empty when it was not."""
 
@@ -81,6 +83,7 @@ class Watcher:
         self._measure_gap()
         fresh, crossing = self._slow.look(running(answer.records()))
         if fresh and poke:
+            self.news = True
             self._poke()
         if crossing is None or crossing >= self._interval:
             return self._interval

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,11 +16,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from collectors.postgres import PostgresSettings, build
 from tocsin.model import Blind, Sample
 from tocsin.ports import Collector, CollectorContext
 from tocsin.testing.postgres import EmbeddedPostgres
+from tocsin.testing.postgres.binaries import run_as, unprivileged_account
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -137,14 +142,47 @@ def server() -> Iterator[EmbeddedPostgres]:
         yield running
 
 
-@pytest.fixture
-def breakable() -> Iterator[EmbeddedPostgres]:
-    """A server of the test's own, to kill and to stop."""
+@pytest.fixture(scope="session")
+def _breakable() -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres.start(settings={"max_connections": "12"}) as running:
         running.execute("create extension pg_stat_statements")
         running.create_role("watcher", "pg_monitor")
         running.create_role("app")
         yield running
+
+
+@pytest.fixture
+def breakable(_breakable: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """A server to kill and to stop; it is mended after the test, as initdb for each would take most of the time."""
+    yield _breakable
+    _breakable.resume()
+    standby = _breakable.data / "standby.signal"
+    if standby.exists():
+        _breakable.stop()
+        standby.unlink()
+    if not _breakable.running:
+        _breakable.start_again()
+
+
+@pytest.fixture
+def replica(breakable: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """A standby that streams from `breakable`."""
+    account = unprivileged_account()
+    folder = Path(tempfile.mkdtemp(prefix="tocsin-replica-"))
+    secret = folder / "superuser.password"
+    secret.write_text(breakable.password)
+    if account is not None:
+        os.chown(folder, account.uid, account.gid)
+    source = make_conninfo(breakable.dsn(), application_name="copy")
+    subprocess.run(
+        [breakable.binaries.program("pg_basebackup"), "-D", str(folder / "data"), "-R", "-c", "fast", "-d", source],
+        check=True,
+        cwd="/",
+        **run_as(account),
+    )
+    with EmbeddedPostgres.start(folder, settings={"max_connections": "12"}, binaries=breakable.binaries) as running:
+        yield running
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

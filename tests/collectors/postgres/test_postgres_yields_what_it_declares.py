@@ -83,6 +83,24 @@ async def test_a_busy_primary_shows_every_metric_declared(
     assert (wanted - told.names, told.names - {metric.name for metric in SPEC.metrics}) == (set(), set())
 
 
+async def test_a_primary_and_its_replica_show_the_rest(
+    breakable: EmbeddedPostgres, replica: EmbeddedPostgres, watching: Watching
+) -> None:
+    """A real standby streams from a real primary: each side shows what only it has."""
+    standby_dsn = psycopg.conninfo.make_conninfo(breakable.dsn(user="watcher"), port=replica.port)
+    lags = {f"tocsin_pg_replica_{step}_lag_seconds" for step in ("write", "flush", "replay")}
+    async with watching(breakable.dsn(user="watcher")) as watch:
+        # The lags are known only while there is something to ship.
+        breakable.execute("create table if not exists shipped (n int)", "vacuum pg_class")
+            "create table if not exists shipped (n int)", "vacuum pg_class"
+        )  # the lags are known while there is something to ship
+        primary = await watch.poll_until(lambda told: told.names >= REPLICAS)
+    async with watching(standby_dsn) as watch:
+        standby = await watch.poll_until(lambda told: told.names >= STANDBY and told.state == "in_recovery")
+    assert (REPLICAS - lags <= primary.names, STANDBY - standby.names) == (True, set())
+    assert (primary.value("tocsin_pg_replicas"), standby.value("tocsin_pg_wal_receiver_up")) == (1, 1)
+
+
 async def test_labels_are_those_declared(server: EmbeddedPostgres, watching: Watching) -> None:
     """A label that is not declared can be in no rule's `by`."""
     declared = {metric.name: set(metric.labels) for metric in SPEC.metrics}

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tocsin.testing.postgres import Binaries, EmbeddedPostgres, PostgresFailed, PostgresUnavailable, find_binaries
+from tocsin.testing.postgres.supervisor import process_state
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run the server as somebody else")
 
@@ -43,11 +44,7 @@ def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 
 def gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return True
-    return state == "Z"
+    return process_state(pid) in ("", "Z")
 
 
 def test_both_extensions_are_loaded(server: EmbeddedPostgres) -> None:
@@ -98,7 +95,7 @@ def test_a_paused_server_hangs_and_a_resumed_one_answers(server: EmbeddedPostgre
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         pid = connection.info.backend_pid
         server.pause()
-        stopped = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        stopped = process_state(pid)
         server.resume()
         assert (stopped, connection.execute("select 1").fetchone()) == ("T", (1,))
 

@@ -1,8 +1,8 @@
 """A real Postgres for tests, the demo and benchmarks: `with EmbeddedPostgres.start() as postgres: …`.
 
 Ready in about a second on an empty machine: `initdb`, then one postmaster on a free port of 127.0.0.1, with
-pg_stat_statements and auto_explain loaded and fsync off. It ends with the process that started
-it, however that ends (see supervisor.py). Passwords are scram-sha-256, since loopback is shared with other users.
+pg_stat_statements and auto_explain loaded and fsync off. It ends with the process that started it, however that ends
+(see supervisor.py). Passwords are scram-sha-256, since loopback is shared with other users.
 
 For fault tests: `kill` (SIGKILL to the postmaster), `pause`/`resume` (SIGSTOP/SIGCONT to all of it, or to one
 backend), `stop`, `start_again` (same port, same data).
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -30,49 +29,25 @@ from typing import Final, Literal, Self
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from tocsin.errors import TocsinError
 from tocsin.model import Seconds
 from tocsin.testing.postgres.binaries import (
     Account,
     Binaries,
     find_binaries,
     readable_by,
-    run_as,
     unprivileged_account,
 )
-from tocsin.testing.postgres.supervisor import children_of, send
+from tocsin.testing.postgres.cluster import (
+    SUPERUSER,
+    LogFormat,
+    PostgresFailed,
+    default_settings,
+    prepare,
+    server_environment,
+)
+from tocsin.testing.postgres.supervisor import children_of, process_state, send
 
-SUPERUSER: Final = "postgres"
-LogFormat = Literal["text", "json", "csv"]
-
-_PRELOADED: Final = ("pg_stat_statements", "auto_explain")
-_SETTINGS: Final[Mapping[str, str]] = {
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "max_connections": "50",
-    "shared_buffers": "32MB",
-    "max_wal_size": "256MB",
-    "wal_level": "logical",
-    "max_prepared_transactions": "10",
-    "track_io_timing": "on",
-    "track_activity_query_size": "4096",
-    "compute_query_id": "on",
-    "log_line_prefix": "%m [%p] %q%u@%d/%a ",
-    "log_lock_waits": "on",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-}
-_NOT_DURABLE: Final[Mapping[str, str]] = {"fsync": "off", "full_page_writes": "off"}
-"""A test crashes no machine. synchronous_commit stays on: a killed postmaster loses what it did not write."""
-_EXTENSION_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
-    "pg_stat_statements": {"pg_stat_statements.track": "all", "pg_stat_statements.max": "5000"},
-    "auto_explain": {"auto_explain.log_min_duration": "1s", "auto_explain.log_nested_statements": "on"},
-}
 _SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-
-
-class PostgresFailed(TocsinError):
-    """The embedded Postgres did not do as told; its log's last lines are in the message."""
 
 
 class EmbeddedPostgres:
@@ -131,20 +106,16 @@ class EmbeddedPostgres:
         usable = readable_by(binaries or find_binaries(), account)
         temporary = folder is None
         place = Path(tempfile.mkdtemp(prefix="tocsin-pg-")) if folder is None else Path(folder).resolve()
-        preload = [name for name in _PRELOADED if usable.has_library(name)]
-        chosen = {**_SETTINGS, **({} if durable else _NOT_DURABLE), "shared_preload_libraries": ",".join(preload)}
-        for name in preload:
-            chosen.update(_EXTENSION_SETTINGS[name])
         server = cls(
             binaries=usable,
             account=account,
             folder=place,
             temporary=temporary,
-            settings={**chosen, **_log_settings(log_format), **(settings or {})},
+            settings={**default_settings(usable, durable=durable, log_format=log_format), **(settings or {})},
             log_format=log_format,
         )
         try:
-            server._prepare()
+            server.password = prepare(place, usable, account)
             server._launch_on_free_port(port, deadline)
         except BaseException:
             server.stop("immediate")
@@ -158,63 +129,6 @@ class EmbeddedPostgres:
     ) -> EmbeddedPostgres:
         """`start`, off the event loop."""
         return await asyncio.to_thread(cls.start, folder, settings=settings)
-
-    def _prepare(self) -> None:
-        """The folder, its owner, and the cluster if there is none yet."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        secret = self.folder / "superuser.password"
-        version_file = self.data / "PG_VERSION"
-        if version_file.exists() and secret.exists():
-            found = int(version_file.read_text().strip())
-            if found != self.binaries.version:
-                raise PostgresFailed(
-                    f"{self.data} was made by Postgres {found}, and {self.binaries.source} is "
-                    f"{self.binaries.version}: name another folder, or remove this one"
-                )
-            self.password = secret.read_text().strip()
-            return
-        self.password = secrets.token_urlsafe(18)
-        secret.touch(mode=0o600)
-        secret.write_text(self.password)
-        self.log.touch()
-        if self._account is not None:
-            for path in (self.folder, secret, self.log):
-                os.chown(path, self._account.uid, self._account.gid)
-            self._check_reachable(self._account)
-        self._initdb(secret)
-
-    def _check_reachable(self, account: Account) -> None:
-        entered = subprocess.run(
-            ["/bin/ls", str(self.folder)], capture_output=True, check=False, cwd="/", **run_as(account)
-        )
-        if entered.returncode != 0:
-            raise PostgresFailed(
-                f"we are root, so Postgres runs as {account.name}, who can't enter {self.folder}: name a folder under "
-                f"a path that everybody may pass, such as {tempfile.gettempdir()}, or none"
-            )
-
-    def _initdb(self, secret: Path) -> None:
-        made = subprocess.run(
-            [
-                self.binaries.program("initdb"),
-                f"--pgdata={self.data}",
-                f"--username={SUPERUSER}",
-                f"--pwfile={secret}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-                "--no-instructions" if self.binaries.version >= 14 else "--no-clean",
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd="/",
-            env=_environment(),
-            **run_as(self._account),
-        )
-        if made.returncode != 0:
-            raise PostgresFailed(f"initdb failed: {(made.stderr or made.stdout).strip()[-800:]}")
 
     def _launch_on_free_port(self, port: int, deadline: Seconds) -> None:
         for attempt in range(5):
@@ -239,7 +153,7 @@ class EmbeddedPostgres:
             ],
             "uid": self._account.uid if self._account else None,
             "gid": self._account.gid if self._account else None,
-            "env": _environment(),
+            "env": server_environment(),
             "folder": str(self.data),
             "log": str(self.log),
             "remove": [str(self.folder)] if self._temporary else [],
@@ -337,9 +251,15 @@ class EmbeddedPostgres:
             self._join(10.0)
 
     def pause(self, pid: int | None = None) -> None:
-        """SIGSTOP the whole server, or the one backend `pid`: connections hang, none is refused."""
-        for stopped in self._family() if pid is None else [pid]:
-            send(stopped, signal.SIGSTOP)
+        """SIGSTOP the whole server, or the one backend `pid`: connections hang, none is refused.
+
+        Returns when all of them have stopped, which a signal does a moment after it was sent.
+        """
+        for number in self._family() if pid is None else [pid]:
+            send(number, signal.SIGSTOP)
+            ends = time.monotonic() + 5.0
+            while process_state(number) not in ("T", "t", "Z", "") and time.monotonic() < ends:
+                time.sleep(0.001)
 
     def resume(self, pid: int | None = None) -> None:
         """End a `pause`."""
@@ -405,23 +325,6 @@ class EmbeddedPostgres:
 
 def _keep() -> None:
     """The caller's folder stays."""
-
-
-def _environment() -> dict[str, str]:
-    """A server inherits no PG* variable of ours (PGPORT, PGDATA), and speaks English to be matched by tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
-    return {**kept, "LC_ALL": "C"}
-
-
-def _log_settings(log_format: LogFormat) -> dict[str, str]:
-    if log_format == "text":
-        return {}
-    return {
-        "logging_collector": "on",
-        "log_destination": f"{log_format}log",
-        "log_directory": "log",
-        "log_filename": "postgres.log",
-    }
 
 
 def _free_port() -> int:

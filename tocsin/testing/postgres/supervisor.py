@@ -51,6 +51,14 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def process_state(pid: int) -> str:
+    """`R` running, `S` sleeping, `T` stopped, `Z` ended, as /proc has it; empty where it is gone or can't be told."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
 def send(pid: int, number: int) -> None:
     """Signal a process that may have ended meanwhile."""
     with contextlib.suppress(ProcessLookupError):
