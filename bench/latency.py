@@ -49,8 +49,9 @@ async def tocsin_trial(fault: Fault, stage: Stage) -> float | None:
     await stage.until(
         lambda: all(resolved_at(one, stage.slack.thread(one)) for one in stage.slack.posted()[before:]), END
     )
-    # Past the flap window, so that the next is a message of its own.
-    await asyncio.sleep(FLAP_WINDOW + 0.5)
+    # Past the flap window, so that the next is a message of its own, and until the last edit has left: Slack takes a
+    # message a second, and this is not about how long a queue of them is.
+    await asyncio.sleep(FLAP_WINDOW + 2.0)
     if len(stage.slack.posted()) > before + 1:
         raise TocsinError(f"{fault.name} was told {len(stage.slack.posted()) - before} times")
     return took

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tocsin.testing.demo.settings import SLOW
+
 
 @pytest.fixture(scope="module")
 def rules(root: Path) -> Path:
@@ -46,3 +48,10 @@ def test_every_alert_has_a_test_of_firing_and_of_silence(rules: Path) -> None:
     for alert in alerts(rules):
         kinds = {bool(case["exp_alerts"]) for case in cases if case["alertname"] == alert["alert"]}
         assert kinds == {True, False}, alert["alert"]
+
+
+def test_the_limit_that_is_told_is_the_one_that_is_set(rules: Path) -> None:
+    """The rule's text names the demo's own `max_seconds`."""
+    (slow,) = [alert for alert in alerts(rules) if alert["alert"] == "CampaignsEndpointSlow"]
+    assert f"(limit {SLOW:g} s)" in slow["annotations"]["summary"]
+    assert f"after {SLOW:g} s" in slow["annotations"]["description"]

@@ -13,7 +13,7 @@ SLACK_TOKEN: Final = "TOCSIN_DEMO_SLACK_TOKEN"
 CHANNEL: Final = "C0ALERTS"
 SERVICE: Final = "campaigns"
 AUTH_SERVICE: Final = "campaigns-auth"
-SLOW: Final = 0.5
+SLOW: Final = 0.4
 """Seconds after which an endpoint counts as slow, and a probe is told as failed."""
 SLOW_PATH: Final = "/campaigns/1/report"
 FAILING_PATH: Final = "/campaigns"
