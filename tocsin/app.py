@@ -16,6 +16,7 @@ import os
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from tocsin import __version__
 from tocsin.config import Config, load_config, plan_of, rule_files
 from tocsin.errors import InputError, StateError
 from tocsin.incidents import Correction, restore
-from tocsin.model import Alert, Labels, Metric
+from tocsin.model import METRIC_NAME, Alert, Labels, Matcher, MatchOp, Metric
 from tocsin.ports import CollectorContext, CollectorSettings, Notifier, NotifierContext, NotifierSettings, secret_text
 from tocsin.rules import Group, load_rules
 from tocsin.runtime import plugins
@@ -33,6 +34,7 @@ from tocsin.runtime.clock import SteadyClock
 from tocsin.runtime.delivery import Delivery, Endpoint
 from tocsin.runtime.evaluation import RuleBook
 from tocsin.runtime.ledger import Ledger
+from tocsin.runtime.memory import open_store
 from tocsin.runtime.pipeline import Parts, Pipeline
 from tocsin.runtime.polling import Poller
 from tocsin.runtime.scheduler import Scheduler
@@ -45,6 +47,8 @@ from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
 from tocsin.web.server import Inside, Server, application, listen
 
+LOOKBACK: Final = timedelta(minutes=5)
+"""How long PromQL believes a sample that no newer one follows."""
 DRAIN_SECONDS: Final = 10.0
 """How long what is due may take to be sent when the daemon ends."""
 
@@ -75,6 +79,7 @@ class Daemon:
     clock: SteadyClock
     telemetry: Telemetry
     tracing: Tracing
+    store: Store = field(init=False)
     pipeline: Pipeline = field(init=False)
     delivery: Delivery = field(init=False)
     scheduler: Scheduler = field(init=False)
@@ -110,16 +115,26 @@ class Daemon:
         return daemon
 
     async def _restore(self) -> None:
-        config, now = self.setup.config, self.clock.now()
+        config = self.setup.config
+        self.store = open_store(
+            config.series_path, self.clock, retention=config.series.retention, max_series=config.series.max_series
+        )
+        now = self.clock.now()
         self.delivery = Delivery(
             self.state.outbox, clock=self.clock, telemetry=self.telemetry, tracing=self.tracing, heard=self._heard
         )
         in_doubt = await self.state.take_over(self.delivery.owner)
         restored = await self.state.load(now)
         rules = self._rule_book(self.setup, restored.alerts)
+        sources = [self._source(settings) for settings in config.collectors]
+        recorded = {name for group in self.setup.groups for name in group.yields}
+        for source in sources:
+            job = Matcher(name="job", op=MatchOp.EQUAL, value=source.name)
+            stored = self.store.series([job], after=now - LOOKBACK)
+            source.remember(labels for labels in stored if labels[METRIC_NAME] not in recorded)
         self.pipeline = Pipeline(
             Parts(
-                store=Store(retention=config.series.retention, max_series=config.series.max_series),
+                store=self.store,
                 ledger=Ledger(self.state, self.telemetry, wake=self.delivery.wake),
                 clock=self.clock,
                 telemetry=self.telemetry,
@@ -127,7 +142,7 @@ class Daemon:
             ),
             book=restore(plan_of(config), restored.files, restored.silences, now),
             rules=rules,
-            sources=[self._source(settings) for settings in config.collectors],
+            sources=sources,
         )
         self.scheduler = Scheduler(clock=self.clock, telemetry=self.telemetry, tick=self._tick)
         logger().info(
@@ -250,7 +265,7 @@ class Daemon:
         return Inside(
             clock=self.clock,
             telemetry=self.telemetry,
-            storage=self.pipeline.store,
+            storage=self.store,
             declared=self.declared,
             ready=self._not_ready,
         )
@@ -349,6 +364,7 @@ class Daemon:
     async def _close(self) -> None:
         for _, notifier in self._notifiers.values():
             await notifier.close()
+        self.store.close()
         await self.state.close()
         self.tracing.close()
         logger().info("daemon.ended")

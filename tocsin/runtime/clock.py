@@ -31,6 +31,12 @@ class SteadyClock:
         self._offset = wall() - monotonic()
         """Our time less the monotonic clock."""
 
+    def not_before(self, at: datetime) -> None:
+        """Go on from `at` where that is later than now: what was stored before a restart has happened already."""
+        behind = at.timestamp() - self._seconds()
+        if behind > 0:
+            self._offset += behind
+
     def now(self) -> datetime:
         """Aware, UTC; never earlier than what it said before."""
         return utc(self._seconds())

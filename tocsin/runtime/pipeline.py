@@ -54,11 +54,6 @@ class Pipeline:
         self._measured: datetime | None = None
 
     @property
-    def store(self) -> Store:
-        """The series."""
-        return self._parts.store
-
-    @property
     def waits_for_first_polls(self) -> bool:
         """True until every source has been polled once."""
         return any(spot.why == NOT_YET for spot in blind_spots(self.sources))
@@ -85,6 +80,7 @@ class Pipeline:
                 for spot in (*before, *source.spots):
                     names |= spot.metrics
             await self._evaluate(names, sampled_at=poll.at)
+            self._flush()
 
     async def tick(self) -> None:
         """Once a second: what time brings to incidents and groups, Tocsin's own metrics, what is owed to the store."""
@@ -98,6 +94,7 @@ class Pipeline:
                 self._append("tocsin", own)
                 names = {sample.name for sample in own}
             await self._evaluate(names, sampled_at=None)
+            self._flush()
             if self.book.next_look is not None and self.book.next_look <= now:
                 await self._commit(tick(self.book, now))
             await self._hear(await self._parts.ledger.settle())
@@ -160,6 +157,18 @@ class Pipeline:
             telemetry.samples_refused.labels(source, "limit").inc(over)
         if old:
             telemetry.samples_refused.labels(source, "old").inc(old)
+
+    def _flush(self) -> None:
+        """What this poll brought and what rules recorded of it goes to the journal: a crash after this keeps it."""
+        telemetry, store = self._parts.telemetry, self._parts.store
+        well = telemetry.registry.get_sample_value("tocsin_series_journal_up") == 1
+        store.flush()
+        if well and store.problem:
+            telemetry.series_ok.set(0)
+            logger().error("series.not_journaled", problem=store.problem)
+        elif not well and not store.problem:
+            telemetry.series_ok.set(1)
+            logger().info("series.journaled_again")
 
     async def _evaluate(self, names: set[str], sampled_at: datetime | None) -> None:
         parts = self._parts

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from tocsin.model import NO_LABELS, STALE, Blind, BlindSpot, Labels, Sample
+from tocsin.model import METRIC_NAME, NO_LABELS, STALE, Blind, BlindSpot, Labels, Sample
 from tocsin.ports import CollectorSettings, CollectorSpec
 from tocsin.runtime.polling import Poll
 
+OWN: Final = "tocsin_collector_"
+"""What this module itself says of each source begins so."""
 NOT_YET: Final = "not polled since the start"
 
 Key = tuple[str, Labels]
@@ -38,6 +40,17 @@ class Source:
     _poll: set[Key] = field(default_factory=set)
     """What the running poll has yielded so far."""
     _merged: dict[Labels, Labels] = field(default_factory=dict)
+
+    def remember(self, series: Iterable[Labels]) -> None:
+        """Series that were stored before a restart: the first good poll ends those that it no longer yields.
+
+        Without it a failure that was mended while the daemon was down would be believed for another five minutes.
+        """
+        self.alive.update(
+            (labels[METRIC_NAME], labels.without(METRIC_NAME))
+            for labels in series
+            if not labels[METRIC_NAME].startswith(OWN)
+        )
 
     def take(self, poll: Poll) -> list[Sample]:
         """A poll's samples as they are stored; after its last part also the end of what has vanished."""

@@ -121,3 +121,17 @@ def test_up_is_zero_while_anything_is_hidden() -> None:
         [0.0],
         [],
     )
+
+
+def test_what_was_stored_before_a_restart_ends_with_the_first_good_poll() -> None:
+    """A failure that was mended while the daemon was down is not believed for another five minutes."""
+    db = source()
+    db.remember([Labels(__name__="rows", job="db", table="a"), Labels(__name__="tocsin_collector_up", job="db")])
+    assert stale(db.take(poll(0, ("up", Labels())))) == [("rows", Labels(job="db", table="a"))]
+
+
+def test_what_was_stored_before_a_restart_and_can_not_be_seen_has_not_ended() -> None:
+    """A source that is dead at boot says nothing about its series."""
+    db = source()
+    db.remember([Labels(__name__="rows", job="db", table="a")])
+    assert stale(db.take(poll(0, ("up", Labels()), blind=(Blind(why="down"),)))) == []

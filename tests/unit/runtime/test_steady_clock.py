@@ -1,5 +1,6 @@
 """The daemon's time never goes back."""
 
+from tocsin.model import utc
 from tocsin.runtime.clock import SteadyClock
 
 
@@ -52,3 +53,12 @@ def test_once_the_wall_clock_has_caught_up_they_agree_again() -> None:
     machine.wall += 60
     machine.passes(1)
     assert (clock.now().timestamp(), clock.skew()) == (1_000_001.0, 0.0)
+
+
+def test_a_restart_goes_on_from_what_was_stored_before() -> None:
+    """The wall clock was set back while the daemon was down: its newest sample is not in the future."""
+    machine = Machine()
+    clock = machine.clock()
+    clock.not_before(utc(1_000_060.0))
+    machine.passes(1)
+    assert (clock.now().timestamp(), clock.skew()) == (1_000_061.0, 60.0)
