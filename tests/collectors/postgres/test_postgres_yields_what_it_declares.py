@@ -92,8 +92,6 @@ async def test_a_primary_and_its_replica_show_the_rest(
     async with watching(breakable.dsn(user="watcher")) as watch:
         # The lags are known only while there is something to ship.
         breakable.execute("create table if not exists shipped (n int)", "vacuum pg_class")
-            "create table if not exists shipped (n int)", "vacuum pg_class"
-        )  # the lags are known while there is something to ship
         primary = await watch.poll_until(lambda told: told.names >= REPLICAS)
     async with watching(standby_dsn) as watch:
         standby = await watch.poll_until(lambda told: told.names >= STANDBY and told.state == "in_recovery")
