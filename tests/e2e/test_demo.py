@@ -70,15 +70,20 @@ def test_each_fault_is_detected_told_once_and_its_end_is_told(root: Path) -> Non
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
-def test_however_the_demo_ends_nothing_of_it_stays(root: Path, number: signal.Signals, code: int) -> None:
+def test_however_the_demo_ends_nothing_of_it_stays(
+    root: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     """Ctrl-C or kill -9 while it runs: every process that it started is gone."""
-    process = demo(root, "--scenario", "none")
+    process = demo(root, "--scenario", "none", "--folder", str(tmp_path))
     assert process.stdout is not None
     shown = list(itertools.takewhile(lambda line: "All is well" not in line, process.stdout))
     started = psutil.Process(process.pid).children(recursive=True)
     assert "Slack channel" in shown[1]
     assert len(started) >= 4, "the application, sign-ins, the daemon and Postgres"
-    process.send_signal(number)
+    if number is signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to all of the foreground
+    else:
+        process.send_signal(number)
     _, stderr = process.communicate(timeout=30)
     assert (process.returncode, "Traceback" in stderr) == (code, False), stderr
     _, left = psutil.wait_procs(started, timeout=10)
