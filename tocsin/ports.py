@@ -134,6 +134,16 @@ class NotifierContext:
     """Where the console is reached, for links; empty when not known."""
 
 
+class BudgetSettings(BaseModel):
+    """How many new messages a destination gets before the rest is told in one storm summary."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    burst: float = Field(default=10.0, ge=1, description="new messages at once")
+    every: Duration = Field(default=30.0, gt=0, description="then one more each")
+    reserve: float = Field(default=5.0, ge=0, description="messages beyond it that only P0 gets")
+
+
 class NotifierSettings(BaseModel):
     """The keys every notifier has."""
 
@@ -143,6 +153,7 @@ class NotifierSettings(BaseModel):
     name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")
     failover: str | None = Field(default=None, description="the notifier that takes over when this one can't deliver")
     deadline: Duration = Field(default=10.0, gt=0, description="one attempt's end at the latest")
+    budget: BudgetSettings = Field(default=BudgetSettings(), description="new messages before a storm summary")
 
 
 @dataclass(frozen=True, kw_only=True)

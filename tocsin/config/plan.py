@@ -6,7 +6,7 @@ from tocsin.config.routing import mention
 from tocsin.config.schema import Config
 from tocsin.incidents.book import Plan
 from tocsin.incidents.routes import Route, Router
-from tocsin.incidents.told import Destination
+from tocsin.incidents.told import Budget, Destination
 from tocsin.model import Mention
 from tocsin.ports import NotifierSpec
 from tocsin.runtime import plugins
@@ -25,7 +25,10 @@ def plan_of(config: Config, notifiers: Catalogue[NotifierSpec] | None = None) ->
     catalogue = plugins.notifiers() if notifiers is None else notifiers
     destinations = {
         settings.name: Destination(
-            name=settings.name, edits=catalogue.find(settings.kind).edits, failover=settings.failover
+            name=settings.name,
+            edits=catalogue.find(settings.kind).edits,
+            failover=settings.failover,
+            budget=Budget(**settings.budget.model_dump()),
         )
         for settings in config.notifiers
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tocsin.config import Config, load_config
+from tocsin.config import Config, load_config, plan_of
 from tocsin.testing.demo.settings import POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
 
 
@@ -41,3 +41,8 @@ def test_database_and_pages_are_one_service(config: Config) -> None:
     services = {one.name: one.labels.get("service") for one in config.collectors}
     assert services == {"database": "campaigns", "web": "campaigns", "app": "campaigns", "auth": "campaigns-auth"}
     assert config.routes[0].group_by == ("service",)
+
+
+def test_no_message_is_held_back_for_a_storm_summary(config: Config) -> None:
+    """The demo's loop would spend an ordinary budget within minutes, and a fault would look missed."""
+    assert plan_of(config).destinations["slack"].budget.burst >= 1000

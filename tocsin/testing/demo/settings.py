@@ -77,6 +77,8 @@ def configuration(addresses: Addresses, *, interval: str = "1s") -> dict[str, An
                 "channel": CHANNEL,
                 "token_env": SLACK_TOKEN,
                 "base_url": addresses.slack,
+                # The demo makes more trouble in an hour than a team has in a month, and each is to be seen.
+                "budget": {"burst": 1000, "every": "1s"},
             }
         ],
         "series": {"retention": "1h"},
