@@ -41,6 +41,7 @@ from tocsin.runtime.scheduler import Scheduler
 from tocsin.runtime.sources import Source, new_source
 from tocsin.series import Store
 from tocsin.state import State
+from tocsin.state.inbox import Inbox
 from tocsin.telemetry import logs
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
@@ -87,6 +88,7 @@ class Daemon:
     """HOST:PORT, once it listens."""
     _pollers: dict[str, Poller] = field(default_factory=dict)
     _notifiers: dict[str, tuple[NotifierSettings, Notifier]] = field(default_factory=dict)
+    _inbox: Inbox = field(init=False)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _draining: bool = False
 
@@ -144,6 +146,7 @@ class Daemon:
             rules=rules,
             sources=sources,
         )
+        self._inbox = Inbox(self.state)
         self.scheduler = Scheduler(clock=self.clock, telemetry=self.telemetry, tick=self._tick)
         logger().info(
             "daemon.restored", alerts=len(restored.alerts), incidents=len(restored.files),
@@ -287,8 +290,10 @@ class Daemon:
         self.telemetry.clock_skew.set(self.clock.skew())
         await self.pipeline.tick()
         try:
+            await self._inbox.serve(self.pipeline.act, self.clock.now())
             waiting = await self.state.outbox.waiting(self.clock.now())
-        except StateError:
+        except StateError as error:
+            logger().warning("state.not_asked", error=str(error))
             return
         for entry in waiting:
             oldest = (self.clock.now() - entry.oldest).total_seconds() if entry.oldest is not None else 0.0

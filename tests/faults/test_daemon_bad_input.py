@@ -58,7 +58,7 @@ async def test_a_second_daemon_on_the_same_state_does_not_start(daemon: DaemonPr
     """Two would tell everything twice."""
     await daemon.start()
     code, out = await refused(daemon)
-    assert (code != 0, "tocsin.db" in out, "Traceback" in out) == (True, True, False), out
+    assert (code != 0, "is in use by another" in out, "Traceback" in out) == (True, True, False), out
 
 
 async def test_a_bad_reload_keeps_the_old_configuration(
