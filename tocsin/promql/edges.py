@@ -48,7 +48,8 @@ def _anchored(block: Block, before: Bools, function: str) -> Outcome:
         return (rates.changes if function == "changes" else rates.resets)(extended)[0], present
     change = extended.last() - extended.first()
     if function != "delta":
-        change = change + rates._resets(extended)
+        fallen = rates.lost(extended)
+        change = change if fallen is None else change + fallen
     return _per_second(block, change, function), present
 
 
@@ -88,7 +89,8 @@ def _smoothed(block: Block, before: Bools, function: str, lookback: int) -> Outc
     present = some | (has_before & has_after)
     change = right - left
     if counter:
-        change = change + rates._resets(block)
+        fallen = rates.lost(block)
+        change = change if fallen is None else change + fallen
         change += np.where(some & (first < left), left, 0.0)
         change += np.where(some & (right < final), final, 0.0)
         change += np.where(~some & (right < left), left, 0.0)

@@ -221,6 +221,26 @@ class Frame:
         return [Labels({name: values[column[row]] for name, column in columns}) for row in range(self.size)]
 
 
+def label_order(frame: Frame) -> list[int]:
+    """The rows in the order of their labels, as Prometheus sorts label sets: name, value, name, value …"""
+    values = frame.dictionary.values
+    columns = [(name, frame.column(name)) for name in frame.names]
+    columns = [(name, column) for name, column in columns if column.any()]
+    if frame.size > 32 and columns and all(column.all() for _, column in columns):
+        # All have the same names: compare the places of the values.
+        keys = []
+        for _, column in reversed(columns):
+            codes, inverse = np.unique(column, return_inverse=True)
+            order = sorted(range(len(codes)), key=[values[code] for code in codes.tolist()].__getitem__)
+            places = np.empty(len(codes), np.intp)
+            places[order] = np.arange(len(codes))
+            keys.append(places[inverse])
+        return [int(row) for row in np.lexsort(keys)]
+    listed = [(name, column.tolist()) for name, column in columns]
+    pairs = [[(name, values[column[row]]) for name, column in listed if column[row]] for row in range(frame.size)]
+    return sorted(range(frame.size), key=pairs.__getitem__)
+
+
 def _renumbered(groups: Rows, frame: Frame) -> tuple[Rows, Frame]:
     """Leaves out the groups that lost all their series."""
     present = np.zeros(frame.size, bool)

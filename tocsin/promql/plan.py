@@ -18,6 +18,7 @@ from tocsin.errors import EvaluationError
 from tocsin.model import NO_LABELS, Seconds
 from tocsin.promql.dispatch import dispatch
 from tocsin.promql.engine import LOOKBACK_MS, SUBQUERY_STEP_MS, Engine, Note, Steps
+from tocsin.promql.frame import label_order
 from tocsin.promql.limits import DEFAULT_LIMITS, Limits
 from tocsin.promql.parse import metric_names, parse
 from tocsin.promql.sets import merged
@@ -154,7 +155,7 @@ def _lines(grid: Grid, steps: Steps) -> list[Line]:
     labels = grid.frame.labels()
     columns = np.ascontiguousarray(grid.values.T)
     lines = []
-    for row in sorted(range(grid.size), key=lambda row: tuple(labels[row].items())):
+    for row in label_order(grid.frame):
         if grid.present is None:
             lines.append(Line(labels=labels[row], times=times, values=columns[row]))
         else:

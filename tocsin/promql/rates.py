@@ -23,16 +23,19 @@ def extrapolated(*, counter: bool, per_second: bool) -> Callable[[Block], Outcom
     """The kernel of rate, increase (counter) or delta."""
 
     def kernel(block: Block) -> Outcome:
+        return near(block, change, lost(block) if counter else None)
+
+    def change(block: Block, fallen: Floats | None) -> Outcome:
         first, last = block.first(), block.last()
         counts = block.counts
         first_at, last_at = block.times_at(block.low), block.times_at(block.high - 1)
-        change = last - first
+        rise = last - first
         before_first: Floats | None = None
         present = counts >= 2
         if counter:
-            change = change + _resets(block)
-            before_first = first
-            change, first_at, counts, before_first = _from_start(block, change, first, first_at)
+            if fallen is not None:
+                rise += fallen
+            rise, first_at, counts, before_first = _from_start(block, rise, first, first_at)
             present = counts >= 2
         start, end = block.start[:, None], block.end[:, None]
         sampled = (last_at - first_at) / 1000.0
@@ -43,16 +46,30 @@ def extrapolated(*, counter: bool, per_second: bool) -> Callable[[Block], Outcom
         threshold = average * 1.1
         to_start = np.where(to_start >= threshold, average / 2, to_start)
         if before_first is not None:
-            to_zero = sampled * (before_first / change)
-            rises = (change > 0) & (before_first >= 0) & (to_zero < to_start)
+            to_zero = sampled * (before_first / rise)
+            rises = (rise > 0) & (before_first >= 0) & (to_zero < to_start)
             to_start = np.where(rises, to_zero, to_start)
         to_end = np.where(to_end >= threshold, average / 2, to_end)
         factor = (sampled + to_start + to_end) / sampled
         if per_second:
             factor = factor / ((end - start) / 1000.0)
-        return change * factor, None if present.all() else present
+        return rise * factor, None if present.all() else present
 
     return kernel
+
+
+def near(block: Block, work: Callable[[Block, Floats | None], Outcome], beside: Floats | None) -> Outcome:
+    """The outcome of `work`, some steps at a time, with the rows of `beside` [T, n] that belong to them."""
+    parts = []
+    for part, chunk in block.near():
+        parts.append(work(chunk, None if beside is None else beside[part]))
+    if len(parts) == 1:
+        return parts[0]
+    values = np.concatenate([values for values, _ in parts])
+    if all(present is None for _, present in parts):
+        return values, None
+    present = [np.ones(values.shape, bool) if there is None else there for values, there in parts]
+    return values, np.concatenate(present)
 
 
 def _from_start(block: Block, change: Floats, first: Floats, first_at: Millis) -> tuple[Floats, Millis, Rows, Floats]:
@@ -99,19 +116,22 @@ def overlaps(block: Block) -> Rows:
     return np.flatnonzero(found)
 
 
-def _resets(block: Block) -> Floats:
-    """[T, n] what a counter lost by starting anew, added over the window."""
-    lost = np.zeros(block.counts.shape)
+def lost(block: Block) -> Floats | None:
+    """[T, n] what a counter lost by starting anew, added over the window; None for nothing anywhere."""
     if block.width < 2:
-        return lost
+        return None
     if block.panel.starts is None:
         # Most counters never fall: only those that do in the rows at hand are looked at window by window.
         fallen = _falling(block)
         if not len(fallen):
-            return lost
+            return None
         if len(fallen) < block.frame.size:
-            lost[:, fallen] = _resets(block.only(fallen))
-            return lost
+            added = np.zeros(block.counts.shape)
+            some = lost(block.only(fallen))
+            if some is not None:
+                added[:, fallen] = some
+            return added
+    added = np.zeros(block.counts.shape)
     for part, chunk in block.chunks():
         values, mask = chunk.values, chunk.mask
         fell = values[:, 1:] < values[:, :-1]
@@ -121,8 +141,8 @@ def _resets(block: Block) -> Floats:
         if mask is not None:
             fell = fell & mask[:, 1:]
         if fell.any():
-            lost[part] = np.where(fell, values[:, :-1], 0.0).sum(axis=1)
-    return lost
+            added[part] = np.where(fell, values[:, :-1], 0.0).sum(axis=1)
+    return added
 
 
 def _falling(block: Block) -> Rows:

@@ -17,8 +17,11 @@ from tocsin.promql.storage import Array, Bools, Floats, Millis, Panel, Rows, is_
 BEYOND = np.iinfo(np.int64).max
 """The time in the rows beyond a timeline's end."""
 
-_CHUNK = 4_000_000
+_CHUNK = 1_000_000
 """Values gathered at once, so that a long range query stays within memory."""
+
+_NEAR = 50_000
+"""Results worked out at once, so that the arrays between stay in the processor's cache."""
 
 
 def rows_until(panel: Panel, instants: Millis) -> Rows:
@@ -28,7 +31,7 @@ def rows_until(panel: Panel, instants: Millis) -> Rows:
     if steps == 1 and panel.finder is not None and panel.lines is not None:
         known: Rows = panel.finder.until(int(instants[0]))[panel.lines] - panel.first_row
         return np.clip(known, 0, panel.lengths)[None]
-    if lines <= 32 and steps > 1:
+    if steps > 1 and (lines <= 4 or steps >= 16):
         found = np.empty((steps, lines), np.intp)
         for line in range(lines):
             found[:, line] = np.searchsorted(times[:, line], instants, side="right")
@@ -123,8 +126,14 @@ class Block:
 
     def chunks(self) -> Iterator[tuple[slice, Block]]:
         """The block in parts of some steps each, small enough to gather."""
+        yield from self._split(max(1, _CHUNK // max(1, self.width * self.frame.size)))
+
+    def near(self) -> Iterator[tuple[slice, Block]]:
+        """The block in parts of some steps each, for work that needs no gathering."""
+        yield from self._split(max(1, _NEAR // max(1, self.frame.size)))
+
+    def _split(self, size: int) -> Iterator[tuple[slice, Block]]:
         steps = len(self.start)
-        size = max(1, _CHUNK // max(1, self.width * self.frame.size))
         if size >= steps:
             yield slice(0, steps), self
             return

@@ -20,7 +20,7 @@ Matchers = tuple[Matcher, ...]
 class Selection:
     """The matching series of one table: columns, their frame, their timelines."""
 
-    __slots__ = ("columns", "frame", "lines", "timeline", "version")
+    __slots__ = ("columns", "few", "frame", "lines", "timeline", "version")
 
     def __init__(self, table: Table, matchers: Matchers) -> None:
         self.version = table.version
@@ -35,6 +35,7 @@ class Selection:
         self.lines: slice | Rows
         lines, self.timeline = np.unique(table.panel().timeline[chosen], return_inverse=True)
         self.lines = _as_slice(lines)
+        self.few = len(lines) <= 4
 
     def panel(self, table: Table, after: int, until: int, decoded: Decoded) -> Panel | None:
         """The samples in (after, until], or None where there are none; rows of other times may come along."""
@@ -46,8 +47,13 @@ class Selection:
         whole = table.panel()
         finder = whole.finder
         assert finder is not None
-        found_first, found_last = finder.until(after)[self.lines], finder.until(until)[self.lines]
-        first, last = int(found_first.min()), int(found_last.max())
+        if self.few:
+            columns = finder.times[:, self.lines]
+            first = min(int(np.searchsorted(column, after, side="right")) for column in columns.T)
+            last = max(int(np.searchsorted(column, until, side="right")) for column in columns.T)
+        else:
+            first = int(finder.until(after)[self.lines].min())
+            last = int(finder.until(until)[self.lines].max())
         if first >= last:
             return None
         return Panel(
