@@ -80,9 +80,7 @@ TEMPLATES: Final[dict[str, list[str]]] = {
     "ratio": [f"node_filesystem_avail_bytes / node_filesystem_size_bytes < {share}" for share in (0.05, 0.1, 0.2)]
     + [f"node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < {share}" for share in (0.05, 0.1)]
     + [f"process_open_fds / process_max_fds > {share}" for share in (0.8, 0.9)]
-    + [
-        "node_load5 > on (instance) group_left () (2 * count by (instance) (node_cpu_seconds_total{mode='idle',cpu='0'}))"
-    ],
+    + ["node_load5 > on (instance) group_left () (2 * count by (instance) (node_cpu_seconds_total{mode='idle'}))"],
     "rate": [
         f"{function}({name}[{window}]) > {bound}"
         for name, bound in (("node_network_receive_errs_total", 1), ("http_requests_total", 1e6))

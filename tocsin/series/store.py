@@ -27,6 +27,7 @@ import numpy as np
 
 from tocsin.errors import SeriesLimit
 from tocsin.model import METRIC_NAME, Labels, Sample, Seconds, utc
+from tocsin.promql.frame import Dictionary
 from tocsin.promql.storage import Floats, Rows
 from tocsin.promql.window import BEYOND
 from tocsin.series.catalogue import Catalogue
@@ -37,6 +38,10 @@ from tocsin.series.table import Table
 
 DECODED_BYTES: Final = 64 * 2**20
 """Sealed samples kept decoded, for queries over long ranges."""
+
+
+_CHURN: Final = 10_000
+"""Label values of series that are gone, from which it pays to number them anew."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,12 +169,23 @@ class Store(Catalogue):
         places, room = self._places, self.max_series - len(self._places)
         pending: set[tuple[str, Labels]] = set()
         later: list[tuple[tuple[str, Labels], int, float]] = []
+        # Samples of a poll mostly come metric by metric and at one time: what is looked up once serves the next.
+        when: datetime | None = None
+        at = 0
+        batch_name: str | None = None
+        columns: list[int] = []
+        values: list[float] = []
         for sample in samples:
-            key = (sample.name, sample.labels)
-            at = round(sample.at.timestamp() * 1000)
+            if sample.at is not when:
+                when, batch_name = sample.at, None
+                at = round(when.timestamp() * 1000)
+            name = sample.name
+            key = (name, sample.labels)
             column = places.get(key)
             if column is not None:
-                columns, values = batches[sample.name, at]
+                if name != batch_name:
+                    batch_name = name
+                    columns, values = batches[name, at]
                 columns.append(column)
                 values.append(sample.value)
             elif key in pending:
@@ -181,9 +197,9 @@ class Store(Catalogue):
                 new[sample.name, at, self._zero_time(sample, at)][sample.labels] = sample.value
         for (name, at, zero), members in new.items():
             added = self._begin(name, list(members)).tolist()
-            for when, numbers in ((zero, [0.0] * len(added)), (at, list(members.values()))):
-                if when is not None:
-                    columns, values = batches[name, when]
+            for moment, numbers in ((zero, [0.0] * len(added)), (at, list(members.values()))):
+                if moment is not None:
+                    columns, values = batches[name, moment]
                     columns += added
                     values += numbers
         for key, at, value in later:
@@ -245,6 +261,7 @@ class Store(Catalogue):
         ]
         self._forget(self._newest - round(self.retention * 1000))
         self._shrink()
+        self._renumber_labels()
         if self._durable is not None:
             self._durable.checkpoint(self, sealed)
 
@@ -258,6 +275,22 @@ class Store(Catalogue):
                 return
             oldest = min(chunk.until for chunk in chunks)
             self._forget(oldest)
+
+    def _renumber_labels(self) -> None:
+        """A dictionary anew, when most of the values in it belong to series that are gone."""
+        live = {0}
+        for table in self._tables.values():
+            live |= table.codes()
+        old = self.dictionary
+        if len(old.values) < _CHURN + 2 * len(live):
+            return
+        self.dictionary = Dictionary()
+        numbers = np.zeros(len(old.values), np.int32)
+        for code in sorted(live):
+            numbers[code] = self.dictionary.code(old.values[code])
+        for table in self._tables.values():
+            table.renumber(self.dictionary, numbers)
+        self._selections.clear()
 
     def forget(self, until: datetime) -> None:
         """Drop all samples at or before `until`, and the series that have none left."""

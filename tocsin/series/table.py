@@ -304,6 +304,16 @@ class Table:
         """[n] the number of each series in the store."""
         return self._serials[: self.size]
 
+    def codes(self) -> set[int]:
+        """The numbers of the label values in use."""
+        return {code for column in self._columns.values() for code in np.unique(column[: self.size]).tolist()}
+
+    def renumber(self, dictionary: Dictionary, numbers: Codes) -> None:
+        """Take another dictionary; `numbers` gives each old number's new one."""
+        self.dictionary = dictionary
+        self._columns = {name: numbers[column] for name, column in self._columns.items()}
+        self._changed()
+
     def labels_by(self, serials: Rows) -> list[Labels]:
         """The label sets of series told by their numbers."""
         columns = dict(zip(self.serials.tolist(), self.labels, strict=True))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tocsin.errors import SeriesLimit
-from tocsin.model import STALE, Labels, Sample
+from tocsin.model import STALE, Labels, Matcher, MatchOp, Sample
 from tocsin.promql import Round, compile_expr
 from tocsin.series import Refused, Store
 
@@ -76,3 +76,32 @@ def test_samples_beyond_the_retention_are_forgotten_with_their_series() -> None:
         store.append([sample(1, second, a="here")])
     assert [Labels(__name__="m", a="here")] == store.series()
     assert store.sample_count <= 13
+
+
+def test_labels_of_series_that_are_gone_take_no_room() -> None:
+    """A label that takes a new value each minute does not grow the store for ever."""
+    store = Store(retention=600, raw=60)
+    for second in range(0, 30_000, 60):
+        store.append([sample(1, second, a=f"{second}-{number}") for number in range(50)])
+    assert len(store.dictionary.values) < 15_000
+    assert store.series_count < 1000
+    assert vector(store, "count(m)", 29_940) == {Labels(): 250.0}
+    assert store.label_values("a")[-1].startswith("29940-")
+
+
+def test_the_store_lists_what_it_holds() -> None:
+    """Names, values and series, all of them or those that match, or that have samples in a time."""
+    store = Store()
+    store.append([sample(1, 0, a="x", b="1"), sample(1, 0, a="y")])
+    store.append([Sample(name="n", labels=Labels(a="z"), value=1.0, at=EPOCH + timedelta(seconds=100))])
+    matcher = Matcher(name="a", op=MatchOp.REGEX, value="x|z")
+    assert store.metric_names() == ["m", "n"]
+    assert store.label_names() == ["__name__", "a", "b"]
+    assert store.label_values("a") == ["x", "y", "z"]
+    assert store.label_values("a", [matcher]) == ["x", "z"]
+    assert store.label_values("a", after=EPOCH + timedelta(seconds=50)) == ["z"]
+    assert store.label_names([matcher], until=EPOCH) == ["__name__", "a", "b"]
+    assert store.series([matcher], until=EPOCH) == [Labels(__name__="m", a="x", b="1")]
+    assert store.series_by_metric() == {"m": 2, "n": 1}
+    assert (store.newest, store.newest_of("m")) == (EPOCH + timedelta(seconds=100), EPOCH)
+    assert store.newest_of("nope") is None
