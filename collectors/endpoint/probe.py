@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from cryptography import x509
 from yarl import URL
 
 from collectors.endpoint.answer import Answer, Reason
@@ -279,6 +278,9 @@ def _expiry_of(connection: ssl.SSLObject) -> Seconds | None:
 
 @lru_cache(maxsize=4096)
 def _not_after(certificate: bytes) -> Seconds | None:
+    # Loaded with the first certificate: it weighs 9 MB, and who probes plain HTTP only need not carry it.
+    from cryptography import x509
+
     try:
         return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
     except ValueError:  # OpenSSL took what cryptography can't parse
