@@ -46,7 +46,7 @@ class Catalogue:
     def _selection(self, name: str, matchers: Matchers) -> Selection:
         known = self._selections.get((name, matchers))
         table = self._tables[name]
-        if known is None or known.version != table.version:
+        if known is None or not known.refresh(table):
             if len(self._selections) >= _SELECTIONS_KEPT:
                 self._selections.clear()
             known = self._selections[name, matchers] = Selection(table, matchers)

@@ -20,19 +20,33 @@ Matchers = tuple[Matcher, ...]
 class Selection:
     """The matching series of one table: columns, their frame, their timelines."""
 
-    __slots__ = ("columns", "few", "frame", "lines", "timeline", "version")
+    __slots__ = ("columns", "few", "frame", "lines", "timeline", "version", "whole")
 
     def __init__(self, table: Table, matchers: Matchers) -> None:
-        self.version = table.version
+        self.whole = table.frame
         chosen = matching(table.frame, matchers)
         self.columns: slice | Rows
         if chosen is None:
             self.columns, self.frame = slice(0, table.size), table.frame
-            chosen = np.arange(table.size)
         else:
-            self.frame = table.frame.take(chosen)
-            self.columns = _as_slice(chosen)
+            self.columns, self.frame = _as_slice(chosen), table.frame.take(chosen)
         self.lines: slice | Rows
+        self._find_lines(table)
+
+    def refresh(self, table: Table) -> bool:
+        """Catch up with the table; False when series came or went, so that a new selection is needed.
+
+        A series that changed its timeline leaves the frame as it is, and all that is remembered on it.
+        """
+        if self.version != table.version:
+            if self.whole is not table.frame:
+                return False
+            self._find_lines(table)
+        return True
+
+    def _find_lines(self, table: Table) -> None:
+        self.version = table.version
+        chosen = self.columns
         lines, self.timeline = np.unique(table.panel().timeline[chosen], return_inverse=True)
         self.lines = _as_slice(lines)
         self.few = len(lines) <= 4

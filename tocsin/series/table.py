@@ -107,9 +107,11 @@ class Table:
         self.lines += 1
         return line
 
-    def _changed(self) -> None:
+    def _changed(self, *, series: bool = True) -> None:
         self.version += 1
-        self._frame = self._panel = None
+        self._panel = None
+        if series:
+            self._frame = None
 
     def write(self, at: int, columns: Rows, values: Floats) -> tuple[int, int, int]:
         """A row: (taken, refused as too old, refused as already there)."""
@@ -167,7 +169,7 @@ class Table:
             new = self._new_line(len(moving), source=line)
             self._members[line] -= len(moving)
             self._line[moving] = new
-        self._changed()
+        self._changed(series=False)
         return self._line[columns]
 
     def write_rows(self, times: Millis, columns: Rows, values: Floats) -> int:
@@ -267,7 +269,7 @@ class Table:
         self.lines = len(kept_lines)
         valid = np.arange(len(self._values))[:, None] < self._lengths[self._line[: self.size]]
         self._stale = bool((is_stale(self._values[:, : self.size]) & valid).any())
-        self._changed()
+        self._changed(series=False)
 
     def _keep_columns(self, columns: Rows) -> None:
         """Only these series stay, in this order."""
