@@ -1,0 +1,39 @@
+"""Many seeds, each a small history of alerts, people, faults and crashes. A failing seed reproduces by its number.
+
+TOCSIN_SEEDS=10000 runs more; TOCSIN_SEED=4711 runs one, and prints what happened.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tocsin.testing.simulation import simulate
+
+ONE = os.environ.get("TOCSIN_SEED")
+SEEDS = int(os.environ.get("TOCSIN_SEEDS", "200"))
+AT_ONCE = 10
+RUNS = [range(int(ONE), int(ONE) + 1)] if ONE else [range(n, n + AT_ONCE) for n in range(0, SEEDS, AT_ONCE)]
+
+
+@pytest.mark.parametrize("seeds", RUNS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+async def test_nothing_lost_nothing_twice_every_debt_paid(seeds: range, tmp_path: Path) -> None:
+    """Through crashes at every boundary and errors of every class, from transition to delivered message."""
+    failed = []
+    for seed in seeds:
+        run = await simulate(seed, tmp_path)
+        if ONE:
+            print(run)
+        if run.violations:
+            failed.append(str(run))
+    assert failed == []
+
+
+async def test_a_seed_makes_the_same_history_again(tmp_path: Path) -> None:
+    """Or a failure could not be looked into."""
+    (tmp_path / "again").mkdir()
+    first, second = await simulate(7, tmp_path), await simulate(7, tmp_path / "again")
+    assert (first.events, first.said, first.crashes) == (second.events, second.said, second.crashes)
+    assert first.events
