@@ -1,10 +1,10 @@
 """What the idle daemon costs: memory and CPU over a minute, all collectors at 10 s polls on the demo's stage.
 
-    python bench/footprint.py [--seconds 60] [--interval 10s] [--peer] [--json]
+    python bench/footprint.py [--seconds 60] [--interval 10s] [--traffic] [--peer] [--json]
 
-Users work on the application meanwhile, as in the demo. RSS is the highest seen, CPU the share of one core. With --peer
-the stock chain's five processes are measured the same way (scraping at 1 s, as tuned for latency). Also the wall time
-of `tocsin --help`, the best of five.
+With --traffic the demo's users sign in and read campaigns meanwhile, about three requests a second. RSS is the highest
+seen, CPU the share of one core. With --peer the stock chain's five processes are measured the same way (scraping at
+1 s, as tuned for latency). Also the wall time of `tocsin --help`, the best of five.
 
 Measured elsewhere: Prometheus, Alertmanager, postgres_exporter, blackbox_exporter and mtail, 132 MiB and 0.3 % in sum.
 """
@@ -50,14 +50,14 @@ def _cpu(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-async def measure_tocsin(seconds: float, interval: str) -> dict[str, float]:
-    async with set_stage(interval=interval) as stage:
+async def measure_tocsin(seconds: float, interval: str, traffic: bool) -> dict[str, float]:
+    async with set_stage(interval=interval, traffic=traffic) as stage:
         assert stage.daemon is not None
         return await watch([stage.daemon.pid], seconds)
 
 
-async def measure_chain(seconds: float) -> dict[str, float]:
-    async with set_stage(daemon=False) as stage, chain_on(stage) as (_, children):
+async def measure_chain(seconds: float, traffic: bool) -> dict[str, float]:
+    async with set_stage(daemon=False, traffic=traffic) as stage, chain_on(stage) as (_, children):
         return await watch([child.pid for child in children], seconds)
 
 
@@ -76,14 +76,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--interval", default="10s", help="time between polls")
+    parser.add_argument("--traffic", action="store_true", help="with users at work")
     parser.add_argument("--peer", action="store_true", help="measure the stock chain too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found: dict[str, Any] = {}
     try:
-        found["tocsin"] = asyncio.run(measure_tocsin(options.seconds, options.interval))
+        found["tocsin"] = asyncio.run(measure_tocsin(options.seconds, options.interval, options.traffic))
         if options.peer:
-            found["stock_chain"] = asyncio.run(measure_chain(options.seconds))
+            found["stock_chain"] = asyncio.run(measure_chain(options.seconds, options.traffic))
         found["help_seconds"] = help_seconds()
     except (TocsinError, subprocess.CalledProcessError) as error:
         print(f"footprint: {error}", file=sys.stderr)
