@@ -128,10 +128,15 @@ class Courier:
 
     async def next_due(self) -> datetime | None:
         """When there may be something to do. Raises StateError."""
-        due = await self._desk.outbox.next_due(self.endpoint.name)
-        if due is None or self._paused_until is None:
-            return due
-        return max(due, self._paused_until)
+        return self.due(await self._desk.outbox.next_due(self.endpoint.name))
+
+    def due(self, row: datetime | None) -> datetime | None:
+        """When to come again, if a row is due at `row`."""
+        if self._unsaved is not None:
+            return self._desk.clock.now()
+        if row is None or self._paused_until is None:
+            return row
+        return max(row, self._paused_until)
 
     async def step(self) -> bool:
         """Deliver the next row → False when none is due. Raises StateError; what was delivered is kept in mind."""

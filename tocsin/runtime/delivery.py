@@ -32,7 +32,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from tocsin.durations import format_duration
@@ -188,6 +188,12 @@ class Delivery:
     async def step(self, name: str) -> bool:
         """Deliver the one row that `name` should get next → False when there is none. Raises StateError."""
         return await self._couriers[name].step()
+
+    async def next_dues(self) -> dict[str, datetime]:
+        """When each destination that has something to do has it next. Raises StateError."""
+        rows = await self._outbox.next_dues()
+        dues = {name: courier.due(rows.get(name)) for name, courier in self._couriers.items()}
+        return {name: due for name, due in dues.items() if due is not None}
 
     async def watch(self) -> None:
         """Fail over what is overdue. Raises StateError."""

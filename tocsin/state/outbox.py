@@ -43,6 +43,43 @@ _FREE: Final = ~sa.exists().where(
 )
 """Nothing of the same incident, for the same destination, was queued before it and still waits."""
 
+# The statements that are run all the time, built once.
+_NOW: Final = sa.bindparam("now", type_=schema.Instant())
+_DUE: Final = (
+    sa.select(outbox)
+    .where(
+        outbox.c.notifier == sa.bindparam("to"),
+        outbox.c.state.in_(WAITING),
+        sa.or_(
+            sa.and_(outbox.c.state == QUEUED, outbox.c.not_before <= _NOW),
+            sa.and_(outbox.c.state == CLAIMED, outbox.c.lease_until <= _NOW),
+        ),
+        _FREE,
+    )
+    .order_by(outbox.c.lane, outbox.c.seq)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+_NEXT: Final = (
+    sa.select(
+        outbox.c.notifier,
+        sa.func.min(sa.case((outbox.c.state == CLAIMED, outbox.c.lease_until), else_=outbox.c.not_before)),
+    )
+    .where(outbox.c.state.in_(WAITING), _FREE)
+    .group_by(outbox.c.notifier)
+)
+_PAGE_WAITS: Final = (
+    outbox.c.state.in_(WAITING),
+    outbox.c.severity == Severity.P0,
+    outbox.c.action.in_(SPEAKS),
+    outbox.c.failed_over == "",
+)
+_OVERDUE: Final = (
+    sa.select(outbox)
+    .where(*_PAGE_WAITS, outbox.c.created_at <= sa.bindparam("by", type_=schema.Instant()))
+    .order_by(outbox.c.seq)
+)
+_FIRST_PAGE: Final = sa.select(sa.func.min(outbox.c.created_at)).where(*_PAGE_WAITS)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
@@ -79,19 +116,9 @@ class Outbox:
         self, notifier: str, now: datetime, *, owner: str, lease: Seconds, limit: int = 1
     ) -> tuple[Claim, ...]:
         """Claim what `notifier` should get next, the most urgent first."""
-        due = sa.or_(
-            sa.and_(outbox.c.state == QUEUED, outbox.c.not_before <= now),
-            sa.and_(outbox.c.state == CLAIMED, outbox.c.lease_until <= now),
-        )
-        query = (
-            sa.select(outbox)
-            .where(outbox.c.notifier == notifier, outbox.c.state.in_(WAITING), due, _FREE)
-            .order_by(outbox.c.lane, outbox.c.seq)
-            .limit(limit)
-        )
         async with self._state.reading() as connection:
             # Most looks find nothing: they must not cost a write.
-            found = (await connection.execute(query)).all()
+            found = (await connection.execute(_DUE, {"to": notifier, "now": now, "most": limit})).all()
         if not found:
             return ()
         claims = []
@@ -104,13 +131,14 @@ class Outbox:
 
     async def next_due(self, notifier: str) -> datetime | None:
         """When `claim_due` may find something: a row's time, or the end of a lease; None while nothing waits."""
-        when = sa.case((outbox.c.state == CLAIMED, outbox.c.lease_until), else_=outbox.c.not_before)
-        query = sa.select(sa.func.min(when)).where(outbox.c.notifier == notifier, outbox.c.state.in_(WAITING), _FREE)
+        return (await self.next_dues()).get(notifier)
+
+    async def next_dues(self) -> dict[str, datetime]:
+        """The same for every destination that something waits for, by name."""
         async with self._state.reading() as connection:
-            found = (await connection.execute(query)).scalar()
-        if found is None or isinstance(found, datetime):
-            return found
-        return schema.Instant().process_result_value(int(found), None)
+            found = (await connection.execute(_NEXT)).all()
+        dues = {name: _instant(due) for name, due in found}
+        return {name: due for name, due in dues.items() if due is not None}
 
     async def finish(self, claim: Claim, receipt: Receipt, *, threads: bool = False) -> None:
         """It is delivered: a fact, whoever holds the claim by now.
@@ -236,26 +264,14 @@ class Outbox:
 
     async def overdue(self, now: datetime, after: Seconds) -> tuple[Notification, ...]:
         """P0 that should have woken somebody, and has no receipt `after` this long; once each."""
-        query = (
-            sa.select(outbox)
-            .where(
-                outbox.c.state.in_(WAITING), outbox.c.severity == Severity.P0, outbox.c.action.in_(SPEAKS),
-                outbox.c.failed_over == "", outbox.c.created_at <= now - timedelta(seconds=after),
-            )
-            .order_by(outbox.c.seq)
-        )  # fmt: skip
         async with self._state.reading() as connection:
-            found = (await connection.execute(query)).all()
+            found = (await connection.execute(_OVERDUE, {"by": now - timedelta(seconds=after)})).all()
             return tuple([await _notification(connection, row) for row in found])
 
     async def next_overdue(self, after: Seconds) -> datetime | None:
         """When `overdue` will find something, if nothing is delivered before."""
-        query = sa.select(sa.func.min(outbox.c.created_at)).where(
-            outbox.c.state.in_(WAITING), outbox.c.severity == Severity.P0, outbox.c.action.in_(SPEAKS),
-            outbox.c.failed_over == "",
-        )  # fmt: skip
         async with self._state.reading() as connection:
-            first = (await connection.execute(query)).scalar()
+            first = (await connection.execute(_FIRST_PAGE)).scalar()
         return None if first is None else first + timedelta(seconds=after)
 
     async def release_all(self, *, but: str) -> int:

@@ -68,7 +68,12 @@ class State:
     @classmethod
     async def open(cls, url: str, *, migrate: bool = True, durable: bool = True) -> Self:
         """Open the store, creating or upgrading it. Raises StateError that names the file and the mend."""
-        state = cls(connect(url, durable=durable))
+        return await cls.over(connect(url, durable=durable), migrate=migrate)
+
+    @classmethod
+    async def over(cls, engine: AsyncEngine, *, migrate: bool = True) -> Self:
+        """The same, over an engine that is there already."""
+        state = cls(engine)
         try:
             await state._prepare(migrate)
         except BaseException:

@@ -81,6 +81,9 @@ class FakeNotifier:
         self.find_faults: deque[Exception | None] = deque()
         self.fault_of: Callable[[Notification], Exception | None] = lambda _: None
         """Asked once `faults` are used up."""
+        self.find_fault_of: Callable[[Notification], Exception | None] = lambda _: None
+        self.between: Callable[[str], None] = lambda _: None
+        """Called before and after a message arrives: where a process may die."""
         self.asked: list[str] = []
         """Keys that were read back."""
         self.hung = asyncio.Event()
@@ -101,6 +104,7 @@ class FakeNotifier:
         if on in self.channel.deleted and notification.action is not Action.POST:
             raise EditLost(f"message {on} not found")
         incident = notification.incident
+        self.between("before send")
         ref = self.channel.take(
             Said(
                 at=self._clock.now(), id=notification.id, action=notification.action, incident=incident.id,
@@ -108,13 +112,14 @@ class FakeNotifier:
                 text=notification.because, incidents=tuple(each.id for each in notification.incidents), on=on,
             )
         )  # fmt: skip
+        self.between("after send")
         if fault is LOST_ANSWER:
             raise fault
         return self._receipt(notification, ref)
 
     async def find(self, notification: Notification, parent: Receipt | None) -> Receipt | None:
         self.asked.append(notification.id)
-        fault = self.find_faults.popleft() if self.find_faults else None
+        fault = self.find_faults.popleft() if self.find_faults else self.find_fault_of(notification)
         if fault is HANGS:
             await self._hang()
         if fault is not None:

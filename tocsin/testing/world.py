@@ -18,6 +18,7 @@ import asyncio
 import random
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -42,12 +43,13 @@ from tocsin.incidents import (
 from tocsin.incidents.matching import parse_matcher
 from tocsin.incidents.routes import Route, Router
 from tocsin.model import Alert, AlertState, Incident, Labels, Seconds, Silence, Transition
-from tocsin.runtime.delivery import Delivery, Endpoint
+from tocsin.runtime.delivery import FAILOVER_AFTER, Delivery, Endpoint
 from tocsin.state import Change, State
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
 from tocsin.testing.clock import VirtualClock
 from tocsin.testing.destination import Channel, FakeNotifier
+from tocsin.testing.inline_sqlite import open_inline
 
 HANGS_FOR: Final[Seconds] = 10.0
 """A courier's deadline."""
@@ -84,6 +86,7 @@ class World:
         self._file = file
         self._chance = random.Random(seed)
         self._boots = 0
+        self._known: tuple[dict[str, datetime], datetime | None] | None = None
 
     @classmethod
     async def open(
@@ -120,7 +123,7 @@ class World:
     async def restarts(self) -> None:
         """Open the file, restore the book, take over what was claimed."""
         self._boots += 1
-        self.state = await State.open(f"sqlite:///{self._file}", durable=False)
+        self.state = await open_inline(self._file)
         now = self.clock.now()
         restored = await self.state.load(now)
         self.book = restore(self.plan, restored.files, restored.silences, now)
@@ -131,6 +134,7 @@ class World:
         )  # fmt: skip
         await self.state.take_over(self.delivery.owner)
         self.delivery.install(self.endpoints())
+        self._known = None
 
     def endpoints(self) -> list[Endpoint]:
         """What the plan's destinations are."""
@@ -154,6 +158,7 @@ class World:
         """Another configuration."""
         self.plan = plan
         self.delivery.install(self.endpoints())
+        self._known = None
         await self.commits(reconfigure(self.book, plan, self.clock.now()))
 
     async def commits(self, outcome: Outcome, *alerts: Alert) -> None:
@@ -164,6 +169,9 @@ class World:
 
     async def saves(self) -> None:
         """Store what is unsaved; when that can't be done, it stays so."""
+        if self.unsaved.empty:
+            return
+        self._known = None
         try:
             correction = await self.state.commit(self.unsaved)
         except StateError:
@@ -195,10 +203,17 @@ class World:
         await self._transitions(alerts)
         return alerts
 
+    def has(self, labels: Labels) -> bool:
+        """True while an alert with these labels fires."""
+        return any(alert.labels == labels for alert in self.firing.values())
+
     async def recovers(self, name: str, **labels: str) -> None:
         """Every alert of that name, with those labels, ends."""
+        await self.recover_all(Labels(labels, alertname=name))
+
+    async def recover_all(self, wanted: Labels) -> None:
+        """Every alert with those labels ends."""
         now = self.clock.now()
-        wanted = {"alertname": name, **labels}
         ended = [
             replace(alert, state=AlertState.RESOLVED, resolved_at=now)
             for alert in self.firing.values()
@@ -207,6 +222,18 @@ class World:
         for alert in ended:
             del self.firing[alert.id]
         await self._transitions(ended)
+
+    async def evaluates(self) -> None:
+        """The first evaluation after a restart: what the file missed begins and ends now."""
+        known = {alert.id: alert for alert in (await self.state.load(self.clock.now())).alerts}
+        now = self.clock.now()
+        began = [replace(alert, fired_at=now) for id, alert in self.firing.items() if id not in known]
+        ended = [
+            replace(alert, state=AlertState.RESOLVED, resolved_at=now)
+            for id, alert in known.items()
+            if id not in self.firing
+        ]
+        await self._transitions([*began, *ended])
 
     async def _transitions(self, alerts: list[Alert]) -> None:
         now = self.clock.now()
@@ -237,14 +264,31 @@ class World:
     async def delivers(self, limit: int = 10_000) -> int:
         """Everything that is due now, each destination's next row in turn → how many attempts."""
         attempts = 0
-        await self.delivery.watch()
-        busy = True
-        while busy and attempts < limit:
-            busy = False
-            for name in self.plan.destinations:
-                if await self._step(name):
-                    attempts, busy = attempts + 1, True
+        while attempts < limit:
+            # What fails here the loops would log; they wait a second and come again.
+            try:
+                dues, overdue = await self._outbox_dues()
+                if overdue is not None and overdue <= self.clock.now():
+                    self._known = None
+                    await self.delivery.watch()
+                    dues, _ = await self._outbox_dues()
+            except StateError:
+                break
+            before, now = attempts, self.clock.now()
+            for name in [name for name, due in dues.items() if due <= now]:
+                self._known = None
+                with suppress(StateError):
+                    attempts += await self._step(name)
+            if attempts == before:
+                break
         return attempts
+
+    async def _outbox_dues(self) -> tuple[dict[str, datetime], datetime | None]:
+        """What delivery does next, and when it fails something over; asked again only after something changed."""
+        if self._known is None:
+            dues = await self.delivery.next_dues()
+            self._known = dues, await self.state.outbox.next_overdue(FAILOVER_AFTER)
+        return self._known
 
     async def _step(self, name: str) -> bool:
         """One step; where a notifier hangs, time passes until its deadline ends it."""
@@ -257,19 +301,32 @@ class World:
                 hung.cancel()
                 if not step.done():
                     notifier.hung.clear()
-                    self.clock.pass_(HANGS_FOR)
+                    # Once the courier sleeps until its deadline, too.
+                    await self.clock.advance(HANGS_FOR)
             return step.result()
         finally:
             step.cancel()
 
     async def passes(self, seconds: Seconds, every: Seconds = 1.0) -> None:
-        """Time goes by; each `every` seconds the daemon ticks and delivers what is due."""
-        left = seconds
-        while left > 0:
-            self.clock.pass_(min(every, left))
-            left -= every
+        """Time goes by, from one thing that is due to the next; steps are `every` seconds at least."""
+        ends = self.at(seconds)
+        while (now := self.clock.now()) < ends:
+            due = await self._next() or ends
+            self.clock.pass_(min(max((due - now).total_seconds(), every), (ends - now).total_seconds()))
             await self.ticks()
             await self.delivers()
+
+    async def _next(self) -> datetime | None:
+        """When the next thing is due, whatever it is."""
+        if not self.unsaved.empty:
+            return self.at(1)
+        try:
+            dues, overdue = await self._outbox_dues()
+        except StateError:
+            return self.at(1)
+        if overdue is not None and overdue <= self.clock.now():
+            overdue = None  # it was tried, and nobody can take over
+        return min((due for due in (*dues.values(), overdue, self.book.next_look) if due is not None), default=None)
 
     def at(self, seconds: Seconds) -> datetime:
         """So many seconds from now."""
