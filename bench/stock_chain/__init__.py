@@ -84,15 +84,18 @@ class Receiver:
 
 
 @asynccontextmanager
-async def chain_on(stage: Stage) -> AsyncIterator[tuple[Receiver, tuple[Child, ...]]]:
-    """The chain, watching `stage` until the block ends. Raises PeerMissing, DemoError."""
+async def chain_on(stage: Stage, *, interval: str = "1s") -> AsyncIterator[tuple[Receiver, tuple[Child, ...]]]:
+    """The chain, watching `stage` until the block ends; `interval` is that of scrapes and rules.
+
+    Raises PeerMissing, DemoError.
+    """
     folder = stage.folder / "chain"
     folder.mkdir()
     ports = _free_ports("prometheus", "alertmanager", "blackbox", "postgres", "mtail")
     async with AsyncExitStack() as stack:
         receiver = Receiver()
         await stack.enter_async_context(_listening(receiver))
-        files = _write_files(folder, ports, receiver, stage)
+        files = _write_files(folder, ports, receiver, stage, interval)
         children = []
         for name, command, env in _commands(folder, files, ports, stage):
             child = await Child.start(name, command, folder=folder, env=env)
@@ -174,7 +177,9 @@ def _with_its_templates() -> list[str]:
     return ["unshare", *as_root, "--mount", "sh", "-c", script, str(templates)]
 
 
-def _write_files(folder: Path, ports: Mapping[str, int], receiver: Receiver, stage: Stage) -> dict[str, Path]:
+def _write_files(
+    folder: Path, ports: Mapping[str, int], receiver: Receiver, stage: Stage, interval: str
+) -> dict[str, Path]:
     programs = folder / "programs"
     programs.mkdir()
     (programs / "auth.mtail").write_text(MTAIL_PROGRAM)
@@ -196,7 +201,7 @@ def _write_files(folder: Path, ports: Mapping[str, int], receiver: Receiver, sta
         "blackbox": {"modules": {"http_2xx": module}},
         "rules": {"groups": [{"name": "bench", "rules": rules}]},
         "alertmanager": {"route": route, "receivers": [{"name": "bench", "webhook_configs": [hook]}]},
-        "prometheus": _prometheus(folder, ports, stage),
+        "prometheus": _prometheus(folder, ports, stage, interval),
     }
     files = {name: folder / f"{name}.yml" for name in documents}
     for name, document in documents.items():
@@ -204,13 +209,13 @@ def _write_files(folder: Path, ports: Mapping[str, int], receiver: Receiver, sta
     return {**files, "mtail": programs}
 
 
-def _prometheus(folder: Path, ports: Mapping[str, int], stage: Stage) -> dict[str, Any]:
+def _prometheus(folder: Path, ports: Mapping[str, int], stage: Stage, interval: str) -> dict[str, Any]:
     def static(name: str) -> list[dict[str, Any]]:
         return [{"targets": [f"127.0.0.1:{ports[name]}"]}]
 
     probed = [stage.app + path for path in ("/healthz", FAILING_PATH, SLOW_PATH)]
     return {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": interval, "scrape_timeout": "1s", "evaluation_interval": interval},
         "rule_files": [str(folder / "rules.yml")],
         "alerting": {"alertmanagers": [{"static_configs": static("alertmanager")}]},
         "scrape_configs": [
