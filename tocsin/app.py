@@ -34,6 +34,7 @@ from tocsin.runtime.clock import SteadyClock
 from tocsin.runtime.delivery import Delivery, Endpoint
 from tocsin.runtime.evaluation import RuleBook
 from tocsin.runtime.ledger import Ledger
+from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.memory import open_store
 from tocsin.runtime.pipeline import Parts, Pipeline
 from tocsin.runtime.polling import Poller
@@ -83,6 +84,7 @@ class Daemon:
     store: Store = field(init=False)
     pipeline: Pipeline = field(init=False)
     delivery: Delivery = field(init=False)
+    lifeboat: Lifeboat = field(init=False)
     scheduler: Scheduler = field(init=False)
     address: str = ""
     """HOST:PORT, once it listens."""
@@ -122,8 +124,16 @@ class Daemon:
             config.series_path, self.clock, retention=config.series.retention, max_series=config.series.max_series
         )
         now = self.clock.now()
+        self.lifeboat = Lifeboat(
+            clock=self.clock, telemetry=self.telemetry, endpoint=lambda name: self.delivery.endpoint(name)
+        )
         self.delivery = Delivery(
-            self.state.outbox, clock=self.clock, telemetry=self.telemetry, tracing=self.tracing, heard=self._heard
+            self.state.outbox,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            tracing=self.tracing,
+            heard=self._heard,
+            known=self.lifeboat.known,
         )
         in_doubt = await self.state.take_over(self.delivery.owner)
         restored = await self.state.load(now)
@@ -137,7 +147,7 @@ class Daemon:
         self.pipeline = Pipeline(
             Parts(
                 store=self.store,
-                ledger=Ledger(self.state, self.telemetry, wake=self.delivery.wake),
+                ledger=Ledger(self.state, self.telemetry, wake=self.delivery.wake, spill=self.lifeboat.take),
                 clock=self.clock,
                 telemetry=self.telemetry,
                 tracing=self.tracing,
@@ -202,7 +212,13 @@ class Daemon:
             kept[settings.name] = known
         self._notifiers = kept
         return [
-            Endpoint(name=name, notifier=notifier, deadline=settings.deadline, failover=settings.failover)
+            Endpoint(
+                name=name,
+                notifier=notifier,
+                deadline=settings.deadline,
+                failover=settings.failover,
+                edits=plugins.notifiers().find(settings.kind).edits,
+            )
             for name, (settings, notifier) in kept.items()
         ]
 
@@ -365,6 +381,7 @@ class Daemon:
         await self.scheduler.stop()
         await self.pipeline.tick()
         await self.delivery.stop(drain=DRAIN_SECONDS)
+        await self.lifeboat.close()
 
     async def _close(self) -> None:
         for _, notifier in self._notifiers.values():

@@ -38,7 +38,7 @@ from typing import Any, Final
 from tocsin.durations import format_duration
 from tocsin.errors import StateError
 from tocsin.incidents import Correction
-from tocsin.model import Notification, Seconds
+from tocsin.model import Notification, Receipt, Seconds
 from tocsin.ports import Clock
 from tocsin.runtime.courier import Bell, Courier, Desk, Endpoint
 from tocsin.state import Claim, Outbox
@@ -68,6 +68,7 @@ class Delivery:
         heard: Callable[[Correction], Awaitable[None]],
         owner: str = "",
         chance: random.Random | None = None,
+        known: Callable[[str], Awaitable[Receipt | None]] | None = None,
     ) -> None:
         self.owner = owner or f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._outbox = outbox
@@ -83,6 +84,7 @@ class Delivery:
             chance=chance or random.Random(),  # noqa: S311 (jitter, not secrets)
             heard=heard,
             fail_over=self.fail_over,
+            known=known or _nothing_known,
         )
         self._couriers: dict[str, Courier] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -120,6 +122,11 @@ class Delivery:
         with suppress(StateError):
             await self._outbox.hurry(self._couriers, self._clock.now())
         self.wake()
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """The notifier in force under that name."""
+        courier = self._couriers.get(name)
+        return None if courier is None else courier.endpoint
 
     def _run(self, name: str) -> None:
         loop = asyncio.get_running_loop()
@@ -228,6 +235,10 @@ class Delivery:
         self._telemetry.state_errors.inc()
         self._telemetry.state_ok.set(0)
         logger().error("delivery.state_failed", error=str(error))
+
+
+async def _nothing_known(_: str) -> Receipt | None:
+    return None
 
 
 async def _cancel(task: asyncio.Future[Any]) -> None:

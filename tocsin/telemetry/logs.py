@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import orjson
 import structlog
@@ -36,6 +36,27 @@ def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[
     return event
 
 
+class Unbreakable:
+    """A stream that swallows what the system won't write: a full disk must not break what was to be logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """How much was written; 0 where the system refused."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            return 0
+
+    def flush(self) -> None:
+        """Hand on what is buffered."""
+        try:
+            self._stream.flush()
+        except OSError:
+            return
+
+
 def _to_json(event: Any, **_: Any) -> str:
     return orjson.dumps(event, default=str).decode()
 
@@ -46,6 +67,7 @@ def set_up(*, level: str = "info", format: str = "auto", stream: TextIO | None =
     Third-party loggers (apscheduler, slack_sdk, uvicorn) pass through the same renderer at warning and above.
     """
     out = stream or sys.stderr
+    sink = Unbreakable(out)
     as_text = format == "text" or (format == "auto" and out.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -61,10 +83,10 @@ def set_up(*, level: str = "info", format: str = "auto", stream: TextIO | None =
     structlog.configure(
         processors=[*shared, *shown, _redact, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, sink)),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(out)
+    handler = logging.StreamHandler(cast(TextIO, sink))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared],

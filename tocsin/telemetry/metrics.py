@@ -95,7 +95,7 @@ class Telemetry:
         self.deliveries = Counter(
             "tocsin_deliveries_total",
             "Attempts to deliver by notifier and outcome: delivered, found, throttled, unavailable, uncertain, "
-            "refused, failed_over, dead",
+            "refused, failed_over, dead, from_memory",
             ["notifier", "outcome"], registry=registry,
         )  # fmt: skip
         self.delivery_seconds = Histogram(
