@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -44,12 +45,19 @@ class Steps:
 
     @property
     def times(self) -> Millis:
-        """[T] milliseconds"""
-        return self.first + self.step * np.arange(self.count, dtype=np.int64)
+        """[T] milliseconds; read only"""
+        return _instants(self.first, self.step, self.count)
 
     @property
     def last(self) -> int:
         return self.first + self.step * (self.count - 1)
+
+
+@lru_cache(256)
+def _instants(first: int, step: int, count: int) -> Millis:
+    times = first + step * np.arange(count, dtype=np.int64)
+    times.flags.writeable = False
+    return times
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +222,7 @@ class Engine:
         """[T] the instants that a selector looks from: the steps moved by `@` and `offset`."""
         offset = 0 if node.offset is None else self.length(node.offset)
         if node.at is None:
-            return steps.times - offset
+            return steps.times - offset if offset else steps.times
         if isinstance(node.at, Anchor):
             pinned = self.query.first if node.at is Anchor.START else self.query.last
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -23,20 +24,28 @@ Keys = NDArray[np.uint64]
 
 
 class Dictionary:
-    """Label values, numbered in the order of their coming. 0 is the empty value: not set."""
+    """Label values, numbered in the order of their coming. 0 is the empty value: not set.
 
-    __slots__ = ("_codes", "values")
+    Several threads may number values at once: a query beside the rules.
+    """
+
+    __slots__ = ("_codes", "_numbering", "values")
 
     def __init__(self) -> None:
         self.values: list[str] = [""]
         self._codes: dict[str, int] = {"": 0}
+        self._numbering = Lock()
 
     def code(self, value: str) -> int:
         """The number of `value`, given now if it is new."""
         code = self._codes.get(value)
         if code is None:
-            code = self._codes[value] = len(self.values)
-            self.values.append(value)
+            with self._numbering:
+                code = self._codes.get(value)
+                if code is None:
+                    # The value first: whoever sees the number may look it up.
+                    self.values.append(value)
+                    code = self._codes[value] = len(self.values) - 1
         return code
 
     def __contains__(self, value: str) -> bool:
@@ -201,6 +210,8 @@ class Frame:
     @property
     def distinct(self) -> bool:
         """True when no two series have the same labels."""
+        if self.size < 2:
+            return True
         known = self._cache.get("distinct")
         if known is None:
             if self._parent is not None and "distinct" in self._parent._cache and self._parent.distinct:
@@ -223,6 +234,8 @@ class Frame:
 
 def label_order(frame: Frame) -> list[int]:
     """The rows in the order of their labels, as Prometheus sorts label sets: name, value, name, value …"""
+    if frame.size < 2:
+        return list(range(frame.size))
     values = frame.dictionary.values
     columns = [(name, frame.column(name)) for name in frame.names]
     columns = [(name, column) for name, column in columns if column.any()]

@@ -23,14 +23,14 @@ def present(block: Block) -> Bools | None:
     return None if there.all() else there
 
 
-def folded(fold: Callable[[], sliding.Fold], reducer: reduce.Reducer) -> Kernel:
-    """A kernel for what windows that overlap can share; for a single step the reducer is shorter."""
+def folded(shared: Callable[[Block], Floats], reducer: reduce.Reducer) -> Kernel:
+    """A kernel for what windows that overlap can share; for a few steps the reducer is shorter."""
     alone = reduced(reducer)
 
     def kernel(block: Block) -> Outcome:
         if len(block.start) < sliding.WORTHWHILE or block.width < sliding.WORTHWHILE:
             return alone(block)
-        return sliding.folded(block, fold()), present(block)
+        return shared(block), present(block)
 
     return kernel
 

@@ -30,7 +30,7 @@ def rows_until(panel: Panel, instants: Millis) -> Rows:
     steps, (rows, lines) = len(instants), times.shape
     if steps == 1 and panel.finder is not None and panel.lines is not None:
         known: Rows = panel.finder.until(int(instants[0]))[panel.lines] - panel.first_row
-        return np.clip(known, 0, panel.lengths)[None]
+        return np.minimum(np.maximum(known, 0), panel.lengths)[None]
     if steps > 1 and (lines <= 4 or steps >= 16):
         found = np.empty((steps, lines), np.intp)
         for line in range(lines):
@@ -115,6 +115,8 @@ class Block:
 
     def across(self, per_line: Array) -> Array:
         """[T, timelines] to [T, n]."""
+        if self.frame.size == per_line.shape[1] == 1:
+            return per_line
         if per_line.shape[1] == 1:
             return np.broadcast_to(per_line, (len(per_line), self.frame.size))
         return per_line[:, self.panel.timeline]
@@ -162,7 +164,7 @@ class Block:
         return _at(self.panel.starts, self._clipped(rows), self.panel.timeline)
 
     def _clipped(self, rows: Rows) -> Rows:
-        return np.clip(rows, 0, max(0, len(self.panel.values) - 1))
+        return np.minimum(np.maximum(rows, 0), max(0, len(self.panel.values) - 1))
 
     def first(self) -> Floats:
         """[T, n] the oldest value of each window."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -32,7 +32,7 @@ class Reference:
                 return node.value
             case Unary():
                 value = self.at(node.expr, now)
-                return -value if isinstance(value, float) else {nameless(k): -v for k, v in value.items()}
+                return -value if isinstance(value, float) else apart((nameless(k), -v) for k, v in value.items())
             case Selector():
                 return self.current(node, now)
             case Call():
@@ -94,15 +94,12 @@ class Reference:
     def call(self, node: Call, now: int) -> Vector:
         if node.function in OVER_TIME:
             series, start, end = self.window(node.args[-1], now)
-            results = {}
-            for labels, points in series.items():
-                value = OVER_TIME[node.function](points, start, end)
-                if value is not None:
-                    results[labels if node.function == "last_over_time" else nameless(labels)] = value
-            return distinct(results, len(results))
+            keep = node.function == "last_over_time"
+            outcomes = ((labels, OVER_TIME[node.function](points, start, end)) for labels, points in series.items())
+            return apart((labels if keep else nameless(labels), each) for labels, each in outcomes if each is not None)
         value = self.at(node.args[0], now)
         assert isinstance(value, dict)
-        return {nameless(labels): PLAIN[node.function](each) for labels, each in value.items()}
+        return apart((nameless(labels), PLAIN[node.function](each)) for labels, each in value.items())
 
     def aggregate(self, node: Aggregate, now: int) -> Vector:
         value = self.at(node.expr, now)
@@ -119,17 +116,15 @@ class Reference:
             return float(OPERATORS[node.op](left, right))
         if isinstance(left, dict) and isinstance(right, dict):
             return self.vectors(node, left, right)
-        results = {}
+        results: list[tuple[Labels, float]] = []
         for labels, value in (left if isinstance(left, dict) else right).items():  # type: ignore[union-attr]
             a, b = (value, right) if isinstance(left, dict) else (left, value)
-            outcome = OPERATORS[node.op](a, b)
-            if node.op not in COMPARISONS:
-                results[nameless(labels)] = outcome
-            elif node.bool_:
-                results[nameless(labels)] = float(outcome)
+            outcome = OPERATORS[node.op](a, b)  # type: ignore[arg-type]
+            if node.op not in COMPARISONS or node.bool_:
+                results.append((nameless(labels), float(outcome)))
             elif outcome:
-                results[labels] = value
-        return results
+                results.append((labels, value))
+        return apart(results)
 
     def vectors(self, node: Binary, left: Vector, right: Vector) -> Vector:
         matching = node.matching
@@ -180,9 +175,13 @@ def nameless(labels: Labels) -> Labels:
     return labels.without("__name__")
 
 
-def distinct(results: Vector, count: int) -> Vector:
-    assert len(results) == count
-    return results
+def apart(results: Iterable[tuple[Labels, float]]) -> Vector:
+    """As a vector; two series of the same labels are an error."""
+    listed = list(results)
+    vector = dict(listed)
+    if len(vector) < len(listed):
+        raise EvaluationError("vector cannot contain metrics with the same labelset")
+    return vector
 
 
 def extrapolated(points: Points, start: int, end: int, *, counter: bool, per_second: bool) -> float | None:

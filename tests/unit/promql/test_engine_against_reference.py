@@ -89,7 +89,7 @@ def expected(points: reference.Data, text: str, now: int) -> reference.Vector | 
     """None where the reference refuses, or meets what only delayed name removal can tell apart."""
     try:
         value = reference.Reference(points).at(parse(text), now)
-    except (EvaluationError, AssertionError):
+    except EvaluationError:
         return None
     assert isinstance(value, dict)
     return value
@@ -101,7 +101,7 @@ def close(a: float, b: float) -> bool:
     return a == b or math.isclose(a, b, rel_tol=1e-8, abs_tol=1e-6)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(points=data(), text=EXPRESSIONS, start=st.integers(0, 900))
 def test_the_engine_gives_what_the_reference_gives(points: reference.Data, text: str, start: int) -> None:
     """At single instants, and at many steps at once."""
