@@ -147,7 +147,7 @@ class Daemon:
         self.pipeline = Pipeline(
             Parts(
                 store=self.store,
-                ledger=Ledger(self.state, self.telemetry, wake=self.delivery.wake, spill=self.lifeboat.take),
+                ledger=Ledger(self.state, self.telemetry, wake=self.delivery.wake, overflow=self.lifeboat),
                 clock=self.clock,
                 telemetry=self.telemetry,
                 tracing=self.tracing,

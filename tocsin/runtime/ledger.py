@@ -1,12 +1,13 @@
 """What is owed to the state store: a write that it did not take is kept, merged with what comes after, and tried again.
 
 So a full disk or a lost database stops no alerting: the book in memory goes on, and the store catches up in one
-transaction. Until then delivery can't see what was queued, and `spill` hands it the urgent rows directly.
+transaction. Until then delivery can't see what was queued, and what is urgent goes to the lifeboat (`overflow`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Protocol
 
 from tocsin.errors import StateError
 from tocsin.incidents import Correction
@@ -14,19 +15,27 @@ from tocsin.state import Change, State
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 
-Spill = Callable[[Change], Awaitable[Correction]]
+
+class Overflow(Protocol):
+    """What happens to a change that the store does not take (lifeboat.Lifeboat)."""
+
+    async def take(self, change: Change) -> None:
+        """See to what of it can't wait."""
+
+    def settled(self, change: Change) -> Change:
+        """The change as it is to be stored now that the store takes it again."""
 
 
 class Ledger:
     """The one way from the pipeline to the state store. Not for two callers at once: the pipeline's lock sees to it."""
 
     def __init__(
-        self, state: State, telemetry: Telemetry, *, wake: Callable[[], None], spill: Spill | None = None
+        self, state: State, telemetry: Telemetry, *, wake: Callable[[], None], overflow: Overflow | None = None
     ) -> None:
         self._state = state
         self._telemetry = telemetry
         self._wake = wake
-        self._spill = spill
+        self._overflow = overflow
         self._owed = Change()
 
     @property
@@ -41,8 +50,9 @@ class Ledger:
         StateError is raised: for what a person asks for, who can be told to try again.
         """
         whole = self._owed.then(change) if self.owes else change
+        settled = whole if self._overflow is None else self._overflow.settled(whole)
         try:
-            correction = await self._state.commit(whole)
+            correction = await self._state.commit(settled)
         except StateError as error:
             self._telemetry.state_errors.inc()
             self._telemetry.state_ok.set(0)
@@ -51,7 +61,9 @@ class Ledger:
             if not self.owes:
                 logger().error("state.write_failed", error=str(error))
             self._owed = whole
-            return await self._spill(change) if self._spill is not None else Correction()
+            if self._overflow is not None:
+                await self._overflow.take(change)
+            return Correction()
         if self.owes:
             logger().info("state.caught_up")
         self._owed = Change()

@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from tocsin.errors import DeliveryError, Refused, Throttled, Uncertain
-from tocsin.incidents import Correction
+from tocsin.incidents.calls import Withdrawal
 from tocsin.model import Action, Notification, Receipt, Seconds, Severity
 from tocsin.ports import Clock
 from tocsin.runtime.courier import Endpoint
@@ -40,8 +41,8 @@ class Lifeboat:
         self._receipts: dict[str, Receipt] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def take(self, change: Change) -> Correction:
-        """Say what of `change` can't wait (ledger.Spill). Returns at once."""
+    async def take(self, change: Change) -> None:
+        """Say what of `change` can't wait (ledger.Overflow). Returns at once."""
         for call in change.calls:
             if (
                 isinstance(call, Notification)
@@ -51,7 +52,16 @@ class Lifeboat:
                 and call.id not in self._tasks
             ):
                 self._tasks[call.id] = asyncio.get_running_loop().create_task(self._say(call), name=f"say:{call.id}")
-        return Correction()
+
+    def settled(self, change: Change) -> Change:
+        """What was said from here is not taken back: the end that was to stand in its place follows it instead."""
+        calls: list[Notification | Withdrawal] = []
+        for call in change.calls:
+            if isinstance(call, Withdrawal) and (call.post in self._receipts or call.post in self._tasks):
+                calls += call.otherwise
+            else:
+                calls.append(call)
+        return replace(change, calls=tuple(calls))
 
     async def known(self, notification: str) -> Receipt | None:
         """The receipt of what was said from here; waits for an attempt that is under way."""
