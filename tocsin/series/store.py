@@ -17,7 +17,7 @@ store goes on from memory, says so in `problem`, and makes good as soon as it ca
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -81,6 +81,8 @@ class Store(Catalogue):
         self._newest = -BEYOND
         self._aged_at = -BEYOND
         self._durable: Durable | None = None
+        self.appended: Callable[[Sequence[Batch], Callable[[int], tuple[str, Labels]]], object] | None = None
+        """Told what each append brought, as the journal is: batches of serials, and how to name one."""
 
     @classmethod
     def open(
@@ -130,6 +132,8 @@ class Store(Catalogue):
             self._age()
         elif journaled:
             self._durable.note(journaled, self._named.__getitem__)
+        if journaled and self.appended is not None:
+            self.appended(journaled, self._named.__getitem__)
         if excess:
             self._over_limit += sum(excess.values())
             worst = ", ".join(f"{name} ({count})" for name, count in excess.most_common(3))

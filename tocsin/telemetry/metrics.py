@@ -126,6 +126,42 @@ class Telemetry:
         self.series_ok = Gauge(
             "tocsin_series_journal_up", "1 when the last write to the series journal went through", registry=registry
         )
+        # Remote write and engine
+        self.remote_pending = Gauge(
+            "tocsin_remote_write_pending_samples", "Samples that wait for a destination or are on their way",
+            ["destination"], registry=registry,
+        )  # fmt: skip
+        self.remote_bytes = Gauge(
+            "tocsin_remote_write_queue_bytes", "What a destination's queue holds on disk and in memory",
+            ["destination"], registry=registry,
+        )  # fmt: skip
+        self.remote_lag = Gauge(
+            "tocsin_remote_write_lag_seconds", "Age of the oldest sample that a destination has not acknowledged",
+            ["destination"], registry=registry,
+        )  # fmt: skip
+        self.remote_sent = Counter(
+            "tocsin_remote_write_sent_samples_total", "Samples that a destination acknowledged", ["destination"],
+            registry=registry,
+        )  # fmt: skip
+        self.remote_dropped = Counter(
+            "tocsin_remote_write_dropped_samples_total",
+            "Samples that a destination will not get, by reason: refused (by it), repeated (refused when sent again "
+            "after an answer was lost: most likely it has them), over (the queue was full), disk, damaged",
+            ["destination", "reason"], registry=registry,
+        )  # fmt: skip
+        self.remote_failed = Counter(
+            "tocsin_remote_write_failed_requests_total",
+            "Requests that got no acknowledgement and are sent again, by kind: network, timeout, throttled, http_5xx",
+            ["destination", "kind"], registry=registry,
+        )  # fmt: skip
+        self.engine_ok = Gauge(
+            "tocsin_engine_up", "1 when the server that evaluates the rules answered last time", ["engine"],
+            registry=registry,
+        )  # fmt: skip
+        self.engine_seconds = Histogram(
+            "tocsin_engine_query_duration_seconds", "One query to the server that evaluates the rules",
+            buckets=_STEPS, registry=registry,
+        )  # fmt: skip
         # Configuration
         self.config_ok = Gauge(
             "tocsin_config_last_reload_successful",
