@@ -1,0 +1,93 @@
+"""Every series that anything yields, with its labels, and what an expression asks for beyond that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tocsin.model import Metric, MetricType
+from tocsin.promql import Plan
+from tocsin.promql.syntax import Aggregate, Binary, Call, Node, Selector, String, walk
+from tocsin.rules import Group, RecordingRule
+from tocsin.runtime import plugins
+from tocsin.telemetry.metrics import Telemetry
+
+ANYWHERE: Final = frozenset({"__name__", "job", "service"})
+"""`job` is every collector's name; `service` is what config.yaml adds to a source, and what routes group by."""
+
+Labels = frozenset[str] | None
+"""None: not told, so that any may be there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """The labels of each series' name."""
+
+    labels: dict[str, Labels]
+
+    def unknown_names(self, plan: Plan) -> set[str]:
+        """Metrics that `plan` reads and nothing yields."""
+        return set(plan.reads or ()) - set(self.labels)
+
+    def unknown_labels(self, plan: Plan) -> set[str]:
+        """`label of metric`, where `plan` matches or groups by a label that nothing it reads there bears."""
+        found: set[str] = set()
+        for node in walk(plan.tree):
+            if isinstance(node, Selector):
+                found |= self._missing(node, {matcher.name for matcher in node.matchers})
+            elif isinstance(node, Aggregate):
+                found |= self._missing(node.expr, set(node.labels))
+            elif isinstance(node, Binary) and node.matching is not None:
+                for side in (node.left, node.right):
+                    found |= self._missing(side, set(node.matching.labels))
+                found |= self._missing(node, set(node.matching.include))
+        return found
+
+    def _missing(self, node: Node, wanted: set[str]) -> set[str]:
+        names: list[str] = []
+        borne = set(ANYWHERE)
+        for part in walk(node):
+            if isinstance(part, Selector):
+                labels = self.labels.get(part.name or "")
+                if labels is None:
+                    return set()
+                names.append(part.name or "")
+                borne |= labels
+            elif isinstance(part, Call) and part.function in ("label_replace", "label_join"):
+                target = part.args[1]
+                borne |= {target.value} if isinstance(target, String) else set()
+        return {f"{label} of {', '.join(sorted(set(names)))}" for label in wanted - borne} if names else set()
+
+
+def everything_declared(groups: Iterable[Group]) -> Declared:
+    """What the collectors, the daemon itself and the recording rules of `groups` yield."""
+    telemetry = Telemetry()
+    own = _own_labels(telemetry)
+    labels: dict[str, Labels] = {}
+    for metric in telemetry.declarations():
+        known: Labels = own.get(metric.name) or (frozenset(metric.labels) or None)
+        # An alert's series bears the alert's labels.
+        labels |= _series(metric, None if metric.name.startswith("ALERTS") else known)
+    for spec in plugins.collectors().load_all().values():
+        for metric in spec.metrics:
+            labels |= _series(metric, frozenset(metric.labels))
+    for group in groups:
+        labels |= {rule.name: None for rule in group.rules if isinstance(rule, RecordingRule)}
+    return Declared(labels=labels)
+
+
+def _series(metric: Metric, labels: Labels) -> dict[str, Labels]:
+    if labels is not None and metric.type is MetricType.HISTOGRAM:
+        labels |= {"le"}
+    return dict.fromkeys(metric.series_names(), labels)
+
+
+def _own_labels(telemetry: Telemetry) -> dict[str, frozenset[str]]:
+    """Label names of the daemon's own instruments: the registry's families don't tell them."""
+    found: dict[str, frozenset[str]] = {}
+    for instrument in vars(telemetry).values():
+        names: Any = getattr(instrument, "_labelnames", None)
+        for family in instrument.describe() if names is not None else ():
+            found[family.name] = found[f"{family.name}_total"] = frozenset(names)
+    return found
