@@ -51,6 +51,8 @@ from tocsin.web.server import Inside, Server, application, listen
 
 LOOKBACK: Final = timedelta(minutes=5)
 """How long PromQL believes a sample that no newer one follows."""
+OUTBOX_EVERY: Final = 5
+"""Ticks between two looks at what waits in the outbox, for the gauges."""
 DRAIN_SECONDS: Final = 10.0
 """How long what is due may take to be sent when the daemon ends."""
 
@@ -93,6 +95,8 @@ class Daemon:
     _inbox: Inbox = field(init=False)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _draining: bool = False
+    _ticks: int = 0
+    _state_seen: int = 0
 
     # Start -----------------------------------------------------------------------------------------------------------
 
@@ -305,13 +309,24 @@ class Daemon:
     async def _tick(self) -> None:
         self.telemetry.clock_skew.set(self.clock.skew())
         await self.pipeline.tick()
+        self._ticks += 1
         try:
-            await self._inbox.serve(self.pipeline.act, self.clock.now())
-            waiting = await self.state.outbox.waiting(self.clock.now())
+            if self._may_have_been_asked():
+                await self._inbox.serve(self.pipeline.act, self.clock.now())
+            if self._ticks % OUTBOX_EVERY == 0:
+                await self._measure_outbox()
         except StateError as error:
             logger().warning("state.not_asked", error=str(error))
-            return
-        for entry in waiting:
+
+    def _may_have_been_asked(self) -> bool:
+        """False when nobody has written to SQLite's files since the last look: idle, a look costs one stat."""
+        if (file := self.state.file) is None:
+            return True
+        seen, self._state_seen = self._state_seen, _touched(file.with_name(file.name + "-wal"))
+        return seen != self._state_seen or not seen
+
+    async def _measure_outbox(self) -> None:
+        for entry in await self.state.outbox.waiting(self.clock.now()):
             oldest = (self.clock.now() - entry.oldest).total_seconds() if entry.oldest is not None else 0.0
             self.telemetry.outbox.labels(entry.notifier).set(entry.count)
             self.telemetry.outbox_age.labels(entry.notifier).set(max(0.0, oldest))
@@ -396,3 +411,11 @@ async def serve(path: Path, environ: Mapping[str, str]) -> None:
     """`tocsin run`. Raises InputError and StateError."""
     daemon = await Daemon.start(path, environ)
     await daemon.run()
+
+
+def _touched(file: Path) -> int:
+    """When the file was written last, in nanoseconds; 0 where there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
