@@ -47,7 +47,9 @@ from tocsin.telemetry import logs
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
-from tocsin.web.server import Inside, Server, application, listen
+from tocsin.web.inside import Inside
+from tocsin.web.reading import Reader
+from tocsin.web.server import Server, application, listen
 
 LOOKBACK: Final = timedelta(minutes=5)
 """How long PromQL believes a sample that no newer one follows."""
@@ -245,7 +247,8 @@ class Daemon:
             task.add_done_callback(reloads.discard)
 
         loop.add_signal_handler(signal.SIGHUP, reload)
-        server = Server(application(self._inside(), self.state.tokens), bound)
+        reader = Reader(self.pipeline.reading, self.clock)
+        server = Server(application(self._inside(reader)), bound)
         serving = asyncio.ensure_future(server.run_on_loop())
         self.delivery.start(self._endpoints(config))
         await self.pipeline.begin()
@@ -260,6 +263,7 @@ class Daemon:
             await self._until_told_or_broken(serving)
         finally:
             await self._drain()
+            reader.close()
             server.should_exit = True
             await serving
             await self._close()
@@ -284,13 +288,16 @@ class Daemon:
         for warning in config.warnings:
             logger().warning("config.warning", what=str(warning))
 
-    def _inside(self) -> Inside:
+    def _inside(self, reader: Reader) -> Inside:
         return Inside(
             clock=self.clock,
             telemetry=self.telemetry,
-            storage=self.store,
+            pipeline=self.pipeline,
+            state=self.state,
+            reader=reader,
             declared=self.declared,
             ready=self._not_ready,
+            address=lambda: self.setup.config.external_url or f"http://{self.address}",
         )
 
     def declared(self) -> list[Metric]:

@@ -42,6 +42,14 @@ DEFAULT_INTERVAL: Final[Seconds] = 15.0
 Record = Callable[[Sequence[Sample]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """When a group was evaluated last, and how long that took."""
+
+    at: datetime
+    took: Seconds
+
+
 @dataclass
 class Evaluation:
     """What one round of groups came to."""
@@ -75,6 +83,7 @@ class RuleBook:
         self._reads = {group.key: group.reads for group in groups}
         self._memory: dict[str, GroupMemory] = {}
         self._ran: dict[str, datetime] = {}
+        self._took: dict[str, Seconds] = {}
         self._inherited: dict[str, tuple[BlindSpot, ...]] = {}
         self._home = {rule.id: group.key for group in groups for rule in group.rules}
         self.unclaimed: dict[str, Alert] = {}
@@ -109,6 +118,7 @@ class RuleBook:
         *,
         sampled_at: datetime | None,
         record: Record,
+        monotonic: Callable[[], Seconds] = lambda: 0.0,
     ) -> Evaluation:
         """Run `due`, in the order of the files, and after them whoever reads what they record."""
         done = Evaluation()
@@ -118,12 +128,14 @@ class RuleBook:
         while group := next((group for group in self.groups if group.key in waiting), None):
             waiting.discard(group.key)
             ran.add(group.key)
+            began = monotonic()
             inherited = [spot for key, spots in self._inherited.items() if key != group.key for spot in spots]
             result = evaluate_group(
                 group, rounds.at, self.alerts[group.key], (*blind, *inherited), now,
                 record=rounds.record, memory=self._memory.get(group.key, NO_MEMORY), sampled_at=sampled_at,
                 external_labels=self._external_labels, external_url=self._external_url,
             )  # fmt: skip
+            self._took[group.key] = max(0.0, monotonic() - began)
             self._keep(group, result, now, done)
             names = {sample.name for sample in result.samples}
             waiting |= {other.key for other in self.groups if other.key not in ran and self._reads_any(other, names)}
@@ -162,6 +174,7 @@ class RuleBook:
             if key in self.alerts:
                 self._memory[key] = memory
                 self._ran[key] = other._ran[key]
+                self._took[key] = other._took[key]
 
     def end_orphans(self, now: datetime) -> tuple[Transition, ...]:
         """The ends of the alerts whose rule is gone; they are forgotten here."""
@@ -175,6 +188,11 @@ class RuleBook:
 
     # Looks -----------------------------------------------------------------------------------------------------------
 
+    def last_run(self, group: Group) -> Run | None:
+        """When `group` was evaluated last; None before the first time."""
+        at = self._ran.get(group.key)
+        return None if at is None else Run(at, self._took[group.key])
+
     def reading(self, names: set[str]) -> tuple[str, ...]:
         """The alerting and recording rules that read one of `names`."""
         return tuple(
@@ -186,11 +204,11 @@ class RuleBook:
             )
         )
 
-    def measure(self, telemetry: Telemetry) -> None:
-        """Set the gauges that tell the state of rules and alerts."""
+    def measure(self, telemetry: Telemetry, others: Iterable[Alert] = ()) -> None:
+        """Set the gauges that tell the state of rules and alerts; `others`: alerts that no rule here has made."""
         counts = {(state, severity): 0 for state in ("pending", "firing") for severity in Severity}
         frozen = 0
-        for alert in self.all_alerts().values():
+        for alert in (*self.all_alerts().values(), *others):
             counts[alert.state.value, alert.severity] += 1
             frozen += alert.frozen_since is not None
         for (state, severity), count in counts.items():

@@ -8,7 +8,8 @@ The work under it is a few milliseconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -108,6 +109,12 @@ class Pipeline:
             await self._hear(correction)
             return outcome
 
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Store]:
+        """The series store while nothing is written to it. Take what you need and leave: polls wait meanwhile."""
+        async with self._lock:
+            yield self._parts.store
+
     async def hear(self, correction: Correction) -> None:
         """Delivery told somebody else than planned, or a destination refused for good."""
         async with self._lock:
@@ -179,7 +186,13 @@ class Pipeline:
         began = parts.clock.monotonic()
         with parts.tracing.span("evaluate", groups=len(due)):
             done = self.rules.evaluate(
-                due, parts.store, blind_spots(self.sources), now, sampled_at=sampled_at, record=self._record
+                due,
+                parts.store,
+                blind_spots(self.sources),
+                now,
+                sampled_at=sampled_at,
+                record=self._record,
+                monotonic=parts.clock.monotonic,
             )
         parts.telemetry.evaluation_seconds.observe(parts.clock.monotonic() - began)
         for name in done.groups:

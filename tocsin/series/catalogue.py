@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from tocsin.model import METRIC_NAME, Labels, Matcher, MatchOp, utc
-from tocsin.promql.frame import Dictionary
+from tocsin.promql.frame import Dictionary, Frame
 from tocsin.promql.storage import Panel
 from tocsin.promql.window import BEYOND
 from tocsin.series.chunk import Decoded
@@ -52,20 +52,30 @@ class Catalogue:
             known = self._selections[name, matchers] = Selection(table, matchers)
         return known
 
+    def frames(
+        self, matchers: Sequence[Matcher] = (), *, after: datetime | None = None, until: datetime | None = None
+    ) -> list[Frame]:
+        """The series that match and have a sample in (after, until], by metric: cheap, nothing is spelled out yet.
+
+        What is given stays as it is however the store changes, and may be read in another thread.
+        """
+        wanted = tuple(matchers)
+        found: list[Frame] = []
+        for name in self._candidates(wanted):
+            table = self._tables[name]
+            chosen = matching(table.frame, wanted)
+            if after is None and until is None:
+                found.append(table.frame if chosen is None else table.frame.take(chosen))
+                continue
+            rows = np.arange(table.size) if chosen is None else chosen
+            found.append(table.frame.take(rows[table.active(*_bounds(after, until))[rows]]))
+        return [frame for frame in found if frame.size]
+
     def series(
         self, matchers: Sequence[Matcher] = (), *, after: datetime | None = None, until: datetime | None = None
     ) -> list[Labels]:
         """The label sets (with `__name__`) that match and have a sample in (after, until]."""
-        wanted = tuple(matchers)
-        found: list[Labels] = []
-        for name in self._candidates(wanted):
-            table = self._tables[name]
-            chosen = matching(table.frame, wanted)
-            rows = np.arange(table.size) if chosen is None else chosen
-            if after is not None or until is not None:
-                rows = rows[table.active(*_bounds(after, until))[rows]]
-            found += table.frame.take(rows).labels()
-        return found
+        return [labels for frame in self.frames(matchers, after=after, until=until) for labels in frame.labels()]
 
     def label_names(
         self, matchers: Sequence[Matcher] = (), *, after: datetime | None = None, until: datetime | None = None

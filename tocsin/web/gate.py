@@ -1,29 +1,36 @@
-"""The door: every route is public by name or asks for a scope, and a path that isn't there asks for a credential too.
+"""The door: a route is public by name or says which scopes it wants; a path that is no route wants a credential too.
 
 A service token comes as `Authorization: Bearer …`, or as the password of Basic for clients that know no other way
-(Grafana). 401 = who you are is unproven; 403 = known, but not allowed. Bodies are RFC 9457 problems that say how to get
-in and nothing about what is inside.
+(Grafana, amtool). 401 = who you are is unproven; 403 = known, but not allowed. Bodies are RFC 9457 problems that say
+how to get in and nothing about what is inside.
+
+The door builds the application from the routes itself, and asks the very routes which of them a request is for: it
+can't be of another opinion than the router behind it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Send
+from starlette.routing import Match, Route
+from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from tocsin.access.tokens import Scope, ServiceToken, allows, is_valid, token_id
+from tocsin.errors import StateError
 from tocsin.ports import Clock
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_SCOPE_ATTRIBUTE: Final = "tocsin_scope"
+_SHOWN: Final = "tocsin.token"
+"""Where the door leaves the token that was shown, in the ASGI scope."""
 
 
 class TokenStore(Protocol):
@@ -34,6 +41,58 @@ class TokenStore(Protocol):
 
     async def token_used(self, id: str) -> None:
         """Remember that it was used now; may be coarse."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What /openapi.json says of a route, in OpenAPI's own terms."""
+
+    summary: str
+    tag: str = ""
+    parameters: Sequence[Mapping[str, Any]] = ()
+    body: Mapping[str, Any] | None = None
+    """The schema of the body; `form` says how it is written."""
+    form: bool = False
+    """The body is form-encoded, else JSON."""
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    """The schema of the answer; empty: whatever `media` is."""
+    media: str = "application/json"
+
+
+class GuardedRoute(Route):
+    """A route that says who may ask it."""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Endpoint,
+        *,
+        scopes: frozenset[Scope] | None,
+        methods: Sequence[str],
+        operation: Operation,
+    ) -> None:
+        super().__init__(path, endpoint, methods=list(methods))
+        self.scopes = scopes
+        """Any of these lets in; none named: any valid token; None: the route is public."""
+        self.asked_by = tuple(methods)
+        """The methods as declared, without the HEAD that comes with GET."""
+        self.operation = operation
+
+    def admits(self, token: ServiceToken) -> bool:
+        """True when the token's scopes let it in."""
+        return not self.scopes or any(allows(token, scope) for scope in self.scopes)
+
+
+def public(path: str, endpoint: Endpoint, operation: Operation) -> GuardedRoute:
+    """A route that anyone may ask."""
+    return GuardedRoute(path, endpoint, scopes=None, methods=("GET",), operation=operation)
+
+
+def protected(
+    path: str, endpoint: Endpoint, *scopes: Scope, operation: Operation, methods: Sequence[str] = ("GET",)
+) -> GuardedRoute:
+    """A route that wants a token with one of `scopes`; with none named, any valid token."""
+    return GuardedRoute(path, endpoint, scopes=frozenset(scopes), methods=methods, operation=operation)
 
 
 def problem(status: int, title: str, detail: str, **headers: str) -> JSONResponse:
@@ -50,44 +109,54 @@ def unproven(detail: str) -> JSONResponse:
     return answer
 
 
-def public(path: str, endpoint: Endpoint) -> Route:
-    """A route that anyone may ask."""
-    return Route(path, endpoint, methods=["GET"])
-
-
-def protected(path: str, endpoint: Endpoint, scope: Scope, methods: tuple[str, ...] = ("GET",)) -> Route:
-    """A route that wants a token with `scope`."""
-    route = Route(path, endpoint, methods=list(methods))
-    setattr(route, _SCOPE_ATTRIBUTE, scope)
-    return route
-
-
-def scope_of(route: Route) -> Scope | None:
-    """The scope a route wants; None when it is public."""
-    return getattr(route, _SCOPE_ATTRIBUTE, None)
+def shown_token(request: Request) -> ServiceToken:
+    """The token that a protected route's request came with."""
+    token = request.scope[_SHOWN]
+    assert isinstance(token, ServiceToken)
+    return token
 
 
 class Gate:
-    """ASGI middleware in front of the whole app: what isn't public is refused without a credential."""
+    """The ASGI application: what isn't public is refused without a credential."""
 
-    def __init__(self, app: ASGIApp, *, routes: list[Route], tokens: TokenStore, clock: Clock) -> None:
-        self._app = app
+    def __init__(self, *, routes: Sequence[GuardedRoute], tokens: TokenStore, clock: Clock) -> None:
+        self._app = Starlette(
+            routes=list(routes),
+            exception_handlers={StateError: _store_is_down, 404: _not_there, 405: _not_so},
+        )
+        # A redirect would answer for a path that is no route.
+        self._app.router.redirect_slashes = False
+        self._routes = tuple(routes)
         self._tokens = tokens
         self._clock = clock
-        self._public = {route.path for route in routes if scope_of(route) is None}
-        self._routes = [route for route in routes if scope_of(route) is not None]
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in self._public):
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":  # no WebSocket is served: close it unanswered
             await send({"type": "websocket.close", "code": 1008})
             return
-        refusal = await self._refusal(Request(scope))
-        await (refusal or self._app)(scope, receive, send)
+        route = self._route(scope)
+        if route is None or route.scopes is not None:
+            refusal = await self._refusal(Request(scope), route)
+            if refusal is not None:
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
-    async def _refusal(self, request: Request) -> Response | None:
+    def _route(self, scope: AsgiScope) -> GuardedRoute | None:
+        """The route that will answer; where only the method is wrong, the one that will say so."""
+        partial: GuardedRoute | None = None
+        for route in self._routes:
+            match, _ = route.matches(scope)
+            if match is Match.FULL:
+                return route
+            if match is Match.PARTIAL and partial is None:
+                partial = route
+        return partial
+
+    async def _refusal(self, request: Request, route: GuardedRoute | None) -> Response | None:
         clear, why = _credential(request)
         if clear is None:
             return unproven(why)
@@ -95,11 +164,25 @@ class Gate:
         row = await self._tokens.service_token(ident) if ident else None
         if row is None or not is_valid(clear, row, self._clock.now()):
             return unproven("This token is unknown, expired or revoked. Make one: tocsin token create --scope …")
-        wanted = next((scope_of(route) for route in self._routes if route.path == request.scope["path"]), None)
-        if wanted is not None and not allows(row, wanted):
-            return problem(403, "Forbidden", f"This token lacks the scope {wanted.value}.")
+        if route is not None and not route.admits(row):
+            wanted = " or ".join(sorted(scope.value for scope in route.scopes or ()))
+            return problem(403, "Forbidden", f"This token lacks the scope {wanted}.")
         await self._tokens.token_used(row.id)
+        request.scope[_SHOWN] = row
         return None
+
+
+async def _store_is_down(_: Request, error: Exception) -> Response:
+    return problem(503, "Service Unavailable", str(error), **{"Retry-After": "5"})
+
+
+async def _not_there(request: Request, _: Exception) -> Response:
+    return problem(404, "Not Found", f"There is nothing at {request.url.path}; /openapi.json lists what there is.")
+
+
+async def _not_so(request: Request, error: Exception) -> Response:
+    headers = dict(getattr(error, "headers", None) or {})
+    return problem(405, "Method Not Allowed", f"{request.method} is not for {request.url.path}.", **headers)
 
 
 def _credential(request: Request) -> tuple[str | None, str]:

@@ -1,0 +1,29 @@
+"""What the port shows of the daemon, and what it may do there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tocsin.model import Metric
+from tocsin.ports import Clock
+from tocsin.runtime.pipeline import Pipeline
+from tocsin.state import State
+from tocsin.telemetry.metrics import Telemetry
+from tocsin.web.reading import Reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """The daemon, as the routes see it."""
+
+    clock: Clock
+    telemetry: Telemetry
+    pipeline: Pipeline
+    state: State
+    reader: Reader
+    declared: Callable[[], Iterable[Metric]]
+    ready: Callable[[], str]
+    """Empty when ready, else one word that says why not."""
+    address: Callable[[], str] = lambda: ""
+    """Where clients reach us, as a URL; empty when not known."""
