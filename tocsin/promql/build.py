@@ -5,29 +5,23 @@ Source of the checks and their wording: prometheus/promql/parser/parse.go.
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from typing import Final
-
-import re2
 
 from tocsin.errors import PromQLError
 from tocsin.model import Matcher, MatchOp
 from tocsin.promql.lexer import Token
+from tocsin.promql.matchers import compile_regex
 from tocsin.promql.signatures import AGGREGATIONS, ANCHORED, FUNCTIONS, SMOOTHED
 from tocsin.promql.syntax import (
     Aggregate,
-    Anchor,
     Binary,
     Call,
-    Duration,
     Matching,
     Node,
     Number,
     Paren,
     Selector,
     String,
-    Subquery,
     Type,
     Unary,
     bare,
@@ -36,8 +30,6 @@ from tocsin.promql.syntax import (
 
 _SETS: Final = ("and", "or", "unless")
 _COMPARISONS: Final = ("==", "!=", "<", "<=", ">", ">=")
-_QUIET: Final = re2.Options()
-_QUIET.log_errors = False
 
 
 def number(value: float, start: int, end: int) -> Number:
@@ -193,148 +185,3 @@ def matcher(name: str, op: str, value: str, start: int) -> Matcher:
     if op in ("=~", "!~"):
         compile_regex(value, start)
     return Matcher(name=name, op=MatchOp(op), value=value)
-
-
-def compile_regex(pattern: str, position: int | None = None) -> re2._Regexp:
-    """An anchored RE2 expression; `.` takes a newline, as in Prometheus. Raises PromQLError."""
-    try:
-        return re2.compile(f"^(?s:{pattern})$", options=_QUIET)
-    except re2.error as error:
-        raise PromQLError(f"error parsing regexp: {_reason(error)}: `{pattern}`", position=position) from None
-
-
-def _reason(error: Exception) -> str:
-    reason = error.args[0] if error.args else error
-    text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-    return re.sub(r"^b'|'$", "", text)
-
-
-def selector(matchers: tuple[Matcher, ...], start: int, end: int) -> Selector:
-    """`name{…}`; something must be asked for, or every series there is would match."""
-    if not any(_asks(each) for each in matchers):
-        raise PromQLError("vector selector must contain at least one non-empty matcher", position=start)
-    return _keyed(
-        Selector(start=start, end=end, type=Type.VECTOR, key="", depth=1, fixed=False, matchers=matchers)
-    )  # fmt: skip
-
-
-def label_selector(matchers: tuple[Matcher, ...], start: int, end: int) -> Selector:
-    """The second argument of info(): matchers on the labels to join, which may match anything."""
-    return _keyed(Selector(start=start, end=end, type=Type.VECTOR, key="", depth=1, fixed=False, matchers=matchers))
-
-
-def _asks(each: Matcher) -> bool:
-    match each.op:
-        case MatchOp.EQUAL:
-            return each.value != ""
-        case MatchOp.NOT_EQUAL:
-            return each.value == ""
-        case MatchOp.REGEX:
-            return compile_regex(each.value).fullmatch("") is None
-        case _:
-            return compile_regex(each.value).fullmatch("") is not None
-
-
-def _keyed(node: Selector) -> Selector:
-    matchers = ",".join(sorted(map(str, node.matchers)))
-    key = f"{{{matchers}}}[{node.window or ''}]{node.offset or ''}@{node.at}{node.edges}"
-    varies = (node.window is not None and not node.window.constant) or (
-        node.offset is not None and not node.offset.constant
-    )
-    return replace(node, key=short(key), fixed=node.at is not None and not varies)
-
-
-def ranged(node: Node, window: Duration, token: Token, end: int) -> Selector:
-    """A range vector selector."""
-    if not isinstance(node, Selector) or node.window is not None:
-        raise PromQLError("ranges only allowed for vector selectors", position=token.start)
-    if node.offset is not None:
-        raise PromQLError("no offset modifiers allowed before range", position=token.start)
-    if node.at is not None:
-        raise PromQLError("no @ modifiers allowed before range", position=token.start)
-    _check_window(window, token)
-    return _keyed(replace(node, window=window, type=Type.MATRIX, end=end))
-
-
-def _check_window(window: Duration, token: Token) -> None:
-    if window.constant:
-        try:
-            seconds = window.seconds(0, 0)
-        except (ZeroDivisionError, OverflowError, ValueError) as error:
-            raise PromQLError(str(error), position=token.start) from None
-        if not 0 < seconds < 9.2e9:
-            raise PromQLError("duration must be greater than 0", position=token.start)
-
-
-def subquery(node: Node, window: Duration, step: Duration | None, end: int) -> Subquery:
-    """An expression evaluated at steps of its own."""
-    if node.type is not Type.VECTOR:
-        raise PromQLError(
-            f"subquery is only allowed on instant vector, got {node.type.value} instead", position=node.start
-        )
-    token = Token(kind=None, text="", start=node.start, end=end)  # type: ignore[arg-type]
-    _check_window(window, token)
-    if step is not None:
-        _check_window(step, token)
-    return _subquery_keyed(
-        Subquery(
-            start=node.start, end=end, type=Type.MATRIX, key="", depth=node.depth + 1, fixed=False,
-            expr=node, window=window, step=step,
-        )
-    )  # fmt: skip
-
-
-def _subquery_keyed(node: Subquery) -> Subquery:
-    key = f"{node.expr.key}[{node.window}:{node.step or ''}]{node.offset or ''}@{node.at}"
-    durations = (node.window, node.step, node.offset)
-    return replace(
-        node, key=short(key), fixed=node.at is not None and all(each is None or each.constant for each in durations)
-    )
-
-
-def offset(node: Node, length: Duration, token: Token, end: int) -> Node:
-    """`… offset 5m`."""
-    if not isinstance(node, Selector | Subquery):
-        raise PromQLError(
-            "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
-            position=token.start,
-        )
-    if node.offset is not None:
-        raise PromQLError("offset may not be set multiple times", position=token.start)
-    if length.constant:
-        try:
-            length.seconds(0, 0)
-        except (ZeroDivisionError, OverflowError, ValueError) as error:
-            raise PromQLError(str(error), position=token.start) from None
-    if isinstance(node, Selector):
-        return _keyed(replace(node, offset=length, end=end))
-    return _subquery_keyed(replace(node, offset=length, end=end))
-
-
-def pinned(node: Node, instant: float | Anchor, token: Token, end: int) -> Node:
-    """`… @ 1609746000`."""
-    if not isinstance(node, Selector | Subquery):
-        raise PromQLError(
-            "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery",
-            position=token.start,
-        )
-    if node.at is not None:
-        raise PromQLError("@ <timestamp> may not be set multiple times", position=token.start)
-    if isinstance(node, Selector):
-        return _keyed(replace(node, at=instant, end=end))
-    return _subquery_keyed(replace(node, at=instant, end=end))
-
-
-def edged(node: Node, token: Token) -> Selector:
-    """`… anchored` and `… smoothed`."""
-    word = token.text.lower()
-    if not isinstance(node, Selector):
-        raise PromQLError(
-            f"{word} modifier must be preceded by an instant vector selector or range vector selector",
-            position=token.start,
-        )
-    if node.edges:
-        raise PromQLError("anchored and smoothed modifiers cannot be used together", position=token.start)
-    if word == "anchored" and node.window is None:
-        raise PromQLError("anchored modifier must be preceded by a range vector selector", position=token.start)
-    return _keyed(replace(node, edges=word, end=token.end))

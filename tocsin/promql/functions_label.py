@@ -13,9 +13,9 @@ import numpy as np
 from tocsin.errors import EvaluationError, PromQLError
 from tocsin.model import METRIC_NAME, MatchOp
 from tocsin.promql.aggregate import go_quoted
-from tocsin.promql.build import compile_regex
 from tocsin.promql.engine import Engine, Steps
 from tocsin.promql.frame import Codes, Frame
+from tocsin.promql.matchers import compile_regex
 from tocsin.promql.storage import Bools, any_of
 from tocsin.promql.syntax import Call, Node, Selector, bare
 from tocsin.promql.vector import Grid, tidy

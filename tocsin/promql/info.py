@@ -12,8 +12,8 @@ import numpy as np
 
 from tocsin.errors import EvaluationError
 from tocsin.model import METRIC_NAME, Matcher, MatchOp
-from tocsin.promql.build import compile_regex
 from tocsin.promql.engine import Engine, Steps
+from tocsin.promql.matchers import matches
 from tocsin.promql.matching import _pairs
 from tocsin.promql.sets import merged
 from tocsin.promql.storage import Bools, Millis, Rows, is_stale
@@ -24,13 +24,6 @@ from tocsin.promql.window import rows_until
 _IDENTIFYING: Final = ("instance", "job")
 _ANY_INFO: Final = Matcher(name=METRIC_NAME, op=MatchOp.REGEX, value=".+_info")
 _DEFAULT: Final = Matcher(name=METRIC_NAME, op=MatchOp.EQUAL, value="target_info")
-
-
-def matches(matcher: Matcher, value: str) -> bool:
-    """Whether a label value satisfies a matcher."""
-    if matcher.op in (MatchOp.EQUAL, MatchOp.NOT_EQUAL):
-        return (value == matcher.value) is (matcher.op is MatchOp.EQUAL)
-    return (compile_regex(matcher.value).fullmatch(value) is not None) is (matcher.op is MatchOp.REGEX)
 
 
 def info(engine: Engine, call: Call, steps: Steps) -> Grid:

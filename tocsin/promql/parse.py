@@ -15,15 +15,14 @@ from typing import Final
 
 from tocsin.errors import PromQLError
 from tocsin.model import Matcher, MatchOp
-from tocsin.promql import build
-from tocsin.promql.lexer import Kind, Token, tokens
+from tocsin.promql import build, build_selector
+from tocsin.promql.cursor import MAX_DEPTH as MAX_DEPTH
+from tocsin.promql.lexer import Kind, Token
+from tocsin.promql.parse_duration import DurationParser
 from tocsin.promql.signatures import AGGREGATIONS, FUNCTIONS
-from tocsin.promql.syntax import Anchor, Call, Duration, Matching, Node, Selector, Subquery, walk
+from tocsin.promql.syntax import Anchor, Call, Matching, Node, Selector, Subquery, walk
 
 MAX_LENGTH: Final = 65_536
-MAX_DEPTH: Final = 80
-"""Levels of the tree: each takes some Python frames to parse and to evaluate. A chain `a + b + c …` is one level."""
-
 MAX_TOKENS: Final = 10_000
 
 _LEVELS: Final = {
@@ -53,59 +52,8 @@ def parse(text: str) -> Node:
     return tree
 
 
-class _Parser:
+class _Parser(DurationParser):
     """Precedence climbing over the tokens."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.tokens = tokens(text)
-        self.index = 0
-        self.nested = 0
-        self.lenient = False
-
-    # Tokens ----------------------------------------------------------------------------------------------------------
-
-    @property
-    def next(self) -> Token:
-        return self.tokens[self.index]
-
-    def peek(self, ahead: int = 1) -> Token:
-        return self.tokens[min(self.index + ahead, len(self.tokens) - 1)]
-
-    def take(self) -> Token:
-        token = self.next
-        if token.kind is not Kind.END:
-            self.index += 1
-        return token
-
-    def at(self, *texts: str) -> bool:
-        """True when the next token is one of these operators, or words in any case."""
-        token = self.next
-        if token.kind is Kind.OPERATOR:
-            return token.text in texts
-        return token.kind is Kind.WORD and token.text.lower() in texts
-
-    def accept(self, *texts: str) -> Token | None:
-        return self.take() if self.at(*texts) else None
-
-    def expect(self, text: str, where: str) -> Token:
-        if not self.at(text):
-            raise self.unexpected(where, f'"{text}"')
-        return self.take()
-
-    def unexpected(self, where: str, wanted: str = "") -> PromQLError:
-        token = self.next
-        shown = "end of input" if token.kind is Kind.END else f'"{self.text[token.start : token.end]}"'
-        message = f"unexpected {shown}" + (f" in {where}" if where else "") + (f", expected {wanted}" if wanted else "")
-        return PromQLError(message, position=token.start)
-
-    def enter(self) -> None:
-        self.nested += 1
-        if self.nested > MAX_DEPTH:
-            raise PromQLError(
-                f"expression is nested deeper than the {MAX_DEPTH} levels allowed; split it with recording rules",
-                position=self.next.start,
-            )
 
     # Expressions -----------------------------------------------------------------------------------------------------
 
@@ -295,7 +243,7 @@ class _Parser:
                     break
             end = self.expect("}", "label matching").end
         lenient, self.lenient = self.lenient, False
-        return (build.label_selector if lenient else build.selector)(tuple(matchers), start, end)
+        return (build_selector.label_selector if lenient else build_selector.selector)(tuple(matchers), start, end)
 
     def matcher(self, named: bool, before: list[Matcher]) -> Matcher:
         token = self.next
@@ -324,12 +272,12 @@ class _Parser:
             if self.accept("["):
                 node = self.bounded(self.brackets(node, token))
             elif self.accept("offset"):
-                node = build.offset(node, self.offset_length(), token, self.tokens[self.index - 1].end)
+                node = build_selector.offset(node, self.offset_length(), token, self.tokens[self.index - 1].end)
             elif self.accept("@"):
-                node = build.pinned(node, self.instant(), token, self.tokens[self.index - 1].end)
+                node = build_selector.pinned(node, self.instant(), token, self.tokens[self.index - 1].end)
             elif self.at("anchored", "smoothed"):
                 self.take()
-                node = build.edged(node, token)
+                node = build_selector.edged(node, token)
             else:
                 return node
 
@@ -338,9 +286,9 @@ class _Parser:
         if self.accept(":"):
             step = None if self.at("]") else self.duration(0)
             close = self.expect("]", "subquery selector")
-            return build.subquery(node, window, step, close.end)
+            return build_selector.subquery(node, window, step, close.end)
         close = self.expect("]", "subquery or range")
-        return build.ranged(node, window, token, close.end)
+        return build_selector.ranged(node, window, token, close.end)
 
     def instant(self) -> float | Anchor:
         for anchor in Anchor:
@@ -359,52 +307,6 @@ class _Parser:
         if token.value > 9.2e15:
             raise PromQLError(f"timestamp out of bounds for @ modifier: {token.text}", position=token.start)
         return sign * token.value
-
-    # Durations -------------------------------------------------------------------------------------------------------
-
-    def duration(self, floor: int) -> Duration:
-        """A duration expression: arithmetic on numbers of seconds and durations."""
-        self.enter()
-        left = self.duration_unit()
-        while (level := _LEVELS.get(self.next.text, 0)) >= max(floor, 4) and self.next.kind is Kind.OPERATOR:
-            op = self.take().text
-            left = Duration(op, args=(left, self.duration(level if op == "^" else level + 1)))
-        self.nested -= 1
-        return left
-
-    def duration_unit(self) -> Duration:
-        token = self.next
-        if self.accept("-"):
-            return Duration("neg", args=(self.duration(_LEVELS["^"]),))
-        if self.accept("+"):
-            return self.duration(_LEVELS["^"])
-        if self.accept("("):
-            inner = self.duration(0)
-            self.expect(")", "duration expression")
-            return inner
-        if token.kind is Kind.NUMBER:
-            self.take()
-            return Duration("number", token.value)
-        if self.at("step", "range", "min", "max") and self.peek().text == "(":
-            return self.duration_call(self.take().text.lower())
-        raise self.unexpected("duration expression", "number, duration, or step()")
-
-    def duration_call(self, name: str) -> Duration:
-        self.expect("(", "duration expression")
-        args: tuple[Duration, ...] = ()
-        if name in ("min", "max"):
-            first = self.duration(0)
-            self.expect(",", "duration expression")
-            args = (first, self.duration(0))
-        self.expect(")", "duration expression")
-        return Duration(name, args=args)
-
-    def offset_length(self) -> Duration:
-        """After `offset` only a signed number, a call or parentheses: `offset 1 + 2` adds to the vector."""
-        if self.accept("-"):
-            return Duration("neg", args=(self.duration_unit(),))
-        self.accept("+")
-        return self.duration_unit()
 
 
 def metric_names(tree: Node) -> frozenset[str] | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -30,13 +31,62 @@ class ChunkFile:
     raw: mmap | bytes
 
 
-class Disk:
+class Files:
+    """What is in the folder. Every method may raise OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._journals, self._chunks = folder / "journal", folder / "chunks"
+
+    def chunk_files(self) -> list[ChunkFile]:
+        """The files of sealed samples, oldest first."""
+        return [ChunkFile(path, _mapped(path)) for path in sorted(self._chunks.glob("*.chunks"), key=_number)]
+
+    def segment(self) -> tuple[Path, mmap | bytes] | None:
+        """The newest segment."""
+        paths = sorted(self._journals.glob("*.journal"), key=_number)
+        return (paths[-1], _mapped(paths[-1])) if paths else None
+
+
+class Glimpse(Files):
+    """The folder of a store that another process may be writing to: nothing is locked, made or written.
+
+    The segment is taken first. What is sealed between that and the look at the chunks is then there twice, which does
+    no harm (samples that are sealed are not taken again); the other way round it would be missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises FileNotFoundError where there is no such folder."""
+        super().__init__(folder)
+        next(folder.iterdir(), None)
+        self._held = self._latest()
+
+    def _latest(self) -> tuple[Path, mmap | bytes] | None:
+        # A file that is gone between the listing and the look was replaced by a newer one: look again.
+        for _ in range(100):
+            with suppress(FileNotFoundError):
+                return super().segment()
+        raise StateError(f"the series store at {self.folder} changes faster than it can be read; try again")
+
+    def segment(self) -> tuple[Path, mmap | bytes] | None:
+        """The newest segment as it was at the beginning."""
+        return self._held
+
+    def chunk_files(self) -> list[ChunkFile]:
+        """The files of sealed samples, oldest first, less those that are dropped meanwhile for their age."""
+        found = []
+        for path in sorted(self._chunks.glob("*.chunks"), key=_number):
+            with suppress(FileNotFoundError):
+                found.append(ChunkFile(path, _mapped(path)))
+        return found
+
+
+class Disk(Files):
     """Reads and writes the folder. Every method may raise OSError."""
 
     def __init__(self, folder: Path) -> None:
         """Takes the folder's lock. Raises StateError when another process holds it."""
-        self.folder = folder
-        self._journals, self._chunks = folder / "journal", folder / "chunks"
+        super().__init__(folder)
         for each in (self._journals, self._chunks):
             each.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / "lock").open("wb")
@@ -52,17 +102,6 @@ class Disk:
         self._segment: BinaryIO | None = None
         self._next_chunk = 1 + max((_number(path) for path in self._chunks.glob("*.chunks")), default=0)
         self._next_segment = 1 + max((_number(path) for path in self._journals.glob("*.journal")), default=0)
-
-    # Reading ---------------------------------------------------------------------------------------------------------
-
-    def chunk_files(self) -> list[ChunkFile]:
-        """The files of sealed samples, oldest first."""
-        return [ChunkFile(path, _mapped(path)) for path in sorted(self._chunks.glob("*.chunks"), key=_number)]
-
-    def segment(self) -> tuple[Path, mmap | bytes] | None:
-        """The newest segment."""
-        paths = sorted(self._journals.glob("*.journal"), key=_number)
-        return (paths[-1], _mapped(paths[-1])) if paths else None
 
     @property
     def nbytes(self) -> int:

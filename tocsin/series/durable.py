@@ -18,7 +18,7 @@ from tocsin.model import Labels
 from tocsin.promql.storage import Floats, Millis, Rows
 from tocsin.promql.window import BEYOND
 from tocsin.series.chunk import QUICK, Chunk, dump, encode, labels_of, load
-from tocsin.series.disk import ChunkFile, Disk
+from tocsin.series.disk import ChunkFile, Disk, Files
 from tocsin.series.journal import Batch, Damage, Kind, PollReader, PollWriter, framed, frames
 
 if TYPE_CHECKING:
@@ -146,16 +146,21 @@ class Durable:
 
     def recover(self, store: Store) -> Recovery:
         """Fill an empty store with what the folder holds."""
-        damage: list[str] = []
-        names: dict[bytes, Rows] = {}
-        for file in self.disk.chunk_files():
-            self._files.append((file.path, _read_chunks(store, file, names, damage)))
-        segment = self.disk.segment()
-        if segment is not None:
-            _Replay(store, segment[0], damage).run(segment[1])
-        newest = [table.newest for table in store._tables.values() if table.size]
-        store._newest = max(newest, default=-BEYOND)
-        return Recovery(samples=store.sample_count, series=store.series_count, damage=tuple(damage))
+        recovery, self._files = fill(store, self.disk)
+        return recovery
+
+
+def fill(store: Store, files: Files) -> tuple[Recovery, list[tuple[Path, list[Chunk]]]]:
+    """Fill an empty store with what a folder holds; what was found, and which chunks came from which file."""
+    damage: list[str] = []
+    names: dict[bytes, Rows] = {}
+    chunks = [(file.path, _read_chunks(store, file, names, damage)) for file in files.chunk_files()]
+    segment = files.segment()
+    if segment is not None:
+        _Replay(store, segment[0], damage).run(segment[1])
+    newest = [table.newest for table in store._tables.values() if table.size]
+    store._newest = max(newest, default=-BEYOND)
+    return Recovery(samples=store.sample_count, series=store.series_count, damage=tuple(damage)), chunks
 
 
 def _snapshots(store: Store, known: list[int]) -> Iterator[bytes]:

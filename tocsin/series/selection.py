@@ -8,7 +8,7 @@ import numpy as np
 
 from tocsin.model import METRIC_NAME, Matcher, MatchOp
 from tocsin.promql.frame import Frame
-from tocsin.promql.info import matches
+from tocsin.promql.matchers import matches
 from tocsin.promql.storage import Panel, Rows
 from tocsin.series.chunk import Decoded, Samples
 from tocsin.series.spliced import spliced

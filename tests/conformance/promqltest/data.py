@@ -12,7 +12,7 @@ from tests.conformance.promqltest.notation import HISTOGRAM
 from tests.conformance.promqltest.script import Load
 from tocsin.model import Labels, Matcher, Sample, utc
 from tocsin.promql import Dictionary, Panel, Selector
-from tocsin.promql.info import matches
+from tocsin.promql.matchers import matches
 from tocsin.series import Store
 
 _SUFFIXES = ("_bucket", "_count", "_sum")

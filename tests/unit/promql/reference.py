@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tocsin.errors import EvaluationError
 from tocsin.model import Labels, MatchOp, is_stale
-from tocsin.promql.build import compile_regex
+from tocsin.promql.matchers import compile_regex
 from tocsin.promql.syntax import Aggregate, Binary, Call, Node, Number, Paren, Selector, Subquery, Unary
 
 Points = list[tuple[int, float]]
