@@ -311,6 +311,8 @@ class Daemon:
             return "draining"
         if self.pipeline.waits_for_first_polls:
             return "starting"
+        if not self.telemetry.registry.get_sample_value("tocsin_pipeline_up"):
+            return "failing"
         return "" if self.pipeline.is_recorded else "degraded"
 
     async def _tick(self) -> None:

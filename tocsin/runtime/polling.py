@@ -161,16 +161,27 @@ class Poller:
         samples = tuple(item for item in items if isinstance(item, Sample))
         items[:] = [item for item in items if isinstance(item, Blind)]
         if samples:
-            await self._sink(Poll(source=self.name, at=at, samples=samples, last=False))
+            await self._give(Poll(source=self.name, at=at, samples=samples, last=False))
 
     async def _hand_on(
         self, at: datetime, samples: list[Sample], blind: list[Blind], *, last: bool, outcome: str
     ) -> None:
         self._telemetry.polls.labels(self.name, outcome).inc()
         took = self._clock.monotonic() - self.started_at
-        await self._sink(
+        await self._give(
             Poll(source=self.name, at=at, samples=tuple(samples), blind=tuple(blind), last=last, took=took)
         )
+
+    async def _give(self, poll: Poll) -> None:
+        """Into the pipeline. A defect in there must not end the polls, nor stay unseen: /readyz says `failing`."""
+        try:
+            await self._sink(poll)
+        except Exception:  # noqa: BLE001 (whatever it is, the next poll may do better)
+            self._telemetry.pipeline_errors.labels(self.name).inc()
+            self._telemetry.pipeline_ok.set(0)
+            logger().exception("pipeline.failed", collector=self.name)
+        else:
+            self._telemetry.pipeline_ok.set(1)
 
     async def close(self) -> None:
         """No poll begins any more; one that runs is waited for, then the collector's connections are released."""

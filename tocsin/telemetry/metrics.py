@@ -58,6 +58,13 @@ class Telemetry:
             "Tocsin's own time less the wall clock: above 0 after the wall clock was set back",
             registry=registry,
         )
+        self.pipeline_ok = Gauge(
+            "tocsin_pipeline_up", "0 when the last poll could not be stored and evaluated: a defect", registry=registry
+        )
+        self.pipeline_errors = Counter(
+            "tocsin_pipeline_errors_total", "Polls that could not be stored and evaluated, by collector", ["collector"],
+            registry=registry,
+        )  # fmt: skip
         # Series
         self.samples = Counter(
             "tocsin_samples_appended_total", "Samples stored, by collector", ["collector"], registry=registry
@@ -172,6 +179,7 @@ class Telemetry:
             "tocsin_config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded",
             registry=registry,
         )  # fmt: skip
+        self.pipeline_ok.set(1)
         self.state_ok.set(1)
         self.series_ok.set(1)
 

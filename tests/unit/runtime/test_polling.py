@@ -174,3 +174,25 @@ async def test_closing_waits_for_the_running_poll_and_then_releases_the_collecto
     go.set()
     await asyncio.gather(task, closing)
     assert (len(seen), collector.closed) == (1, True)
+
+
+async def test_a_defect_behind_the_polls_is_seen_and_does_not_end_them() -> None:
+    """The gauge that /readyz reads goes to 0, and back to 1 with the next poll that gets through."""
+
+    async def script(at: datetime) -> AsyncIterator[Sample | Blind]:
+        yield sample(at)
+
+    broken = True
+
+    async def sink(poll: Poll) -> None:
+        if broken:
+            raise RuntimeError("a defect")
+
+    telemetry = Telemetry()
+    settings = CollectorSettings(kind="k", name="c", interval=60.0)
+    polled = Poller(settings, Scripted(script), clock=SteadyClock(), sink=sink, telemetry=telemetry, tracing=Tracing())
+    seen = []
+    for broken in (True, False):
+        await polled.poll()
+        seen.append(telemetry.registry.get_sample_value("tocsin_pipeline_up"))
+    assert seen == [0.0, 1.0]
