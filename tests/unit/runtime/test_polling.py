@@ -192,7 +192,8 @@ async def test_a_defect_behind_the_polls_is_seen_and_does_not_end_them() -> None
     settings = CollectorSettings(kind="k", name="c", interval=60.0)
     polled = Poller(settings, Scripted(script), clock=SteadyClock(), sink=sink, telemetry=telemetry, tracing=Tracing())
     seen = []
-    for broken in (True, False):
+    for state in (True, False):
+        broken = state
         await polled.poll()
         seen.append(telemetry.registry.get_sample_value("tocsin_pipeline_up"))
     assert seen == [0.0, 1.0]
