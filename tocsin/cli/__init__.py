@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "run": Entry("tocsin.cli.run:run", "Run the daemon."),
     "demo": Entry("tocsin.cli.demo:demo", "Watch Tocsin at work on this machine, with faults injected."),
     "check": Entry("tocsin.cli.check:check", "Validate configuration, rules, routes, templates, dashboards, runbooks."),
+    "query": Entry("tocsin.cli.query:query", "PromQL against the running daemon or a store's files."),
     "rules": Entry("tocsin.cli.rules:rules", "Alert rules: list, test, export."),
     "alerts": Entry("tocsin.cli.alerts:alerts", "Alerts that are pending or firing."),
     "incidents": Entry("tocsin.cli.incidents:incidents", "Incidents: list, show, ack, resolve."),
