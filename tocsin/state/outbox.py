@@ -347,8 +347,9 @@ async def _link(connection: AsyncConnection, row: Notification, to: str, now: da
     query = sa.select(receipts).where(receipts.c.notification == f"{row.id}>{to}")
     found = (await connection.execute(query)).first()
     when = f"told at {found.at:%H:%M:%S}{f' {found.permalink}' if found.permalink else ''}" if found else "being told"
+    incident = await _incident(connection, row.incident.id) or row.incident
     return replace(
-        row, id=f"{row.id}~link", action=Action.THREAD, reason=Reason.FAILED_OVER, mentions=(),
+        row, id=f"{row.id}~link", action=Action.THREAD, incidents=(incident,), reason=Reason.FAILED_OVER, mentions=(),
         because=f"{to} was {when} as well, because there was no receipt from here in time",
         created_at=now, not_before=now, attempts=0, last_error="",
     )  # fmt: skip

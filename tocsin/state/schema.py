@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration. A store at this version is opened without importing alembic."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -142,3 +142,20 @@ service_tokens = _table(
     _text("id", primary_key=True), _text("digest"), _text("scopes"), _text("note"), _at("created_at"),
     _at("expires_at", nullable=True), _at("revoked_at", nullable=True), _at("last_used_at", nullable=True),
 )  # fmt: skip
+
+allowlist = _table(
+    "allowlist",
+    _text("value", primary_key=True), _text("kind"), _text("effect"), _text("role"), _text("note"), _text("added_by"),
+    _at("added_at"), _at("expires_at", nullable=True), _at("last_seen_at", nullable=True),
+)  # fmt: skip
+"""Who may come in. A trigger counts `version` up at each change but those of last_seen_at, whoever makes it."""
+
+allowlist_settings = _table("allowlist_settings", _text("name", primary_key=True), _text("value"))
+"""`version`, a number; `folding`, some of the words plus and dots."""
+
+allowlist_audit = _table(
+    "allowlist_audit",
+    _serial("seq"), _at("at"), _text("actor"), _text("action"), _text("value"), _text("before"), _text("after"),
+    sa.Index("allowlist_audit_of_value", "value", "seq"),
+)  # fmt: skip
+"""Append-only: a trigger refuses to change or delete a row."""

@@ -19,7 +19,6 @@ import aiosqlite
 from tocsin.state import State
 from tocsin.state.engine import connect
 
-
 _COMPILED: dict[Any, Any] = {}
 
 

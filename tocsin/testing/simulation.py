@@ -20,14 +20,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from tocsin.errors import EditLost, Refused, StateError, Throttled, Unavailable, Uncertain
-from tocsin.incidents import Plan
+from tocsin.incidents import Destination
 from tocsin.incidents.routes import Digest, Escalation, Route
 from tocsin.model import Action, AlertState, IncidentState, Labels, Notification, Severity
 from tocsin.state import Claim
@@ -38,7 +38,7 @@ from tocsin.testing.world import World, plan
 STEPS: Final = 25
 SERVICES: Final = ("api", "web", "db")
 ALERTS: Final = (("ApiDown", "P0"), ("ApiSlow", "P1"), ("DiskFills", "P2"), ("CertAges", "P3"))
-SPEAKING: Final = (Action.POST, Action.RESOLVE, Action.THREAD, Action.BROADCAST)
+WHOLE: Final = (Action.POST, Action.DIGEST)
 
 
 class Crash(BaseException):
@@ -67,6 +67,8 @@ class Odds:
     crash: float
     disk: float
     chaos: bool = True
+    outage: bool = False
+    """`pages` takes nothing at all."""
 
 
 def routes() -> tuple[Route, ...]:
@@ -101,10 +103,9 @@ class Simulation:
         self.world: World
         self._file = file
         self._steps = steps
-        self._plan = plan(*routes(), failover={"pages": "mail"})
-        self._plan = Plan(
-            router=self._plan.router,
-            destinations={**self._plan.destinations, **plan(Route(notify=("manager",))).destinations},
+        base = plan(*routes(), failover={"pages": "mail"})
+        self._plan = replace(
+            base, destinations={**base.destinations, "manager": Destination(name="manager", edits=True)}
         )
 
     async def run(self) -> Run:
@@ -157,6 +158,8 @@ class Simulation:
             raise Crash(where)
 
     def _send_fault(self, row: Notification) -> Exception | None:
+        if self.odds.chaos and self.odds.outage and row.notifier == "pages":
+            return Unavailable("down")
         if not self.odds.chaos or self.chance.random() >= self.odds.fault:
             return None
         faults: list[Exception] = [
@@ -203,8 +206,18 @@ class Simulation:
 
     async def _something_happens(self) -> None:
         act = self.chance.choices(
-            (self._fire, self._recover, self._wait, self._silence, self._ack, self._jump, self._kill, self._reload),
-            (10, 6, 12, 1, 2, 1, 1, 1),
+            (
+                self._fire,
+                self._recover,
+                self._wait,
+                self._silence,
+                self._ack,
+                self._jump,
+                self._kill,
+                self._reload,
+                self._outage,
+            ),
+            (10, 6, 12, 1, 2, 1, 1, 1, 2),
         )[0]
         self.result.events.append(act.__name__.lstrip("_"))
         await act()
@@ -240,6 +253,9 @@ class Simulation:
 
     async def _kill(self) -> None:
         raise Crash("killed")
+
+    async def _outage(self) -> None:
+        self.odds.outage = not self.odds.outage
 
     async def _reload(self) -> None:
         await self.world.reloads(self._plan)
@@ -340,8 +356,9 @@ class Simulation:
     def _check_debt(self, name: str, incident: str, story: list[Said]) -> None:
         if _last_state(story) is IncidentState.RESOLVED:
             return
+        # A destination that refuses even the end: its failover is told instead.
         elsewhere = any(
-            said.incident == incident and said.state is IncidentState.RESOLVED and f":{name}:" in said.id
+            said.id.startswith(f"{incident}:{name}:resolve") and ">" in said.id
             for channel in self.world.channels.values()
             for said in channel.said
         )
@@ -350,6 +367,10 @@ class Simulation:
 
 
 def _last_state(story: list[Said]) -> IncidentState | None:
-    """What a reader of the channel believes: the state that was said aloud last."""
-    aloud = [said for said in story if said.action in (*SPEAKING, Action.DIGEST)]
+    """What a reader believes: the state that was said last. Only a reply "resolved" or a whole message ends it."""
+    aloud = [
+        said
+        for said in story
+        if said.action in WHOLE or (said.action is Action.RESOLVE) == (said.state is IncidentState.RESOLVED)
+    ]
     return aloud[-1].state if aloud else None
