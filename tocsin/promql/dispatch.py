@@ -20,6 +20,7 @@ from tocsin.promql.operators import binary, unary
 from tocsin.promql.storage import Bools
 from tocsin.promql.syntax import Aggregate, Binary, Call, Node, Selector, Unary, bare
 from tocsin.promql.vector import Grid, joined, tidy
+from tocsin.promql.window import Field
 
 _KERNELS: Final[dict[str, over_time.Kernel]] = {
     "rate": rates.extrapolated(counter=True, per_second=True),
@@ -52,7 +53,7 @@ def dispatch(engine: Engine, node: Node, steps: Steps) -> Value:
     """The value of `node`, whatever it is."""
     match node:
         case Selector(edges=""):
-            return engine.current(node, steps)[0]
+            return engine.current(node, steps)
         case Selector():
             return edged_selector(engine, node, steps)
         case Call():
@@ -129,8 +130,8 @@ def _timestamp(engine: Engine, call: Call, steps: Steps) -> Grid:
     """When the sample was taken; of anything but a plain selector, the time of evaluation."""
     inner = bare(call.args[0])
     if isinstance(inner, Selector) and not inner.edges:
-        grid, times = engine.current(inner, steps)
-        return grid.with_values(times / 1000.0)
+        sampled = engine.current(inner, steps, what=Field.TIME)
+        return sampled.with_values(sampled.values / 1000.0)
     grid = engine.vector(call.args[0], call, steps)
     now = np.broadcast_to((steps.times / 1000.0)[:, None], grid.values.shape)
     return grid.with_values(now)
@@ -142,8 +143,8 @@ def _start_timestamp(engine: Engine, call: Call, steps: Steps) -> Grid:
     if not isinstance(inner, Selector) or inner.edges:
         engine.vector(call.args[0], call, steps)
         return engine.nothing(steps)
-    grids = engine.current(inner, steps, started=True)[0]
-    return grids.with_values(grids.values / 1000.0)
+    started = engine.current(inner, steps, what=Field.START)
+    return started.with_values(started.values / 1000.0)
 
 
 def _scalar(engine: Engine, call: Call, steps: Steps) -> Value:

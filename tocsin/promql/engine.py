@@ -17,10 +17,10 @@ from tocsin.errors import EvaluationError
 from tocsin.model import Matcher
 from tocsin.promql.frame import Dictionary, Frame
 from tocsin.promql.limits import Limits
-from tocsin.promql.storage import Floats, Millis, Panel, Storage, is_stale
+from tocsin.promql.storage import Floats, Millis, Panel, Storage
 from tocsin.promql.syntax import Anchor, Binary, Duration, Node, Number, Paren, Selector, String, Subquery, bare, spine
 from tocsin.promql.vector import Grid, joined, tidy
-from tocsin.promql.window import BEYOND, Block, rows_until, without_stale
+from tocsin.promql.window import BEYOND, Block, Field, newest, rows_until, without_stale
 
 LOOKBACK_MS = 300_000
 """How old a sample may be and still count as current. Source: Prometheus' --query.lookback-delta."""
@@ -239,36 +239,13 @@ class Engine:
             known = self._panels[key] = [p for p in self.storage.select(matchers, after, until) if p.frame.size]
         return known
 
-    def current(self, node: Selector, steps: Steps, *, started: bool = False) -> tuple[Grid, Millis]:
-        """The newest sample of each series within the lookback, and its times [T, n].
-
-        With `started` the values are the samples' start times (milliseconds, 0 where not known).
-        """
+    def current(self, node: Selector, steps: Steps, *, what: Field = Field.VALUE) -> Grid:
+        """The newest sample of each series within the lookback: its value, its time, or when its counter began."""
         instants = self.shifted(node, steps)
-        panels = self.panels(node.matchers, int(instants.min()) - self.lookback, int(instants.max()))
-        grids, times = [], []
-        for panel in panels:
-            rows = rows_until(panel, instants)
-            block = Block(panel, rows - 1, rows, instants - self.lookback, instants)
-            sampled = block.times_at(rows - 1)
-            values = block.last()
-            present = (block.across(rows) > 0) & (sampled > (instants - self.lookback)[:, None])
-            if panel.stale:
-                present &= ~is_stale(values)
-            if started:
-                began = block.starts_at(rows - 1)
-                values = np.zeros(values.shape) if began is None else began.astype(np.float64)
-            whole = bool(present.all())
-            grids.append(Grid(panel.frame, values, None if whole else present))
-            times.append(sampled)
-        if not grids:
-            return self.nothing(steps), np.zeros((steps.count, 0), np.int64)
-        grid = joined(grids)
-        stamps = times[0] if len(times) == 1 else np.concatenate(times, axis=1)
-        if grid.present is None:
-            return grid, stamps
-        alive = np.flatnonzero(grid.present.any(axis=0))
-        return tidy(grid.take(alive)), stamps[:, alive]
+        first, last = int(instants[0]), int(instants[-1])  # The steps rise, or are all the same.
+        panels = self.panels(node.matchers, first - self.lookback, last)
+        grids = [newest(panel, instants, self.lookback, what) for panel in panels]
+        return tidy(joined(grids)) if grids else self.nothing(steps)
 
     def windows(self, node: Node, parent: Node, steps: Steps) -> list[Block]:
         """The samples that a range vector selector or a subquery shows at each step."""

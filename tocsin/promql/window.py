@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from enum import Enum, auto
 
 import numpy as np
 
 from tocsin.promql.frame import Frame
 from tocsin.promql.storage import Array, Bools, Floats, Millis, Panel, Rows, is_stale
+from tocsin.promql.vector import Grid
 
 BEYOND = np.iinfo(np.int64).max
 """The time in the rows beyond a timeline's end."""
@@ -46,6 +48,35 @@ def rows_until(panel: Panel, instants: Millis) -> Rows:
         low = np.where(before, middle + 1, low)
         high = np.where(before, high, middle)
     return low
+
+
+class Field(Enum):
+    """What is wanted of a sample; times in milliseconds, 0 for a start that is not known."""
+
+    VALUE = auto()
+    TIME = auto()
+    START = auto()
+
+
+def newest(panel: Panel, instants: Millis, lookback: int, what: Field) -> Grid:
+    """The newest sample of each series at or before each instant, unless it is older than the lookback or stale."""
+    rows = rows_until(panel, instants)
+    last = np.maximum(rows - 1, 0)
+    sampled = panel.times[last, np.arange(last.shape[1])]
+    # Found per timeline first: series are many, timelines few.
+    fresh = (rows > 0) & (sampled > (instants - lookback)[:, None])
+    values = found = _at(panel.values, last, panel.timeline)
+    if what is Field.TIME:
+        found = sampled[:, panel.timeline].astype(np.float64)
+    elif what is Field.START:
+        starts = panel.starts
+        found = np.zeros(values.shape) if starts is None else _at(starts, last, panel.timeline).astype(np.float64)
+    if fresh.all() and not panel.stale:
+        return Grid(panel.frame, found)
+    present: Bools = fresh[:, panel.timeline]
+    if panel.stale:
+        present &= ~is_stale(values)
+    return Grid(panel.frame, found, present)
 
 
 def without_stale(panel: Panel) -> list[Panel]:
