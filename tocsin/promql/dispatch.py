@@ -20,7 +20,7 @@ from tocsin.promql.operators import binary, unary
 from tocsin.promql.storage import Bools
 from tocsin.promql.syntax import Aggregate, Binary, Call, Node, Selector, Unary, bare
 from tocsin.promql.vector import Grid, joined, tidy
-from tocsin.promql.window import Field
+from tocsin.promql.window import Block, Field
 
 _KERNELS: Final[dict[str, over_time.Kernel]] = {
     "rate": rates.extrapolated(counter=True, per_second=True),
@@ -76,6 +76,8 @@ def ranged(engine: Engine, call: Call, range_arg: Node, kernel: over_time.Kernel
     grids = []
     for block in engine.windows(range_arg, call, steps):
         values, present = kernel(block)
+        if call.function in ("rate", "increase"):
+            _doubt_counters(engine, call, range_arg, block)
         if call.function in ("rate", "increase", "irate", "resets"):
             for row in rates.overlaps(block).tolist():
                 name = block.frame.value(row, METRIC_NAME)
@@ -86,6 +88,21 @@ def ranged(engine: Engine, call: Call, range_arg: Node, kernel: over_time.Kernel
         nameless: bool | Bools = block.panel.nameless if keeps_name else True
         grids.append(tidy(Grid(block.frame, values, present, nameless)))
     return joined(grids) if grids else engine.nothing(steps)
+
+
+_COUNTERS: Final = ("_total", "_sum", "_count", "_bucket")
+
+
+def _doubt_counters(engine: Engine, call: Call, range_arg: Node, block: Block) -> None:
+    """An info for each metric that by its name is no counter."""
+    names = block.frame.column(METRIC_NAME)
+    for code in np.unique(names[block.counts.any(axis=0)]).tolist():
+        name = engine.dictionary.values[code]
+        if name and not name.endswith(_COUNTERS):
+            engine.inform(
+                "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "
+                f'"{name}"', range_arg, call,
+            )  # fmt: skip
 
 
 def _plain_range(engine: Engine, call: Call, steps: Steps) -> Grid:

@@ -63,3 +63,15 @@ def test_a_range_query_equals_its_instants(store: Store) -> None:
         for at, value in zip(line.times.tolist(), line.values.tolist(), strict=True)
     }
     assert apart == together
+
+
+def test_a_rate_of_what_seems_no_counter_is_remarked_upon(store: Store) -> None:
+    """An info, with the metric's name and where it stands; the result is given all the same."""
+    at = store.newest
+    assert at is not None
+    result = Round(store, at).evaluate(compile_expr("sum(rate(requests[5m]))"))
+    assert result.annotations.infos == (
+        "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "
+        '"requests" (1:10)',
+    )
+    assert result.annotations.warnings == ()
