@@ -69,16 +69,22 @@ def alerts_found(
             at=at,
             query=query,
         )
-        own, failure = _rendered(rule.labels, data)
-        own["alertname"] = rule.name
-        notes, other = _rendered(rule.annotations, data)
-        broken = broken or failure or other
-        mine = labels.without(METRIC_NAME).with_(own)
-        id = alert_id(rule, mine)
+        one, failure = alert_found(rule, labels, data)
+        broken = broken or failure
+        id = alert_id(rule, one.labels)
         if id in found:
             raise Unknown("vector contains metrics with the same labelset after applying alert labels")
-        found[id] = Found(mine, Labels(notes), number)
+        found[id] = one
     return found, broken
+
+
+def alert_found(rule: AlertRule, labels: Labels, data: AlertData) -> tuple[Found, str]:
+    """(what one series of the result says, the first template failure)."""
+    own, failure = _rendered(rule.labels, data)
+    own["alertname"] = rule.name
+    notes, other = _rendered(rule.annotations, data)
+    mine = labels.without(METRIC_NAME).with_(own)
+    return Found(mine, Labels(notes), data.value), failure or other
 
 
 def alert_id(rule: AlertRule, labels: Labels) -> str:

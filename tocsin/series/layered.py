@@ -66,7 +66,9 @@ class Layered:
     def select(self, matchers: Sequence[Matcher], after: int, until: int) -> Sequence[Panel]:
         """As tocsin.promql's Storage."""
         layer = self._layer.select(matchers, after, until)
-        if any(each.name == METRIC_NAME and each.op is MatchOp.EQUAL and each.value in self._hidden for each in matchers):
+        if any(
+            each.name == METRIC_NAME and each.op is MatchOp.EQUAL and each.value in self._hidden for each in matchers
+        ):
             return layer
         past = self._past.select(matchers, after, until)
         return [*(panel for panel in past if panel.frame.value(0, METRIC_NAME) not in self._hidden), *layer]
