@@ -33,6 +33,7 @@ from tocsin.runtime import plugins
 from tocsin.runtime.clock import SteadyClock
 from tocsin.runtime.delivery import Delivery, Endpoint
 from tocsin.runtime.evaluation import RuleBook
+from tocsin.runtime.health import watch_destinations
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.memory import open_store
@@ -251,6 +252,9 @@ class Daemon:
         server = Server(application(self._inside(reader)), bound)
         serving = asyncio.ensure_future(server.run_on_loop())
         self.delivery.start(self._endpoints(config))
+        health = asyncio.ensure_future(
+            watch_destinations(self.delivery.endpoints, clock=self.clock, telemetry=self.telemetry)
+        )
         await self.pipeline.begin()
         self._pollers = {settings.name: self._poller(settings) for settings in config.collectors}
         self.scheduler.start(self._pollers.values())
@@ -262,6 +266,7 @@ class Daemon:
         try:
             await self._until_told_or_broken(serving)
         finally:
+            health.cancel()
             await self._drain()
             reader.close()
             server.should_exit = True

@@ -128,6 +128,10 @@ class Delivery:
         courier = self._couriers.get(name)
         return None if courier is None else courier.endpoint
 
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The notifiers in force."""
+        return tuple(courier.endpoint for courier in self._couriers.values())
+
     def _run(self, name: str) -> None:
         loop = asyncio.get_running_loop()
         self._tasks[name] = loop.create_task(self._serve(self._couriers[name]), name=f"deliver:{name}")

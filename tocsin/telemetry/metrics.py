@@ -119,6 +119,10 @@ class Telemetry:
         self.dead_letters = Gauge(
             "tocsin_outbox_dead", "Notifications given up, by notifier", ["notifier"], registry=registry
         )
+        self.notifier_ok = Gauge(
+            "tocsin_notifier_up", "1 when the destination could take a message: channel, membership, scopes",
+            ["notifier"], registry=registry,
+        )  # fmt: skip
         self.stage_seconds = Histogram(
             "tocsin_stage_duration_seconds",
             "From the poll that saw it to: decided, acknowledged by the destination; by severity",
