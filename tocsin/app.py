@@ -34,6 +34,7 @@ from tocsin.runtime.clock import SteadyClock
 from tocsin.runtime.delivery import Delivery, Endpoint
 from tocsin.runtime.evaluation import RuleBook
 from tocsin.runtime.health import watch_destinations
+from tocsin.runtime.external import ExternalAlerts
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.memory import open_store
@@ -144,7 +145,8 @@ class Daemon:
         )
         in_doubt = await self.state.take_over(self.delivery.owner)
         restored = await self.state.load(now)
-        rules = self._rule_book(self.setup, restored.alerts)
+        sent = [alert for alert in restored.alerts if ExternalAlerts.owns(alert)]
+        rules = self._rule_book(self.setup, (alert for alert in restored.alerts if not ExternalAlerts.owns(alert)))
         sources = [self._source(settings) for settings in config.collectors]
         recorded = {name for group in self.setup.groups for name in group.yields}
         for source in sources:
@@ -162,6 +164,7 @@ class Daemon:
             book=restore(plan_of(config), restored.files, restored.silences, now),
             rules=rules,
             sources=sources,
+            external=ExternalAlerts(sent, now),
         )
         self._inbox = Inbox(self.state)
         self.scheduler = Scheduler(clock=self.clock, telemetry=self.telemetry, tick=self._tick)
@@ -302,6 +305,7 @@ class Daemon:
             reader=reader,
             declared=self.declared,
             ready=self._not_ready,
+            started=self.clock.now(),
             address=lambda: self.setup.config.external_url or f"http://{self.address}",
         )
 

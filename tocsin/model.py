@@ -230,6 +230,10 @@ class Alert:
     frozen_since: datetime | None = None
     frozen_why: str = ""
     """Set while an input is unknown: the state below is the last one known."""
+    ends_at: datetime | None = None
+    """Of an alert that no rule here made, but that was sent to us: when it ends, unless it is sent again."""
+    source_url: str = ""
+    """Of such an alert: where its sender says it came from."""
 
     @property
     def id(self) -> str:

@@ -19,6 +19,7 @@ from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reco
 from tocsin.model import Alert, Sample, Seconds, Severity
 from tocsin.ports import Clock
 from tocsin.runtime.evaluation import RuleBook
+from tocsin.runtime.external import ExternalAlerts, News, Posted
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.polling import Poll
 from tocsin.runtime.sources import NOT_YET, Source, blind_spots
@@ -46,9 +47,18 @@ class Parts:
 class Pipeline:
     """The book, the rules and the sources, and what each poll makes of them."""
 
-    def __init__(self, parts: Parts, *, book: Book, rules: RuleBook, sources: Iterable[Source]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        book: Book,
+        rules: RuleBook,
+        sources: Iterable[Source],
+        external: ExternalAlerts | None = None,
+    ) -> None:
         self.book = book
         self.rules = rules
+        self.external = external or ExternalAlerts()
         self.sources = {source.name: source for source in sources}
         self._parts = parts
         self._lock = asyncio.Lock()
@@ -96,6 +106,7 @@ class Pipeline:
                 names = {sample.name for sample in own}
             await self._evaluate(names, sampled_at=None)
             self._flush()
+            await self._heed(self.external.expire(now), now)
             if self.book.next_look is not None and self.book.next_look <= now:
                 await self._commit(tick(self.book, now))
             await self._hear(await self._parts.ledger.settle())
@@ -108,6 +119,16 @@ class Pipeline:
             self._turn(outcome)
             await self._hear(correction)
             return outcome
+
+    async def receive(self, posted: Sequence[Posted]) -> None:
+        """Alerts that were sent to us. Raises TooMany."""
+        async with self._lock:
+            now = self._parts.clock.now()
+            await self._heed(self.external.take(posted, now), now)
+
+    async def _heed(self, news: News, now: datetime) -> None:
+        if news.transitions or news.changed:
+            await self._commit(react(self.book, news.transitions, now), news.changed)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Store]:
@@ -144,7 +165,7 @@ class Pipeline:
         ends = self.rules.end_orphans(now)
         if ends:
             await self._commit(react(self.book, ends, now), [end.alert for end in ends])
-        alive = self.rules.all_alerts()
+        alive = {**self.rules.all_alerts(), **self.external.alerts}
         await self._commit(retire(self.book, lambda alert: alert.id in alive, now))
 
     # Steps -----------------------------------------------------------------------------------------------------------
@@ -252,7 +273,7 @@ class Pipeline:
         """The gauges that are states, not events."""
         telemetry = self._parts.telemetry
         telemetry.series.set(self._parts.store.series_count)
-        self.rules.measure(telemetry)
+        self.rules.measure(telemetry, self.external.alerts.values())
         by_severity = dict.fromkeys(Severity, 0)
         for incident in self.book.open:
             by_severity[incident.severity] += 1

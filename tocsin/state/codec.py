@@ -75,6 +75,7 @@ def alert_json(alert: Alert) -> dict[str, Any]:
         "keep_firing_since": alert.keep_firing_since,
         "frozen_since": alert.frozen_since,
         "frozen_why": alert.frozen_why,
+        **({"ends_at": alert.ends_at, "source_url": alert.source_url} if alert.ends_at is not None else {}),
     }
 
 
@@ -158,6 +159,8 @@ def alert_of(doc: Json) -> Alert:
         keep_firing_since=_time(doc["keep_firing_since"]),
         frozen_since=_time(doc["frozen_since"]),
         frozen_why=doc["frozen_why"],
+        ends_at=_time(doc.get("ends_at")),
+        source_url=doc.get("source_url", ""),
     )
 
 

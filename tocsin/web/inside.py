@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from tocsin.model import Metric
 from tocsin.ports import Clock
@@ -25,5 +26,6 @@ class Inside:
     declared: Callable[[], Iterable[Metric]]
     ready: Callable[[], str]
     """Empty when ready, else one word that says why not."""
+    started: datetime
     address: Callable[[], str] = lambda: ""
     """Where clients reach us, as a URL; empty when not known."""

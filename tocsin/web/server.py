@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Awaitable, Iterator
+from typing import Final
 
 import uvicorn
 
 from tocsin.errors import TocsinError
+from tocsin.web.alertmanager.routes import alertmanager_routes
 from tocsin.web.credentials import CachedTokens
 from tocsin.web.gate import Gate, GuardedRoute
 from tocsin.web.inside import Inside
 from tocsin.web.prometheus.routes import prometheus_routes
 from tocsin.web.status import status_routes
 
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted."""
+
 
 def routes(inside: Inside) -> list[GuardedRoute]:
     """Every route of the port."""
-    return [*status_routes(inside), *prometheus_routes(inside)]
+    return [*status_routes(inside), *prometheus_routes(inside), *alertmanager_routes(inside)]
 
 
 def application(inside: Inside) -> Gate:
@@ -28,12 +33,13 @@ def application(inside: Inside) -> Gate:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises TocsinError that names the address and why not."""
+    """A socket that listens: who connects before the server runs waits for it. Raises TocsinError that says why not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise TocsinError(
@@ -54,6 +60,7 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 server_header=False,
                 date_header=True,
+                backlog=BACKLOG,
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=3,
                 h11_max_incomplete_event_size=32_768,

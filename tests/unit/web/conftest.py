@@ -17,6 +17,7 @@ from tocsin.incidents.routes import Route, Router
 from tocsin.model import Labels, Metric, MetricType, Sample
 from tocsin.rules import Group, load_rules
 from tocsin.runtime.evaluation import RuleBook
+from tocsin.runtime.external import ExternalAlerts
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.pipeline import Parts, Pipeline
 from tocsin.series import Store
@@ -106,20 +107,25 @@ async def port(tmp_path: Path, empty_state: bytes) -> AsyncIterator[Port]:
         yield opened
 
 
-async def open_port(file: Path, groups: tuple[Group, ...] = ()) -> AsyncIterator[Port]:
-    clock, store, telemetry = VirtualClock(NOW), Store(), Telemetry()
+async def open_port(file: Path, groups: tuple[Group, ...] = (), at: datetime = NOW) -> AsyncIterator[Port]:
+    clock, store, telemetry = VirtualClock(at), Store(), Telemetry()
     state = await State.open(f"sqlite:///{file}", durable=False)
-    restored = await state.load(NOW)
+    restored = await state.load(at)
     parts = Parts(
         store=store, ledger=Ledger(state, telemetry, wake=lambda: None), clock=clock, telemetry=telemetry,
         tracing=Tracing(),
     )  # fmt: skip
-    book: Book = restore(PLAN, restored.files, restored.silences, NOW)
-    pipeline = Pipeline(parts, book=book, rules=RuleBook(groups, restored.alerts), sources=[])
+    book: Book = restore(PLAN, restored.files, restored.silences, at)
+    sent = [alert for alert in restored.alerts if ExternalAlerts.owns(alert)]
+    ours = [alert for alert in restored.alerts if not ExternalAlerts.owns(alert)]
+    pipeline = Pipeline(
+        parts, book=book, rules=RuleBook(groups, ours), sources=[], external=ExternalAlerts(sent, clock.now())
+    )
+    await pipeline.begin()
     reader = Reader(pipeline.reading, clock)
     inside = Inside(
         clock=clock, telemetry=telemetry, pipeline=pipeline, state=state, reader=reader, declared=lambda: DECLARED,
-        ready=lambda: "",
+        ready=lambda: "", started=clock.now(),
     )  # fmt: skip
     yield Port(clock, store, state, pipeline, reader, application(inside))
     reader.close()

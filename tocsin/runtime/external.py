@@ -1,0 +1,162 @@
+"""Alerts that are sent to us: by a Prometheus, a vmalert, amtool. They live as Alertmanager's do.
+
+    news = external.take(posted, now)      begun, changed, ended; the rest is no news
+    news = external.expire(now)            what was not sent again in time has ended
+
+An alert ends at its `ends_at`; one without gets RESOLVE_TIMEOUT from now, and each sending gives it new time. A sender
+repeats what still fires every minute or so: that is no news, and is not stored.
+
+After a restart nobody has heard what was sent meanwhile, so each alert has RESOLVE_TIMEOUT from then at least: unknown
+is not OK. Only an end that is further off needs to be stored when it moves.
+
+Source: alertmanager/api/v2/api.go, postAlertsHandler; types/types.go, Alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from tocsin.errors import TocsinError
+from tocsin.model import NO_LABELS, Alert, AlertState, Labels, Transition
+
+RESOLVE_TIMEOUT: Final = timedelta(minutes=5)
+"""Alertmanager's default."""
+MOST: Final = 100_000
+"""Alerts held at once."""
+SENT: Final = ";api;"
+"""Their `rule` begins so. No rule's does: a group has a name."""
+
+
+class TooMany(TocsinError):
+    """More alerts were sent than are held at once: group them at their source."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Posted:
+    """An alert as it was sent."""
+
+    labels: Labels
+    annotations: Labels = NO_LABELS
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    source_url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """What came of it."""
+
+    transitions: tuple[Transition, ...] = ()
+    changed: tuple[Alert, ...] = ()
+    """To be stored: begun, changed so that a restart must know, or ended (resolved)."""
+
+
+class ExternalAlerts:
+    """Those that have not ended."""
+
+    def __init__(self, alerts: Iterable[Alert] = (), now: datetime | None = None) -> None:
+        """`alerts`: what an earlier process left; `now` is needed with them."""
+        self._alerts = {alert.id: alert for alert in alerts}
+        self._updated: dict[str, datetime] = {}
+        self._stored = {id: alert.ends_at for id, alert in self._alerts.items()}
+        if self._alerts:
+            assert now is not None
+            for id, alert in self._alerts.items():
+                self._updated[id] = now
+                self._alerts[id] = replace(alert, ends_at=max(_ends(alert), now + RESOLVE_TIMEOUT))
+
+    @staticmethod
+    def owns(alert: Alert) -> bool:
+        """True for an alert that was sent."""
+        return alert.rule.startswith(SENT)
+
+    @property
+    def alerts(self) -> Mapping[str, Alert]:
+        """By id."""
+        return self._alerts
+
+    def updated_at(self, id: str) -> datetime | None:
+        """When it was sent last."""
+        return self._updated.get(id)
+
+    def take(self, posted: Sequence[Posted], now: datetime) -> News:
+        """What these say. Raises TooMany, and takes none of them then."""
+        self._check_room(posted, now)
+        transitions: dict[str, list[Transition]] = {}
+        changed: dict[str, Alert] = {}
+        for sent in posted:
+            transition, store = self._take(sent, now)
+            if transition is not None:
+                transitions.setdefault(transition.alert.id, []).append(transition)
+            if store is not None:
+                changed[store.id] = store
+        return News(
+            transitions=tuple(each for several in transitions.values() for each in several),
+            changed=tuple(changed.values()),
+        )
+
+    def _check_room(self, posted: Sequence[Posted], now: datetime) -> None:
+        if len(self._alerts) + len(posted) <= MOST:
+            return
+        held = {alert.labels for alert in self._alerts.values()}
+        new = {sent.labels for sent in posted if sent.ends_at is None or sent.ends_at > now}
+        if len(new | held) > MOST:
+            raise TooMany(
+                f"{len(held)} alerts fire that were sent here, of {MOST} that are held at once; "
+                "group them at their source"
+            )
+
+    def _take(self, sent: Posted, now: datetime) -> tuple[Transition | None, Alert | None]:
+        """(its transition, the alert where it is to be stored)."""
+        ends = sent.ends_at if sent.ends_at is not None else now + RESOLVE_TIMEOUT
+        begins = min(sent.starts_at if sent.starts_at is not None else now, ends, now)
+        fresh = Alert(
+            rule=f"{SENT}{sent.labels.get('alertname', '')}",
+            labels=sent.labels,
+            annotations=sent.annotations,
+            state=AlertState.FIRING,
+            value=1.0,  # senders give none; this is what the series ALERTS says of an active one
+            active_at=begins,
+            fired_at=now,
+            ends_at=ends,
+            source_url=sent.source_url,
+        )
+        known = self._alerts.get(fresh.id)
+        if ends <= now:
+            # One that was never seen to fire is no news: senders repeat an end for a quarter of an hour.
+            return self._end(replace(known, annotations=sent.annotations), ends, now) if known else (None, None)
+        self._updated[fresh.id] = now
+        if known is None:
+            self._alerts[fresh.id] = fresh
+            self._stored[fresh.id] = ends
+            return Transition(alert=fresh, before=None, at=now, sampled_at=now), fresh
+        after = replace(fresh, active_at=min(begins, known.active_at), fired_at=known.fired_at)
+        self._alerts[after.id] = after
+        stored = self._stored[after.id]
+        moved = ends != stored and max(ends, stored or ends) > now + RESOLVE_TIMEOUT
+        if moved or after.active_at != known.active_at:
+            self._stored[after.id] = ends
+            return None, after
+        return None, None
+
+    def _end(self, alert: Alert, at: datetime, now: datetime) -> tuple[Transition, Alert]:
+        """It ended at `at`, but not before it began nor later than now."""
+        when = min(max(at, alert.active_at), now)
+        ended = replace(alert, state=AlertState.RESOLVED, resolved_at=when)
+        for book in (self._alerts, self._updated, self._stored):
+            book.pop(alert.id, None)
+        return Transition(alert=ended, before=AlertState.FIRING, at=now, sampled_at=now), ended
+
+    def expire(self, now: datetime) -> News:
+        """Those whose time is up."""
+        due = [alert for alert in self._alerts.values() if _ends(alert) <= now]
+        ends = [self._end(alert, _ends(alert), now) for alert in due]
+        return News(transitions=tuple(each for each, _ in ends), changed=tuple(alert for _, alert in ends))
+
+
+def _ends(alert: Alert) -> datetime:
+    assert alert.ends_at is not None
+    return alert.ends_at
