@@ -137,6 +137,7 @@ def config_of(slack: FakeSlack, target: Target) -> dict[str, Any]:
         "collectors": [
             {
                 "kind": "endpoint", "name": "web", "interval": "200ms",
+                "deadline": "5s",
                 "targets": [{"url": target.url, "service": "shop", "expect": {"status": 200}}],
             }
         ],
