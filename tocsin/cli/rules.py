@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tocsin.cli import FINDING, UNUSABLE
+from tocsin.cli.backtest import backtest
 from tocsin.cli.options import config_option, json_option, load
 from tocsin.cli.output import print_json, print_table
 
@@ -23,12 +24,15 @@ CENTURIES: Final = 1e12
 """Seconds that a unit test's store keeps its samples: a test may run for longer than anybody lives."""
 
 
-@click.group(short_help="Alert rules: list, test, export.")
+@click.group(short_help="Alert rules: list, test, backtest, export.")
 def rules() -> None:
-    """Alert and recording rules: what there is, whether their unit tests pass, and their export.
+    """Alert and recording rules: what there is, whether their unit tests pass, what they would have told, their export.
 
     Rule files are Prometheus rule files; tests are promtool's unit tests, so the same files work with both.
     """
+
+
+rules.add_command(backtest)
 
 
 def _files(config: Path) -> tuple[Path, ...]:

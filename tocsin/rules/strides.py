@@ -35,6 +35,15 @@ STRIDE: Final = 240
 """Steps: at 15 s an hour, which is what the store seals into one chunk."""
 
 
+def warm_up(groups: Sequence[Group], most: Seconds) -> Seconds:
+    """How long before a time rules have to run for their alerts at that time to be known, and at most `most`."""
+    longest = 0.0
+    for one in placed(groups):
+        held = one.rule.hold + one.rule.keep_firing if isinstance(one.rule, AlertRule) else 0.0
+        longest = max(longest, past_of(one.rule.plan) + one.offset + held)
+    return min(longest, most)
+
+
 class Ground(Storage, Protocol):
     """Stored samples that take what rules record; tocsin.series' `Layered` is one."""
 
