@@ -33,13 +33,14 @@ from tocsin.runtime import plugins
 from tocsin.runtime.clock import SteadyClock
 from tocsin.runtime.delivery import Delivery, Endpoint
 from tocsin.runtime.evaluation import RuleBook
-from tocsin.runtime.health import watch_destinations
 from tocsin.runtime.external import ExternalAlerts
+from tocsin.runtime.health import watch_destinations
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.memory import open_store
 from tocsin.runtime.pipeline import Parts, Pipeline
 from tocsin.runtime.polling import Poller
+from tocsin.runtime.remote import Remote
 from tocsin.runtime.scheduler import Scheduler
 from tocsin.runtime.sources import Source, new_source
 from tocsin.series import Store
@@ -88,6 +89,7 @@ class Daemon:
     telemetry: Telemetry
     tracing: Tracing
     store: Store = field(init=False)
+    remote: Remote = field(init=False)
     pipeline: Pipeline = field(init=False)
     delivery: Delivery = field(init=False)
     lifeboat: Lifeboat = field(init=False)
@@ -131,6 +133,7 @@ class Daemon:
         self.store = open_store(
             config.series_path, self.clock, retention=config.series.retention, max_series=config.series.max_series
         )
+        self.remote = Remote.of(config, self.store, self.clock, self.telemetry)
         now = self.clock.now()
         self.lifeboat = Lifeboat(
             clock=self.clock, telemetry=self.telemetry, endpoint=lambda name: self.delivery.endpoint(name)
@@ -160,6 +163,7 @@ class Daemon:
                 clock=self.clock,
                 telemetry=self.telemetry,
                 tracing=self.tracing,
+                ask=self.remote.ask if self.remote.engine is not None else None,
             ),
             book=restore(plan_of(config), restored.files, restored.silences, now),
             rules=rules,
@@ -259,6 +263,7 @@ class Daemon:
             watch_destinations(self.delivery.endpoints, clock=self.clock, telemetry=self.telemetry)
         )
         await self.pipeline.begin()
+        self.remote.start(self.pipeline)
         self._pollers = {settings.name: self._poller(settings) for settings in config.collectors}
         self.scheduler.start(self._pollers.values())
         self._reloaded()
@@ -413,6 +418,7 @@ class Daemon:
         logger().info("daemon.draining")
         await self.scheduler.stop()
         await self.pipeline.tick()
+        await self.remote.stop(drain=DRAIN_SECONDS / 2)
         await self.delivery.stop(drain=DRAIN_SECONDS)
         await self.lifeboat.close()
 

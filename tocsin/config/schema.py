@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, SerializeAsAny, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -28,7 +29,10 @@ class EngineSettings(Section):
     prometheus: Url = Field(description="base address; /api/v1/query is asked there")
     bearer_token: SecretStr | None = Field(default=None, description="give it as bearer_token_env or bearer_token_file")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="e.g. X-Scope-OrgID")
-    deadline: Duration = Field(default=10.0, gt=0)
+    deadline: Duration = Field(default=10.0, gt=0, description="one query's end at the latest")
+    settle: Duration = Field(
+        default=3.0, ge=0, description="how long to wait until samples that were acknowledged can be queried, too"
+    )
 
 
 class RemoteWriteSettings(Section):
@@ -39,6 +43,17 @@ class RemoteWriteSettings(Section):
     bearer_token: SecretStr | None = Field(default=None, description="give it as bearer_token_env or bearer_token_file")
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     deadline: Duration = Field(default=30.0, gt=0)
+    shards: int = Field(default=4, ge=1, le=64, description="requests at once; the order within a series is kept")
+    batch: int = Field(default=2000, ge=1, le=50_000, description="samples in one request")
+    linger: Duration = Field(default=1.0, ge=0, le=60, description="how long a sample may wait for company")
+    max_bytes: int = Field(
+        default=512 * 2**20, ge=2**20, description="of the queue on disk; past that the oldest samples are dropped"
+    )
+
+    @property
+    def title(self) -> str:
+        """The name that is shown."""
+        return self.name or urlsplit(self.url).netloc.rpartition("@")[2]
 
 
 class SeriesSettings(Section):
@@ -49,6 +64,14 @@ class SeriesSettings(Section):
     max_series: int = Field(default=100_000, ge=100, description="new series past this are refused and counted")
     engine: EngineSettings | None = None
     remote_write: tuple[RemoteWriteSettings, ...] = ()
+
+    @field_validator("remote_write")
+    @classmethod
+    def _told_apart(cls, destinations: tuple[RemoteWriteSettings, ...]) -> tuple[RemoteWriteSettings, ...]:
+        titles = [each.title for each in destinations]
+        if twice := {title for title in titles if titles.count(title) > 1}:
+            raise ValueError(f"two destinations are called {min(twice)!r}; give each a name of its own")
+        return destinations
 
 
 class StateSettings(Section):

@@ -8,9 +8,10 @@ last. Groups that read what another one records run after it, in the same breath
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from tocsin.model import (
     NO_LABELS,
@@ -34,6 +35,7 @@ from tocsin.rules import (
     evaluate_group,
     orphans,
 )
+from tocsin.rules.evaluate import Round as GroupRound
 from tocsin.telemetry.metrics import Telemetry
 
 DEFAULT_INTERVAL: Final[Seconds] = 15.0
@@ -119,12 +121,16 @@ class RuleBook:
         sampled_at: datetime | None,
         record: Record,
         monotonic: Callable[[], Seconds] = lambda: 0.0,
+        rounds: Rounds | None = None,
     ) -> Evaluation:
-        """Run `due`, in the order of the files, and after them whoever reads what they record."""
+        """Run `due`, in the order of the files, and after them whoever reads what they record.
+
+        `rounds`: where the values come from when it is not `storage`; it takes what is recorded, too.
+        """
         done = Evaluation()
         waiting = {group.key for group in due}
         ran: set[str] = set()
-        rounds = _Rounds(storage, record)
+        rounds = rounds or _Rounds(storage, record)
         while group := next((group for group in self.groups if group.key in waiting), None):
             waiting.discard(group.key)
             ran.add(group.key)
@@ -176,6 +182,15 @@ class RuleBook:
                 self._ran[key] = other._ran[key]
                 self._took[key] = other._took[key]
 
+    def copy(self) -> RuleBook:
+        """The same book, to try an evaluation on."""
+        other = copy(self)
+        other.alerts = {key: dict(alerts) for key, alerts in self.alerts.items()}
+        other.problems, other.unclaimed = dict(self.problems), dict(self.unclaimed)
+        other._memory, other._inherited = dict(self._memory), dict(self._inherited)
+        other._ran, other._took = dict(self._ran), dict(self._took)
+        return other
+
     def end_orphans(self, now: datetime) -> tuple[Transition, ...]:
         """The ends of the alerts whose rule is gone; they are forgotten here."""
         ends = orphans(self.unclaimed, self.groups, now)
@@ -216,6 +231,16 @@ class RuleBook:
         telemetry.frozen.set(frozen)
         for group in self.groups:
             telemetry.rule_problems.labels(group.name).set(len(self.problems.get(group.key, ())))
+
+
+class Rounds(Protocol):
+    """Where the values of expressions come from, and where recorded samples go."""
+
+    def at(self, at: datetime) -> GroupRound:
+        """A round as of `at`."""
+
+    def record(self, samples: Sequence[Sample]) -> None:
+        """Store what a rule recorded. Raises TocsinError."""
 
 
 class _Rounds:

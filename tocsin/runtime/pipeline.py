@@ -18,12 +18,14 @@ from tocsin.errors import SeriesLimit
 from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reconfigure, retire, tick
 from tocsin.model import Alert, Sample, Seconds, Severity
 from tocsin.ports import Clock
-from tocsin.runtime.evaluation import RuleBook
+from tocsin.rules import Group
+from tocsin.runtime.evaluation import Evaluation, RuleBook
 from tocsin.runtime.external import ExternalAlerts, News, Posted
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.polling import Poll
 from tocsin.runtime.sources import NOT_YET, Source, blind_spots
 from tocsin.series import Store
+from tocsin.series.remote.inquiry import Attempt
 from tocsin.state import Change
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
@@ -42,6 +44,8 @@ class Parts:
     clock: Clock
     telemetry: Telemetry
     tracing: Tracing
+    ask: Callable[[set[str], datetime | None], None] | None = None
+    """Set where rules are evaluated on another server (runtime/remote.py): it asks for an evaluation there."""
 
 
 class Pipeline:
@@ -200,6 +204,9 @@ class Pipeline:
 
     async def _evaluate(self, names: set[str], sampled_at: datetime | None) -> None:
         parts = self._parts
+        if parts.ask is not None:
+            parts.ask(names, sampled_at)
+            return
         now = parts.clock.now()
         due = self.rules.due(names, now)
         if not due:
@@ -212,18 +219,46 @@ class Pipeline:
                 blind_spots(self.sources),
                 now,
                 sampled_at=sampled_at,
-                record=self._record,
+                record=self.store_recorded,
                 monotonic=parts.clock.monotonic,
             )
         parts.telemetry.evaluation_seconds.observe(parts.clock.monotonic() - began)
+        await self._conclude(done, now)
+
+    async def try_rules(
+        self, book: RuleBook, due: Sequence[Group], attempt: Attempt, now: datetime, sampled_at: datetime | None
+    ) -> bool:
+        """Evaluate `due` over the answers that another server gave; False, and nothing done, when some were missing.
+
+        True and nothing done when `book` is not in force any more: a reload has asked anew.
+        """
+        parts = self._parts
+        async with self._lock:
+            if self.rules is not book:
+                return True
+            trial, began = book.copy(), parts.clock.monotonic()
+            with parts.tracing.span("evaluate", groups=len(due)):
+                done = trial.evaluate(
+                    due, parts.store, blind_spots(self.sources), now, sampled_at=sampled_at,
+                    record=self.store_recorded, monotonic=parts.clock.monotonic, rounds=attempt,
+                )  # fmt: skip
+            if not attempt.missing:
+                parts.telemetry.evaluation_seconds.observe(parts.clock.monotonic() - began)
+                self.rules = trial
+                await self._conclude(done, now)
+            self._flush()
+            return not attempt.missing
+
+    async def _conclude(self, done: Evaluation, now: datetime) -> None:
         for name in done.groups:
-            parts.telemetry.evaluations.labels(name).inc()
+            self._parts.telemetry.evaluations.labels(name).inc()
         for group, problem in done.new_problems:
             logger().warning("rules.problem", rule_group=group, rule=problem.rule, error=problem.what)
         if done.transitions or done.changed:
             await self._commit(react(self.book, done.transitions, now), done.changed)
 
-    def _record(self, samples: Sequence[Sample]) -> None:
+    def store_recorded(self, samples: Sequence[Sample]) -> None:
+        """What rules recorded goes to the store."""
         self._append("rules", samples)
 
     async def _commit(self, outcome: Outcome, alerts: Iterable[Alert] = ()) -> None:

@@ -6,9 +6,9 @@ its storage nodes could not be asked: what is missing then is unknown, not absen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -29,7 +29,8 @@ def result_of(status: int, body: bytes) -> Result:
     notes = Annotations(warnings=_texts(answer.get("warnings")), infos=_texts(answer.get("infos")))
     try:
         data = answer["data"]
-        return _READERS[data["resultType"]](data["result"], notes)
+        read: Reader = _READERS[data["resultType"]]
+        return read(data["result"], notes)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise EvaluationError(
             f"the server's answer can't be read ({type(error).__name__}: {error}): is it a Prometheus API?"
@@ -102,4 +103,5 @@ def _frame(labels: Sequence[Labels]) -> Frame:
     return Frame(dictionary, columns, len(labels))
 
 
-_READERS: Any = {"vector": _vector, "matrix": _matrix, "scalar": _scalar, "string": _string}
+Reader = Callable[[Any, Annotations], Result]
+_READERS: Final[dict[str, Reader]] = {"vector": _vector, "matrix": _matrix, "scalar": _scalar, "string": _string}

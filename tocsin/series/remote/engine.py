@@ -4,8 +4,8 @@
     result = await engine.query("up == 0", at)        # EvaluationError: unknown, whatever the cause
     answer = await engine.forward("query_range", form)   # the server's own words, for our HTTP API
 
-Every query says that a part of an answer is no answer (Thanos' partial_response, VictoriaMetrics' deny_partial_response)
-and that samples of this second count (VictoriaMetrics looks 30 s back unless told `nocache`).
+Every query says that a part of an answer is no answer (Thanos: partial_response, VictoriaMetrics:
+deny_partial_response) and that samples of this second count (VictoriaMetrics looks 30 s back unless told `nocache`).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Engine:
             except TimeoutError:
                 raise Unreachable(f"{self.url} did not answer within {self.deadline:g}s") from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise Unreachable(f"{self.url} can't be asked: {error or type(error).__name__}") from None
+                raise Unreachable(f"{self.url} can't be asked: {str(error) or type(error).__name__}") from None
 
     async def close(self) -> None:
         if self._session is not None:

@@ -74,14 +74,17 @@ class Attempt:
         if number == len(self._stored):
             if self.missing:
                 return  # it may rest on what is not known yet
-            try:
-                self._store(samples)
-            except TocsinError as error:
-                self._stored.append(error)
-            else:
-                self._stored.append(None)
-        if number < len(self._stored) and (error := self._stored[number]) is not None:
-            raise error
+            self._stored.append(self._failure(samples))
+        failed = self._stored[number] if number < len(self._stored) else None
+        if failed is not None:
+            raise failed
+
+    def _failure(self, samples: Sequence[Sample]) -> TocsinError | None:
+        try:
+            self._store(samples)
+        except TocsinError as error:
+            return error
+        return None
 
     def look_up(self, plan: Plan, at: datetime) -> Result:
         """The answer. Raises EvaluationError: the server's, or because it was not asked yet."""
@@ -96,7 +99,9 @@ class Attempt:
         question = Question(plan.text, at, last)
         answer = self.answers.get(question)
         if answer is None:
-            self.missing[question] = None
+            # What it reads may not be stored yet, because something else is missing: then it is too early to ask.
+            if last <= len(self._stored):
+                self.missing[question] = None
             raise EvaluationError("it was not asked yet")
         if isinstance(answer, EvaluationError):
             raise answer
