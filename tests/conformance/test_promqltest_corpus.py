@@ -42,6 +42,12 @@ def test_prometheus_own_script_passes(script: Path) -> None:
     assert {NATIVE} >= set(tally.skipped)
 
 
+def test_what_the_corpus_lacks_holds_too() -> None:
+    """Regression, infinities, sums that overflow or cancel."""
+    tally = run([Path(__file__).parent / "beyond_corpus.test"], strict=True)
+    assert (tally.passed, tally.failures, dict(tally.skipped)) == (18, [], {})
+
+
 def test_a_script_that_holds_passes(tmp_path: Path) -> None:
     """Results, failures and skips are told apart."""
     path = tmp_path / "good.test"

@@ -186,12 +186,7 @@ def _holt(chunk: Block, factor: Floats, trend: Floats) -> Floats:
     # Each sample builds on the one before: a loop over the window, all series and steps at once.
     for row in range(1, values.shape[1]):
         there = row < chunk.counts
-        estimate = level + slope
-        updated = (
-            factor * values[:, row] + (1 - factor) * estimate
-            if row > 1
-            else (factor * values[:, row] + (1 - factor) * (level + slope))
-        )
+        updated = factor * values[:, row] + (1 - factor) * (level + slope)
         fresh_slope = trend * (updated - level) + (1 - trend) * slope
         level, slope = np.where(there, updated, level), np.where(there, fresh_slope, slope)
     return level
