@@ -62,20 +62,27 @@ def _sqlite(url: URL, durable: bool, create: Callable[..., Any] | None) -> Async
         how = {"async_creator": create}
     engine = create_async_engine(url, pool_size=3, max_overflow=3, **how)
 
+    pragmas = (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        f"synchronous={'FULL' if durable else 'OFF'}",
+        "journal_size_limit=16777216",
+        "cache_size=-2048",
+    )
+
     @sa.event.listens_for(engine.sync_engine, "connect")
     def _settings(connection: Any, _: Any) -> None:
         # The driver's own BEGIN is off: `_begin` below says which kind.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
-            "journal_mode=WAL",
-            f"synchronous={'FULL' if durable else 'OFF'}",
-            "journal_size_limit=16777216",
-            "cache_size=-2048",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            for pragma in pragmas:
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+        except BaseException:
+            # Nobody else knows of it yet, and its thread would outlive the loop.
+            connection.close()
+            raise
 
     @sa.event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: sa.Connection) -> None:
