@@ -17,7 +17,7 @@ from tocsin.access.allowlist import AuditLine, Change, Effect, Entry, Folding, K
 from tocsin.access.allowlist.change import apply
 from tocsin.access.allowlist.listen import CHANNEL
 from tocsin.state import codec
-from tocsin.state.rows import upsert
+from tocsin.state.rows import chunks, upsert
 from tocsin.state.schema import allowlist, allowlist_audit, allowlist_settings
 
 if TYPE_CHECKING:
@@ -107,10 +107,9 @@ async def _write(connection: AsyncConnection, before: Listed, after: Listed) -> 
     old = {entry.value: entry for entry in before.entries}
     new = {entry.value: entry for entry in after.entries}
     changed = [_row(entry) for value, entry in new.items() if old.get(value) != entry]
-    if changed:
-        await upsert(connection, allowlist, changed)
-    for value in old.keys() - new.keys():
-        await connection.execute(sa.delete(allowlist).where(allowlist.c.value == value))
+    await upsert(connection, allowlist, changed)
+    for values in chunks(old.keys() - new.keys()):
+        await connection.execute(sa.delete(allowlist).where(allowlist.c.value.in_(values)))
     if before.folding != after.folding:
         words = " ".join(word for word in ("plus", "dots") if getattr(after.folding, word))
         for name, text in (("folding", words), ("version", str(before.version + 1))):

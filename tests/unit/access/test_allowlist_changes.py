@@ -46,11 +46,11 @@ def bob(now: datetime) -> Entry:
 
 LAST = [
     lambda now: Remove(("ana@example.com",)),
-    lambda now: Put(made(now, "ana@example.com", role=Role.OPERATOR)),
-    lambda now: Put(made(now, "ana@example.com", role=Role.ADMIN, expires_at=now + timedelta(days=1))),
-    lambda now: Put(made(now, "ana@example.com", effect=Effect.DENY)),
-    lambda now: Put(made(now, "example.com", effect=Effect.DENY)),
-    lambda now: Replace((made(now, "carl@example.com"),), prune=True),
+    lambda now: Put((made(now, "ana@example.com", role=Role.OPERATOR),)),
+    lambda now: Put((made(now, "ana@example.com", role=Role.ADMIN, expires_at=now + timedelta(days=1)),)),
+    lambda now: Put((made(now, "ana@example.com", effect=Effect.DENY),)),
+    lambda now: Put((made(now, "example.com", effect=Effect.DENY),)),
+    lambda now: Replace((made(now, "carl@example.com"),)),
 ]
 
 
@@ -108,7 +108,7 @@ def test_who_added_an_entry_and_when_outlives_a_change(now: datetime) -> None:
     first = made(now, "example.com")
     later = now + timedelta(days=1)
     after, lines = apply(
-        Put(entry_of("example.com", later, by="bob@example.com", note="all")), listed(now, first), "x", later
+        Put((entry_of("example.com", later, by="bob@example.com", note="all"),)), listed(now, first), "x", later
     )
     assert (after.entries[0].added_by, after.entries[0].added_at, after.entries[0].note) == ("root", now, "all")
     assert [(line.action, line.actor, (line.after or {})["note"]) for line in lines] == [("change", "x", "all")]
@@ -122,7 +122,7 @@ def test_what_changes_nothing_is_not_audited(now: datetime, ana: Entry) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda now: Put(made(now, "ana@example.com"), only_new=True), "on the list already"),
+        (lambda now: Put((made(now, "ana@example.com"),), only_new=True), "on the list already"),
         (lambda now: Remove(("nobody@example.com",)), "not on the list"),
     ],
 )

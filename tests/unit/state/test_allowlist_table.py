@@ -65,19 +65,19 @@ async def test_an_entry_is_read_as_it_was_written(table: AllowlistTable) -> None
     entry = made("ana@example.com", role=Role.ADMIN, note="on call", expires_at=NOW + timedelta(microseconds=1))
     denied = made("*.bad.example", effect=Effect.DENY)
     for put in (entry, denied):
-        await table.change(Put(put), "cli:root", NOW)
+        await table.change(Put((put,)), "cli:root", NOW)
     assert (await table.load()).entries == (denied, entry)
 
 
 async def test_each_change_moves_the_version(table: AllowlistTable) -> None:
     """Also one that folds; but not being seen, which would make every process read the list again."""
     versions = [await table.version()]
-    for change in (Put(made("ana@example.com")), Put(made("ana@example.com", note="x")), Fold(Folding(plus=True)),
+    for change in (Put((made("ana@example.com"),)), Put((made("ana@example.com", note="x"),)), Fold(Folding(plus=True)),
                    Remove(("ana@example.com",))):  # fmt: skip
         await table.change(change, "cli:root", NOW)
         versions.append(await table.version())
     assert sorted(set(versions)) == versions
-    await table.change(Put(made("ana@example.com")), "cli:root", NOW)
+    await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
     version = await table.version()
     await table.seen({"ana@example.com": NOW})
     assert await table.version() == version
@@ -86,7 +86,7 @@ async def test_each_change_moves_the_version(table: AllowlistTable) -> None:
 
 async def test_a_change_by_hand_moves_the_version_too(state: State, table: AllowlistTable) -> None:
     """The trigger counts, and not our code: somebody with psql is heard as well."""
-    await table.change(Put(made("ana@example.com")), "cli:root", NOW)
+    await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
     version = await table.version()
     async with state.writing() as connection:
         await connection.execute(sa.delete(schema.allowlist))
@@ -95,7 +95,7 @@ async def test_a_change_by_hand_moves_the_version_too(state: State, table: Allow
 
 async def test_being_seen_never_goes_back_in_time(table: AllowlistTable) -> None:
     """Two processes note the same entry in any order."""
-    await table.change(Put(made("ana@example.com")), "cli:root", NOW)
+    await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
     for seconds in (5, 3):
         await table.seen({"ana@example.com": NOW + timedelta(seconds=seconds)})
     assert (await table.load()).entries[0].last_seen_at == NOW + timedelta(seconds=5)
@@ -103,8 +103,8 @@ async def test_being_seen_never_goes_back_in_time(table: AllowlistTable) -> None
 
 async def test_the_audit_says_who_did_what(table: AllowlistTable) -> None:
     """The newest first, with what was before and after."""
-    await table.change(Put(made("ana@example.com")), "cli:root", NOW)
-    await table.change(Put(made("ana@example.com", note="x")), "bob@example.com", NOW)
+    await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
+    await table.change(Put((made("ana@example.com", note="x"),)), "bob@example.com", NOW)
     await table.change(Remove(("ana@example.com",)), "cli:root", NOW, guarded=False)
     found = [audited.line for audited in await table.audit(value="ana@example.com")]
     assert [(line.action, line.actor, line.before is None, line.after is None) for line in found] == [
@@ -118,7 +118,7 @@ async def test_the_audit_says_who_did_what(table: AllowlistTable) -> None:
 @pytest.mark.parametrize("statement", ["UPDATE allowlist_audit SET actor = 'mallory'", "DELETE FROM allowlist_audit"])
 async def test_the_audit_can_only_grow(state: State, table: AllowlistTable, statement: str) -> None:
     """The database itself refuses, whoever asks."""
-    await table.change(Put(made("ana@example.com")), "cli:root", NOW)
+    await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
     with pytest.raises(StateError, match="append-only"):
         async with state.writing() as connection:
             await connection.execute(sa.text(statement))
@@ -127,7 +127,7 @@ async def test_the_audit_can_only_grow(state: State, table: AllowlistTable, stat
 
 async def test_a_refused_change_leaves_no_trace(table: AllowlistTable) -> None:
     """Neither in the list nor in the audit."""
-    await table.change(Put(made("ana@example.com", role=Role.ADMIN)), "cli:root", NOW)
+    await table.change(Put((made("ana@example.com", role=Role.ADMIN),)), "cli:root", NOW)
     before = await table.load(), await table.audit()
     with pytest.raises(ChangeRefused):
         await table.change(Remove(("ana@example.com",)), "cli:root", NOW)
@@ -136,14 +136,14 @@ async def test_a_refused_change_leaves_no_trace(table: AllowlistTable) -> None:
 
 async def test_a_dry_run_changes_nothing(table: AllowlistTable) -> None:
     """And says what it would."""
-    lines = await table.change(Put(made("ana@example.com")), "cli:root", NOW, dry_run=True)
+    lines = await table.change(Put((made("ana@example.com"),)), "cli:root", NOW, dry_run=True)
     assert ([line.action for line in lines], (await table.load()).entries) == (["add"], ())
 
 
 async def test_two_admins_who_remove_each_other_at_once_leave_one(url: str, table: AllowlistTable) -> None:
     """From two processes: the second sees what the first did, and is refused."""
     for name in ("ana", "bob"):
-        await table.change(Put(made(f"{name}@example.com", role=Role.ADMIN)), "cli:root", NOW)
+        await table.change(Put((made(f"{name}@example.com", role=Role.ADMIN),)), "cli:root", NOW)
     other = await State.open(url, durable=False)
     try:
         outcomes = await asyncio.gather(
@@ -159,7 +159,7 @@ async def test_two_admins_who_remove_each_other_at_once_leave_one(url: str, tabl
 
 async def test_a_removal_in_one_process_bites_in_another(url: str, table: AllowlistTable) -> None:
     """By the version alone, a second later on any database."""
-    await table.change(Put(made("ana@example.com")), "cli:root", NOW)
+    await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
     other = await State.open(url, durable=False)
     roster = Roster(AllowlistTable(other))
     try:
@@ -183,7 +183,7 @@ async def test_postgres_tells_of_a_change(url: str, table: AllowlistTable) -> No
     try:
         async with asyncio.timeout(20):
             await heard.get()
-            await table.change(Put(made("ana@example.com")), "cli:root", NOW)
+            await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
             await heard.get()
     finally:
         listening.cancel()

@@ -9,7 +9,7 @@ Each change gives the lines that the audit keeps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -26,11 +26,11 @@ class ChangeRefused(TocsinError):
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Add an entry, or change the one of the same value."""
+    """Add entries, or change those of the same value: all of them or none."""
 
-    entry: Entry
+    entries: tuple[Entry, ...]
     only_new: bool = False
-    """Refuse when there is one already."""
+    """Refuse when one is there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,9 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Put many; with `prune` also take out all others. For imports: one transaction, all or nothing."""
+    """The list becomes these entries: what is not among them is taken out."""
 
     entries: tuple[Entry, ...]
-    prune: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +84,31 @@ def apply(
 def _changed(change: Change, listed: Listed) -> Listed:
     entries = {entry.value: entry for entry in listed.entries}
     match change:
-        case Put(entry, only_new):
-            if only_new and entry.value in entries:
-                raise ChangeRefused(f"{entry.value} is on the list already: change it, or remove it first")
-            _put(entries, entry)
+        case Put(wanted, only_new):
+            there = [entry.value for entry in wanted if entry.value in entries]
+            if only_new and there:
+                raise ChangeRefused(f"{', '.join(there)} on the list already: nothing was added; change or remove it")
+            _put(entries, wanted)
         case Remove(values):
             for value in values:
                 if entries.pop(value, None) is None:
                     raise ChangeRefused(f"{value} is not on the list; see: tocsin allowlist list")
-        case Replace(wanted, prune):
-            if prune:
-                kept = {entry.value for entry in wanted}
-                entries = {value: entry for value, entry in entries.items() if value in kept}
-            for entry in wanted:
-                _put(entries, entry)
+        case Replace(wanted):
+            kept = {entry.value for entry in wanted}
+            entries = {value: entry for value, entry in entries.items() if value in kept}
+            _put(entries, wanted)
         case Fold(folding):
             return replace(listed, folding=folding)
     return replace(listed, entries=tuple(entries.values()))
 
 
-def _put(entries: dict[str, Entry], entry: Entry) -> None:
-    """Who added it first, and when it was last used, outlive a change."""
-    known = entries.get(entry.value)
-    if known is not None:
-        entry = replace(entry, added_by=known.added_by, added_at=known.added_at, last_seen_at=known.last_seen_at)
-    entries[entry.value] = entry
+def _put(entries: dict[str, Entry], wanted: Iterable[Entry]) -> None:
+    """Who added one first, and when it was last used, outlive a change."""
+    for entry in wanted:
+        known = entries.get(entry.value)
+        if known is not None:
+            entry = replace(entry, added_by=known.added_by, added_at=known.added_at, last_seen_at=known.last_seen_at)
+        entries[entry.value] = entry
 
 
 def _admins(listed: Listed, now: datetime) -> tuple[set[str], set[str]]:

@@ -57,7 +57,8 @@ class Roll:
         for entry in listed.entries:
             match entry.kind:
                 case Kind.EMAIL:
-                    key = listed.folding.key(parse_address(entry.value))
+                    local, _, domain = entry.value.partition("@")
+                    key = listed.folding.key(Address(local, domain))
                     self._by_address.setdefault(key, []).append(entry)
                 case Kind.DOMAIN:
                     self._by_domain.setdefault(entry.value, []).append(entry)
