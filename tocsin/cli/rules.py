@@ -230,26 +230,32 @@ def _verdicts(outcomes: list[FileOutcome], findings: list[Finding]) -> dict[str,
 # export -------------------------------------------------------------------------------------------------------------
 
 
-@rules.command("export", short_help="Rule files for a Prometheus.")
+@rules.command("export", short_help="Rules for a Prometheus, routes for an Alertmanager.")
 @config_option
 @click.option("--force", is_flag=True, help="Replace files of the same name that have other content.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def export(config: Path, force: bool, folder: Path) -> None:
-    """Write the rule files to FOLDER as a Prometheus, Mimir or vmalert loads them: `promtool check rules` accepts them.
+    """Write the rule files and an alertmanager.yml to FOLDER, for a Prometheus, Mimir or vmalert and its Alertmanager.
 
-    They are copied as they are written, comments included. All of them are written, or none. Routes and silences
-    are not part of a rule file, and no Alertmanager configuration is written.
+    Rules are copied as they are written, comments included. Routes become a route tree and notifiers receivers; what
+    Alertmanager can't do (digests, escalation, fail-over) is said in comments, and secrets are files that you put in
+    place. `promtool check rules` and `amtool check-config` accept them. All are written, or none.
 
     \b
     Examples:
       tocsin rules export /etc/prometheus/rules
     """
+    from tocsin.cli.alertmanager import NAME, alertmanager_config
     from tocsin.rules.export import export_rules
 
-    written = export_rules(_files(config), folder, overwrite=force)
+    settings = load(config)
+    beside = {NAME: alertmanager_config(settings)} if settings.notifiers else {}
+    written = export_rules(_files(config), folder, overwrite=force, beside=beside)
     for source, target in written.items():
         click.echo(f"{target} (from {source})")
-    click.echo(f"\n{len(written)} files; in prometheus.yml: rule_files: [{folder.resolve()}/*.yaml]")
+    for name in beside:
+        click.echo(f"{folder / name} (from {config}; what Alertmanager can't do is said in it)")
+    click.echo(f"\n{len(written)} rule files; in prometheus.yml: rule_files: [{folder.resolve()}/*.yaml]")
     if any("$externalURL" in target.read_text(encoding="utf-8") for target in written.values()):
         click.echo(
             "Links in them begin with $externalURL: start that Prometheus with --web.external-url of the console."

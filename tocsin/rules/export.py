@@ -1,4 +1,5 @@
 """Rule files for a Prometheus, Mimir or vmalert beside Tocsin: they are that already, so they go as they are written.
+What goes with them (an Alertmanager configuration) is written in the same breath.
 
 Comments, order and formatting stay. Only the names of the files may change: two files of one name in different
 folders are told apart by their folder's.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tocsin.errors import Finding, RuleError
 
@@ -28,8 +30,12 @@ def exported_names(files: Iterable[Path]) -> dict[Path, str]:
     return names
 
 
-def export_rules(files: Iterable[Path], folder: Path, *, overwrite: bool = False) -> Mapping[Path, Path]:
+def export_rules(
+    files: Iterable[Path], folder: Path, *, overwrite: bool = False, beside: Mapping[str, str] = MappingProxyType({})
+) -> Mapping[Path, Path]:
     """Write the rule files into `folder` (made if need be): source → copy. All of them, or none.
+
+    `beside` are other files that go with them: name → text.
 
     Raises RuleError where a source can't be used, or a file of that name with other content is in the way and
     `overwrite` is not set.
@@ -38,6 +44,7 @@ def export_rules(files: Iterable[Path], folder: Path, *, overwrite: bool = False
     load_rules(names)
     targets = {source: folder / name for source, name in names.items()}
     contents = {target: source.read_bytes() for source, target in targets.items()}
+    contents |= {folder / name: text.encode() for name, text in beside.items()}
     blocked = [
         Finding(file=str(target), line=0, what="is there already, with other content", mend="remove it, or use --force")
         for target, content in contents.items()
