@@ -96,19 +96,19 @@ def _from_files(
     import orjson
 
     from tocsin.promql import Round, evaluate_range
-    from tocsin.series.aside import opened_aside
+    from tocsin.series.layered import read_store
     from tocsin.web.prometheus import encoding
 
-    with opened_aside(folder) as store:
-        end = at or store.newest or now()
-        result: Result
-        if span is None:
-            result = Round(store, end).evaluate(plan)
-        else:
-            assert step is not None
-            result = evaluate_range(plan, store, end - span, end, step)
-        data = orjson.loads(b"".join(encoding.result(result)))
-        notes = [*store.recovery.damage, *result.annotations.warnings, *result.annotations.infos]
+    store = read_store(folder)
+    end = at or store.newest or now()
+    result: Result
+    if span is None:
+        result = Round(store, end).evaluate(plan)
+    else:
+        assert step is not None
+        result = evaluate_range(plan, store, end - span, end, step)
+    data = orjson.loads(b"".join(encoding.result(result)))
+    notes = [*store.recovery.damage, *result.annotations.warnings, *result.annotations.infos]
     if at is None:
         notes.insert(0, f"as of the newest sample, {clock(end)}")
     return data, notes

@@ -14,9 +14,11 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
@@ -50,10 +52,9 @@ class Operation:
     summary: str
     tag: str = ""
     parameters: Sequence[Mapping[str, Any]] = ()
+    """In the query string; of a POST without `body`, in a form."""
     body: Mapping[str, Any] | None = None
-    """The schema of the body; `form` says how it is written."""
-    form: bool = False
-    """The body is form-encoded, else JSON."""
+    """The schema of a body of JSON."""
     answer: Mapping[str, Any] = field(default_factory=dict)
     """The schema of the answer; empty: whatever `media` is."""
     media: str = "application/json"
@@ -122,7 +123,7 @@ class Gate:
     def __init__(self, *, routes: Sequence[GuardedRoute], tokens: TokenStore, clock: Clock) -> None:
         self._app = Starlette(
             routes=list(routes),
-            exception_handlers={StateError: _store_is_down, 404: _not_there, 405: _not_so},
+            exception_handlers={StateError: _store_is_down, 404: _not_there, 405: _not_so, HTTPException: _refused},
         )
         # A redirect would answer for a path that is no route.
         self._app.router.redirect_slashes = False
@@ -176,8 +177,15 @@ async def _store_is_down(_: Request, error: Exception) -> Response:
     return problem(503, "Service Unavailable", str(error), **{"Retry-After": "5"})
 
 
-async def _not_there(request: Request, _: Exception) -> Response:
+async def _not_there(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.detail != "Not Found":
+        return problem(404, "Not Found", error.detail)
     return problem(404, "Not Found", f"There is nothing at {request.url.path}; /openapi.json lists what there is.")
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, HTTPStatus(error.status_code).phrase, error.detail)
 
 
 async def _not_so(request: Request, error: Exception) -> Response:

@@ -13,7 +13,9 @@ from tocsin.errors import TocsinError
 from tocsin.web.alertmanager.routes import alertmanager_routes
 from tocsin.web.credentials import CachedTokens
 from tocsin.web.gate import Gate, GuardedRoute
+from tocsin.web.incidents import incident_routes
 from tocsin.web.inside import Inside
+from tocsin.web.openapi import openapi_route
 from tocsin.web.prometheus.routes import prometheus_routes
 from tocsin.web.status import status_routes
 
@@ -23,7 +25,13 @@ BACKLOG: Final = 2048
 
 def routes(inside: Inside) -> list[GuardedRoute]:
     """Every route of the port."""
-    return [*status_routes(inside), *prometheus_routes(inside), *alertmanager_routes(inside)]
+    found = [
+        *status_routes(inside),
+        *prometheus_routes(inside),
+        *alertmanager_routes(inside),
+        *incident_routes(inside),
+    ]
+    return [*found, openapi_route(inside, found)]
 
 
 def application(inside: Inside) -> Gate:

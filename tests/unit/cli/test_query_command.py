@@ -132,9 +132,9 @@ def test_a_wrong_expression_is_shown_where(run: Run, folder: Path, expr: str, ca
 
 
 def test_a_folder_that_is_no_store(run: Run, folder: Path) -> None:
-    """It says which key names the right one."""
+    """It says that there is none."""
     done = run("query", "up", "--store", "nope")
-    assert (done.exit_code, "series.path" in done.stderr) == (1, True)
+    assert (done.exit_code, "no series store at nope" in done.stderr) == (1, True)
 
 
 def test_the_daemon_is_asked_with_the_token(run: Run, daemon: Callable[..., Daemon], folder: Path) -> None:
