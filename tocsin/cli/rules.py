@@ -12,6 +12,7 @@ import click
 
 from tocsin.cli import FINDING, UNUSABLE
 from tocsin.cli.backtest import backtest
+from tocsin.cli.noise import noise
 from tocsin.cli.options import config_option, json_option, load
 from tocsin.cli.output import print_json, print_table
 
@@ -24,7 +25,7 @@ CENTURIES: Final = 1e12
 """Seconds that a unit test's store keeps its samples: a test may run for longer than anybody lives."""
 
 
-@click.group(short_help="Alert rules: list, test, backtest, export.")
+@click.group(short_help="Alert rules: list, test, backtest, export, noise.")
 def rules() -> None:
     """Alert and recording rules: what there is, whether their unit tests pass, what they would have told, their export.
 
@@ -33,6 +34,7 @@ def rules() -> None:
 
 
 rules.add_command(backtest)
+rules.add_command(noise)
 
 
 def _files(config: Path) -> tuple[Path, ...]:
