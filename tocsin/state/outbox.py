@@ -23,7 +23,7 @@ from tocsin.incidents import Correction, Told
 from tocsin.incidents.told import Via
 from tocsin.model import Action, Incident, IncidentState, Notification, Reason, Receipt, Seconds, Severity
 from tocsin.state import codec, rows, schema
-from tocsin.state.queueing import CLAIMED, QUEUED, WAITING, queue
+from tocsin.state.queueing import CLAIMED, QUEUED, WAITING, queue, row_of
 from tocsin.state.schema import notifications as outbox
 from tocsin.state.schema import receipts
 
@@ -197,17 +197,33 @@ class Outbox:
         old = claim.notification
         async with self._state.writing() as connection:
             incident = await _incident(connection, old.incident.id) or old.incident
-            await _set_claimed(
-                connection, claim, state="superseded", last_error=codec.printable(why), ended_at=now, lease_until=None
-            )
-            if old.action is Action.EDIT and incident.state is IncidentState.RESOLVED:
-                return  # its end was told in the thread; nobody looks for the message
+            over = old.action is Action.EDIT and incident.state is IncidentState.RESOLVED
             post = replace(
                 old, id=f"{old.id}~again", action=Action.POST, reason=Reason.MESSAGE_LOST, incidents=(incident,),
                 because=f"{old.because} (the message that told it is gone: {why})",
                 created_at=now, not_before=now, attempts=0, last_error="",
             )  # fmt: skip
-            await queue(connection, [post])
+            # In the place of the lost row, so that what waits behind that follows the new message.
+            values = {**row_of(post), "claimed_by": "", "lease_until": None}
+            if over:
+                # Its end was told in the thread, and nobody looks for the message.
+                values = {"state": "superseded", "last_error": codec.printable(why), "ended_at": now}
+            await _set_claimed(connection, claim, **values)
+            if over:
+                return
+            lost = {
+                **row_of(old), "state": "superseded", "attempts": old.attempts, "last_error": codec.printable(why),
+                "ended_at": now, "doc": "",
+            }  # fmt: skip
+            await rows.insert_new(connection, outbox, [lost], "id")
+            await connection.execute(
+                sa.update(outbox)
+                .where(
+                    outbox.c.incident == old.incident.id, outbox.c.notifier == old.notifier,
+                    outbox.c.state == QUEUED, outbox.c.action == Action.EDIT,
+                )
+                .values(state="superseded", ended_at=now, doc="")
+            )  # fmt: skip
 
     async def fail_over(
         self, row: Notification, to: str, why: str, now: datetime, *, claim: Claim | None
@@ -394,11 +410,12 @@ async def _claim(connection: AsyncConnection, row: Any, owner: str) -> Claim:
     notification = await _notification(connection, row)
     first = (
         sa.select(receipts)
+        .join(outbox, outbox.c.id == receipts.c.notification)
         .where(
             receipts.c.incident == row.incident, receipts.c.notifier == row.notifier,
             receipts.c.action == Action.POST, receipts.c.notification != row.id,
         )
-        .order_by(receipts.c.at.desc())
+        .order_by(outbox.c.seq.desc())
         .limit(1)
     )  # fmt: skip
     parent = (await connection.execute(first)).first()

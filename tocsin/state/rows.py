@@ -163,8 +163,10 @@ async def prune(connection: AsyncConnection, before: datetime) -> int:
         for table in _OF_INCIDENTS:
             await connection.execute(sa.delete(table).where(table.c.incident.in_(ids)))
         await connection.execute(sa.delete(schema.incidents).where(schema.incidents.c.id.in_(ids)))
-    # Edits that were replaced before they went out, and digests, which belong to no one incident.
-    await connection.execute(sa.delete(schema.notifications).where(schema.notifications.c.ended_at < before))
+    # Of incidents that go on: edits that were replaced before they went out. And digests, which belong to no incident.
+    rows = schema.notifications
+    idle = sa.or_(rows.c.state.in_(("superseded", "void")), rows.c.incident.not_in(sa.select(schema.incidents.c.id)))
+    await connection.execute(sa.delete(rows).where(rows.c.ended_at < before, idle))
     await connection.execute(sa.delete(schema.silences).where(schema.silences.c.ends_at < before))
     return len(gone)
 

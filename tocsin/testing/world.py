@@ -283,6 +283,10 @@ class World:
                 break
         return attempts
 
+    def looks_again(self) -> None:
+        """Somebody else wrote to the outbox."""
+        self._known = None
+
     async def _outbox_dues(self) -> tuple[dict[str, datetime], datetime | None]:
         """What delivery does next, and when it fails something over; asked again only after something changed."""
         if self._known is None:

@@ -21,7 +21,7 @@ from tocsin.errors import StateError
 from tocsin.incidents import Book, Destination, Plan, ack, react, restore, silence
 from tocsin.incidents.matching import parse_matcher
 from tocsin.incidents.routes import Route, Router
-from tocsin.model import Alert, AlertState, Labels, Silence, Transition
+from tocsin.model import Alert, AlertState, Labels, Receipt, Silence, Transition
 from tocsin.state import Change, State
 from tocsin.state.migrations import upgrade, version
 from tocsin.state.schema import HEAD, metadata
@@ -164,6 +164,20 @@ async def test_what_is_old_and_owed_to_nobody_is_forgotten(store: State) -> None
         )
     assert await store.prune(later(9e6)) == 1
     assert [incident.id for incident in await store.history.incidents()] == [kept.notification.incident.id]
+
+
+async def test_what_an_open_incident_was_told_is_never_forgotten(store: State) -> None:
+    """However old: its end follows that message."""
+    await seen(store, Book(plan=PLAN), alert())
+    (post,) = await store.outbox.claim_due("chat", NOW, owner="me", lease=60)
+    row = post.notification
+    await store.outbox.finish(
+        post, Receipt(notification=row.id, notifier="chat", incident=row.incident.id, action=row.action, at=NOW)
+    )
+    assert await store.prune(later(9e6)) == 0
+    story = await store.history.story(row.incident.id)
+    assert story is not None
+    assert ([each.state for each in story.calls], len(story.receipts)) == (["sent"], 1)
 
 
 async def test_checkpoints_are_replaced_whole(store: State) -> None:
