@@ -124,21 +124,22 @@ class ExternalAlerts:
             ends_at=ends,
             source_url=sent.source_url,
         )
-        known = self._alerts.get(fresh.id)
+        id = fresh.id
+        known = self._alerts.get(id)
         if ends <= now:
             # One that was never seen to fire is no news: senders repeat an end for a quarter of an hour.
             return self._end(replace(known, annotations=sent.annotations), ends, now) if known else (None, None)
-        self._updated[fresh.id] = now
+        self._updated[id] = now
         if known is None:
-            self._alerts[fresh.id] = fresh
-            self._stored[fresh.id] = ends
+            self._alerts[id] = fresh
+            self._stored[id] = ends
             return Transition(alert=fresh, before=None, at=now, sampled_at=now), fresh
         after = replace(fresh, active_at=min(begins, known.active_at), fired_at=known.fired_at)
-        self._alerts[after.id] = after
-        stored = self._stored[after.id]
+        self._alerts[id] = after
+        stored = self._stored[id]
         moved = ends != stored and max(ends, stored or ends) > now + RESOLVE_TIMEOUT
         if moved or after.active_at != known.active_at:
-            self._stored[after.id] = ends
+            self._stored[id] = ends
             return None, after
         return None, None
 
