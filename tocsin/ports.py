@@ -6,7 +6,7 @@ A collector or notifier is one module (or package) in `collectors/` or `notifier
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -118,6 +118,8 @@ class CollectorSpec:
     """Every metric it may yield; for an open-ended one, its own."""
     open_ended: bool = False
     """It also yields names that nobody can declare (scrape: whatever the target says)."""
+    examine: Callable[[Any, Path], Awaitable[Sequence[Health]]] | None = None
+    """(settings, folder) → what `tocsin doctor` shows: what can be seen, and each gap with what mends it."""
 
 
 # Notifiers -----------------------------------------------------------------------------------------------------------

@@ -18,12 +18,14 @@ snapshots bound the longest execution between them (see moments.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from collectors.postgres.declared import COMPUTED
 from collectors.postgres.groups import declared_metrics, load_groups
 from collectors.postgres.settings import PostgresSettings
-from tocsin.ports import Collector, CollectorContext, CollectorSpec
+from tocsin.ports import Collector, CollectorContext, CollectorSpec, Health
 
 
 def build(settings: PostgresSettings, context: CollectorContext) -> Collector:
@@ -33,9 +35,24 @@ def build(settings: PostgresSettings, context: CollectorContext) -> Collector:
     return PostgresCollector(settings, context)
 
 
+async def examine(settings: PostgresSettings, folder: Path) -> Sequence[Health]:
+    """The server, and one line for each thing that the role does not see."""
+    from collectors.postgres.examine import examine as look
+
+    found = await look(settings, folder)
+    if found.why:
+        return [Health(ok=False, what=f"{found.state.value}: {found.why}", mend="see runbooks/PostgresDown.md")]
+    server = f"{found.state.value}, version {found.version // 10000}, role {found.role}, database {found.database}"
+    return [
+        Health(ok=True, what=server),
+        *(Health(ok=not gap.blinds, what=gap.what, mend=gap.mend) for gap in found.gaps),
+    ]
+
+
 SPEC: Final = CollectorSpec(
     kind="postgres",
     settings=PostgresSettings,
     build=build,
+    examine=examine,
     metrics=(*COMPUTED, *declared_metrics(load_groups())),
 )

@@ -1,0 +1,161 @@
+"""`tocsin doctor`: what Tocsin can and can't see, and whom it can and can't tell, with what mends each gap."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tocsin.cli import FINDING
+from tocsin.cli.options import config_option, json_option, load
+from tocsin.cli.output import print_json
+from tocsin.cli.store import runs_async
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tocsin.config import Config
+    from tocsin.ports import CollectorSettings, Health
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One thing that was looked at."""
+
+    part: str
+    ok: bool
+    what: str
+    mend: str = ""
+
+
+@click.command()
+@config_option
+@json_option
+@runs_async
+async def doctor(config: Path, as_json: bool) -> None:
+    """What Tocsin can and can't see, and whom it can tell.
+
+    Connects to every source and destination of the configuration once, sends nothing and changes nothing. Each gap
+    comes with what mends it. Exit 0 when there is none, 1 when there is one.
+
+    \b
+    Examples:
+      tocsin doctor
+      tocsin doctor --json | jq '.[] | select(.ok | not)'
+    """
+    settings = load(config)
+    lines = [
+        Line(part="secrets", ok=False, what=finding.what, mend=finding.mend) for finding in settings.missing_secrets
+    ]
+    found = await asyncio.gather(_sources(settings), _destinations(settings), _state(settings))
+    lines += [line for part in found for line in part]
+    if as_json:
+        print_json([vars(line) for line in lines])
+    else:
+        for line in lines:
+            click.echo(_shown(line))
+    sys.exit(0 if all(line.ok for line in lines) else FINDING)
+
+
+def _shown(line: Line) -> str:
+    mark = click.style("ok ", fg="green") if line.ok else click.style("GAP", fg="red")
+    mend = "".join(f"\n      {part}" for part in line.mend.splitlines())
+    return f"{mark} {line.part}: {line.what}{mend}"
+
+
+def _lines(part: str, health: Sequence[Health]) -> list[Line]:
+    return [Line(part=part, ok=one.ok, what=one.what, mend=one.mend) for one in health]
+
+
+async def _sources(config: Config) -> list[Line]:
+    looks = await asyncio.gather(*(_source(config, settings) for settings in config.collectors))
+    return [line for look in looks for line in look]
+
+
+async def _source(config: Config, settings: CollectorSettings) -> list[Line]:
+    """What the kind's own examination says; for a kind that has none, what one poll sees and does not."""
+    from tocsin.runtime import plugins
+
+    spec = plugins.collectors().find(settings.kind)
+    part = f"{settings.kind} {settings.name}"
+    try:
+        async with asyncio.timeout(settings.time_limit + 5):
+            if spec.examine is not None:
+                return _lines(part, await spec.examine(settings, config.folder))
+            return await _polled(part, config, settings)
+    except TimeoutError:
+        return [Line(part=part, ok=False, what="no answer in time", mend="is it reachable from this machine?")]
+    except Exception as error:  # noqa: BLE001 (one that breaks must not hide what the others say)
+        return [Line(part=part, ok=False, what=f"{type(error).__name__}: {error}")]
+
+
+async def _polled(part: str, config: Config, settings: CollectorSettings) -> list[Line]:
+    from tocsin.cli.store import now
+    from tocsin.model import Blind, Sample
+    from tocsin.ports import CollectorContext
+    from tocsin.runtime import plugins
+
+    context = CollectorContext(checkpoint=_NoMemory(), poke=lambda: None, folder=config.folder)
+    collector = plugins.collectors().find(settings.kind).build(settings, context)
+    try:
+        items = [item async for item in collector.collect(now())]
+    finally:
+        await collector.close()
+    blind = [item for item in items if isinstance(item, Blind)]
+    down = [
+        f"{item.labels.get('instance', settings.name)} is down"
+        for item in items
+        if isinstance(item, Sample) and item.name in ("tocsin_endpoint_up", "up") and item.value == 0
+    ]
+    gaps = [
+        *(Line(part=part, ok=False, what=one.why) for one in blind),
+        *(Line(part=part, ok=False, what=one) for one in down),
+    ]
+    return gaps or [Line(part=part, ok=True, what=f"one poll saw {len(items)} samples")]
+
+
+class _NoMemory:
+    """A checkpoint that is forgotten: looking must not move the daemon's place in a log."""
+
+    async def load(self) -> bytes | None:
+        """Nothing was saved."""
+        return None
+
+    async def save(self, blob: bytes) -> None:
+        """And nothing will be."""
+
+
+async def _destinations(config: Config) -> list[Line]:
+    from tocsin.ports import NotifierContext
+    from tocsin.runtime import plugins
+    from tocsin.runtime.clock import SteadyClock
+
+    lines = []
+    context = NotifierContext(clock=SteadyClock(), folder=config.folder, console_url=config.external_url or "")
+    for settings in config.notifiers:
+        part = f"{settings.kind} {settings.name}"
+        notifier = plugins.notifiers().find(settings.kind).build(settings, context)
+        try:
+            async with asyncio.timeout(settings.deadline):
+                lines += _lines(part, [await notifier.check()])
+        except Exception as error:  # noqa: BLE001 (as above)
+            lines.append(Line(part=part, ok=False, what=f"{type(error).__name__}: {error}"))
+        finally:
+            await notifier.close()
+    return lines
+
+
+async def _state(config: Config) -> list[Line]:
+    from tocsin.cli.store import opened
+    from tocsin.errors import TocsinError
+
+    try:
+        async with opened(config.file) as state:
+            wrong = await state.check()
+    except TocsinError as error:
+        return [Line(part="state", ok=False, what=str(error))]
+    return [Line(part="state", ok=False, what=line) for line in wrong] or [Line(part="state", ok=True, what="sound")]
