@@ -37,7 +37,6 @@ COMMANDS: Final[dict[str, Entry]] = {
     "run": Entry("tocsin.cli.run:run", "Run the daemon."),
     "demo": Entry("tocsin.cli.demo:demo", "Watch Tocsin at work on this machine, with faults injected."),
     "doctor": Entry("tocsin.cli.doctor:doctor", "What Tocsin can and can't see, and whom it can tell."),
-    "doctor": Entry("tocsin.cli.doctor:doctor", "What Tocsin can and can't see, and whom it can tell."),
     "check": Entry("tocsin.cli.check:check", "Validate configuration, rules, routes, templates, dashboards, runbooks."),
     "query": Entry("tocsin.cli.query:query", "PromQL against the running daemon or a store's files."),
     "rules": Entry("tocsin.cli.rules:rules", "Alert rules: list, test, export."),
