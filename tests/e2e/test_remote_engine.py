@@ -70,6 +70,9 @@ class Middle:
     problems: list[str] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def is_own(self, group: Group) -> bool:
+        return False
+
     def store_recorded(self, samples: Sequence[Sample]) -> None:
         self.store.append(samples)
 
@@ -169,6 +172,46 @@ async def test_the_same_alerts_as_the_embedded_engine(tmp_path: Path, real_peer:
     assert told(expected, begin) == told(middle.transitions, begin)
 
 
+async def test_errors_freeze_alerts_and_an_answer_thaws_them(tmp_path: Path) -> None:
+    """5xx, a partial answer, nonsense: the alert stays as it was, with the server's words; an empty vector ends it."""
+    found = '{"status":"success","data":{"resultType":"vector","result":[{"metric":{"job":"a"},"value":[1,"9"]}]}}'
+    none = '{"status":"success","data":{"resultType":"vector","result":[]}}'
+    partial = '{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[]}}'
+    said: list[tuple[int, str]] = []
+    asked: list[dict[str, str]] = []
+
+    async def query(request: web.Request) -> web.Response:
+        asked.append({name: str(value) for name, value in (await request.post()).items()})
+        status, text = said[-1]
+        return web.Response(status=status, text=text)
+
+    app = web.Application()
+    app.router.add_post("/api/v1/query", query)
+    clock, telemetry, store = VirtualClock(), Telemetry(), Store()
+    groups = load_text("groups: [{name: g, interval: 1s, rules: [{alert: High, expr: load > 5}]}]", "rules.yaml")
+    async with TestServer(app) as server:
+        engine = Engine(str(server.make_url("")), headers={"X-Scope-OrgID": "team"}, deadline=5.0)
+        remote = Remote([], engine, clock=clock, telemetry=telemetry, store=store)
+        middle = Middle(RuleBook(groups), store)
+        remote.start(middle)
+        seen: list[tuple[str, str]] = []
+        for answer in ((200, found), (503, "down"), (200, partial), (200, "<html>"), (200, found), (200, none)):
+            said.append(answer)
+            await clock.advance(5)
+            middle.done.clear()
+            remote.ask({"load"}, None)
+            async with asyncio.timeout(PATIENCE):
+                await middle.done.wait()
+            seen += [(alert.state.value, alert.frozen_why) for alert in middle.rules.all_alerts().values()] or [
+                ("", "")
+            ]
+        await remote.stop(drain=0)
+    assert [state for state, _ in seen] == ["firing"] * 5 + [""]
+    assert [bool(why) for _, why in seen] == [False, True, True, True, False, False]
+    assert ("HTTP 503" in seen[1][1], "in part" in seen[2][1], "no JSON" in seen[3][1]) == (True, True, True)
+    assert (asked[0]["query"], asked[0]["time"]) == ("load > 5", f"{(clock.now().timestamp() - 25):.3f}")
+
+
 # The daemon ----------------------------------------------------------------------------------------------------------
 
 
@@ -234,8 +277,9 @@ async def watched(folder: Path, server: TimeSeriesServer) -> AsyncIterator[tuple
         }
         (folder / "config.yaml").write_text(json.dumps(config))
         rules = [{"alert": "QueueLong", "expr": "queue_length > 5", "labels": {"severity": "P0"}}]
+        own = [{"alert": "EngineDown", "expr": "tocsin_engine_up == 0", "labels": {"severity": "P1"}}]
         (folder / "rules.yaml").write_text(
-            json.dumps({"groups": [{"name": "app", "interval": "1s", "rules": rules}]})
+            json.dumps({"groups": [{"name": "app", "interval": "1s", "rules": rules}, {"name": "own", "rules": own}]})
         )  # fmt: skip
         daemon = Daemon(folder)
         await daemon.start()
@@ -276,10 +320,10 @@ async def test_a_server_that_is_away_freezes_alerts_and_goes_on_when_it_is_back(
         )
         # Meanwhile the condition ends, and nobody can know.
         gauge["value"] = 2.0
-        assert daemon.decided() == ["post"]
+        await eventually(lambda: daemon.decided() == ["post", "post"], log)  # the second one: the engine is down
         await server.start()
         await eventually(lambda: "resolve" in daemon.decided(), log)
-        assert daemon.decided().count("post") == 1
+        assert daemon.decided().count("post") == 2
 
         async def whole() -> bool:
             found = await server.query('count_over_time(queue_length{cluster="eu", job="app"}[5m])', time.time())

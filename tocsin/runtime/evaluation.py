@@ -122,10 +122,12 @@ class RuleBook:
         record: Record,
         monotonic: Callable[[], Seconds] = lambda: 0.0,
         rounds: Rounds | None = None,
+        among: Callable[[Group], bool] = lambda _: True,
     ) -> Evaluation:
         """Run `due`, in the order of the files, and after them whoever reads what they record.
 
-        `rounds`: where the values come from when it is not `storage`; it takes what is recorded, too.
+        `rounds`: where the values come from when it is not `storage`; it takes what is recorded, too. `among`: which
+        groups run here at all.
         """
         done = Evaluation()
         waiting = {group.key for group in due}
@@ -144,7 +146,11 @@ class RuleBook:
             self._took[group.key] = max(0.0, monotonic() - began)
             self._keep(group, result, now, done)
             names = {sample.name for sample in result.samples}
-            waiting |= {other.key for other in self.groups if other.key not in ran and self._reads_any(other, names)}
+            waiting |= {
+                other.key
+                for other in self.groups
+                if other.key not in ran and among(other) and self._reads_any(other, names)
+            }
         return done
 
     def _keep(self, group: Group, result: GroupResult, now: datetime, done: Evaluation) -> None:

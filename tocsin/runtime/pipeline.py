@@ -67,6 +67,7 @@ class Pipeline:
         self._parts = parts
         self._lock = asyncio.Lock()
         self._measured: datetime | None = None
+        self._own = frozenset(name for each in parts.telemetry.declarations() for name in each.series_names())
 
     @property
     def waits_for_first_polls(self) -> bool:
@@ -204,11 +205,11 @@ class Pipeline:
 
     async def _evaluate(self, names: set[str], sampled_at: datetime | None) -> None:
         parts = self._parts
-        if parts.ask is not None:
-            parts.ask(names, sampled_at)
-            return
         now = parts.clock.now()
         due = self.rules.due(names, now)
+        if parts.ask is not None:
+            parts.ask(names, sampled_at)
+            due = [group for group in due if self.is_own(group)]
         if not due:
             return
         began = parts.clock.monotonic()
@@ -221,9 +222,18 @@ class Pipeline:
                 sampled_at=sampled_at,
                 record=self.store_recorded,
                 monotonic=parts.clock.monotonic,
+                among=self.is_own if parts.ask is not None else lambda _: True,
             )
         parts.telemetry.evaluation_seconds.observe(parts.clock.monotonic() - began)
         await self._conclude(done, now)
+
+    def is_own(self, group: Group) -> bool:
+        """Whether `group` reads nothing but what Tocsin says of itself.
+
+        Such groups are evaluated here even where another server evaluates the rest: else nobody would tell that this
+        server is away.
+        """
+        return group.reads is not None and group.reads <= self._own
 
     async def try_rules(
         self, book: RuleBook, due: Sequence[Group], attempt: Attempt, now: datetime, sampled_at: datetime | None
@@ -241,6 +251,7 @@ class Pipeline:
                 done = trial.evaluate(
                     due, parts.store, blind_spots(self.sources), now, sampled_at=sampled_at,
                     record=self.store_recorded, monotonic=parts.clock.monotonic, rounds=attempt,
+                    among=lambda group: not self.is_own(group),
                 )  # fmt: skip
             if not attempt.missing:
                 parts.telemetry.evaluation_seconds.observe(parts.clock.monotonic() - began)

@@ -4,6 +4,9 @@ With `series.engine` a poll does not wait for its evaluation: the pipeline asks 
 does it. What came before is waited for (the samples are acknowledged and can be queried), then the expressions of all
 groups that are due are asked at once, and the rules are run over the answers: see tocsin/series/remote/inquiry.py.
 
+Groups that read nothing but Tocsin's own metrics are evaluated here all the same: one of them tells that the server is
+away.
+
 Whatever goes wrong on that way (samples not acknowledged in time, no answer, half an answer) makes the results unknown,
 and the alerts that need them keep their last state, with the reason.
 """
@@ -47,6 +50,8 @@ class Middle(Protocol):
 
     @property
     def rules(self) -> RuleBook: ...
+
+    def is_own(self, group: Group) -> bool: ...
 
     def store_recorded(self, samples: Sequence[Sample]) -> None: ...
 
@@ -161,7 +166,7 @@ class Remote:
 
     async def _evaluate(self, middle: Middle, engine: Engine, names: set[str], sampled_at: datetime | None) -> None:
         rules, now = middle.rules, self._clock.now()
-        due = rules.due(names, now)
+        due = [group for group in rules.due(names, now) if not middle.is_own(group)]
         if not due:
             return
         inquiry = Inquiry(middle.store_recorded)
@@ -215,22 +220,25 @@ class Remote:
     async def _shown(self, engine: Engine) -> None:
         """VictoriaMetrics shows what it has acknowledged about a second later. Wait for that, but not for ever: samples
         that can't be seen yet are late, not unknown."""
-        until, pause = self._clock.monotonic() + self._settle, _LOOK
-        while (question := self._newest.question()) is not None and self._settle:
+        mark, until, pause = self._newest.mark, self._clock.monotonic() + self._settle, _LOOK
+        if mark is None or not self._settle:
+            return
+        while True:
             try:
-                if self._newest.shown(await engine.query(question, self._clock.now())):
+                if mark.shown(await engine.query(mark.question, self._clock.now())):
                     self._unsettled = False
                     return
             except EvaluationError:
                 return  # the rules' own questions will say what is wrong
-            if self._clock.monotonic() + pause > until:
+            left = until - self._clock.monotonic()
+            if left <= 0:
                 break
-            await self._clock.sleep(pause)
+            await self._clock.sleep(min(pause, left))
             pause = min(_LOOK_AT_MOST, pause * 1.5)
-        if question is not None and self._settle and not self._unsettled:
+        if not self._unsettled:
             self._unsettled = True
             logger().warning(
-                "engine.not_fresh", engine=engine.url, asked=question,
+                "engine.not_fresh", engine=engine.url, asked=mark.question,
                 what=f"samples that were acknowledged can't be queried {self._settle:g}s later: alerts are late",
             )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from tocsin.model import METRIC_NAME, Labels, Matcher, MatchOp
@@ -14,33 +15,41 @@ from tocsin.series.remote.queue import Describe
 _PLAIN: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-class Newest:
-    """The newest sample that is no end of a series."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A sample to look for."""
 
-    def __init__(self, external: Labels) -> None:
-        self._external = external
-        self._labels: Labels | None = None
-        self._at = 0
+    labels: Labels
+    """The metric's name included."""
+    at: int
+    """Milliseconds since the epoch."""
 
-    def note(self, batches: Sequence[Batch], describe: Describe) -> None:
-        """Look at what was appended."""
-        for batch in reversed(batches):
-            value = float(batch.values[-1])
-            if batch.at < self._at:
-                return
-            name, labels = describe(int(batch.serials[-1]))
-            if value == value and all(_PLAIN.fullmatch(each) for each in labels):
-                self._labels = Labels({**self._external, **labels, METRIC_NAME: name})
-                self._at = batch.at
-                return
-
-    def question(self) -> str | None:
-        """PromQL for the time of its newest sample at the server; None before there was one."""
-        if self._labels is None:
-            return None
-        matchers = (Matcher(name=name, op=MatchOp.EQUAL, value=value) for name, value in self._labels.items())
+    @property
+    def question(self) -> str:
+        """PromQL for the time of the newest sample of that series."""
+        matchers = (Matcher(name=name, op=MatchOp.EQUAL, value=value) for name, value in self.labels.items())
         return f"timestamp({{{', '.join(map(str, matchers))}}})"
 
     def shown(self, answer: Result) -> bool:
         """Whether the answer is that sample, or a later one."""
-        return isinstance(answer, Vector) and any(value * 1000 > self._at - 1 for value in answer.values.tolist())
+        return isinstance(answer, Vector) and any(value * 1000 > self.at - 1 for value in answer.values.tolist())
+
+
+class Newest:
+    """Keeps the newest sample that is no end of a series."""
+
+    def __init__(self, external: Labels) -> None:
+        self.mark: Mark | None = None
+        """None before there was one."""
+        self._external = external
+
+    def note(self, batches: Sequence[Batch], describe: Describe) -> None:
+        """Look at what was appended."""
+        for batch in reversed(batches):
+            if self.mark is not None and batch.at < self.mark.at:
+                return
+            value = float(batch.values[-1])
+            name, labels = describe(int(batch.serials[-1]))
+            if value == value and all(_PLAIN.fullmatch(each) for each in labels):
+                self.mark = Mark(Labels({**self._external, **labels, METRIC_NAME: name}), batch.at)
+                return

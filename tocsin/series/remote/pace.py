@@ -10,7 +10,8 @@ from typing import Final
 from tocsin.model import Seconds
 
 FIRST: Final[Seconds] = 0.25
-LONGEST: Final[Seconds] = 30.0
+LONGEST: Final[Seconds] = 5.0
+"""As Prometheus' max_backoff: rules that wait for the samples wait no longer than that for nothing."""
 MOST_OBEYED: Final[Seconds] = 600.0
 """A Retry-After beyond this is an error of the server, or an attack: the samples would be too old by then."""
 

@@ -249,8 +249,9 @@ class Shipper:
             await self._clock.sleep(rest)
 
     def _failed(self, answer: Answer) -> None:
-        self._failures += 1
         self._telemetry.remote_failed.labels(self.destination.name, answer.kind).inc()
+        if self._clock.monotonic() >= self._resume_at:  # shards that fail together have failed once
+            self._failures += 1
         wait = backoff(self._failures, self._chance)
         if answer.wait is not None:
             wait = max(wait, answer.wait)
