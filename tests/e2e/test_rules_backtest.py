@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,9 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tocsin.cli import cli
-from tocsin.model import Labels, Sample, utc
+from tocsin.model import Labels, Matcher, MatchOp, Sample, Silence, utc
 from tocsin.series import Store
 from tocsin.series.layered import HEARTBEAT
+from tocsin.state import Change, State
 
 START = utc(1_790_000_000)
 CONFIG = """rules: [rules.yaml]
@@ -136,6 +138,28 @@ def test_json_holds_every_message(run: Run) -> None:
         ("2026-09-21T17:13:20Z", "post"),
     ]
     assert (told["step_seconds"], len(told["gaps"])) == (15.0, 1)
+
+
+def test_silences_of_that_time_are_applied_and_the_state_stays_as_it_is(run: Run, folder: Path) -> None:
+    """Read from the state store; a store that can't be read is said, and the rest goes on."""
+
+    async def silenced() -> None:
+        state = await State.open(f"sqlite:///{folder}/tocsin.db")
+        matcher = Matcher(name="service", op=MatchOp.EQUAL, value="api")
+        silence = Silence(
+            id="s-1", matchers=(matcher,), starts_at=START, ends_at=START + timedelta(hours=2), created_by="ana",
+            why="deploy",
+        )  # fmt: skip
+        await state.commit(Change(silences=(silence,)))
+        await state.close()
+
+    asyncio.run(silenced())
+    before = contents(folder)
+    assert run("--since", "6h").output.startswith("1 page about 1 incident")
+    assert contents(folder) == before
+    (folder / "tocsin.db").write_text("no database")
+    output = run("--since", "6h").output
+    assert (output.startswith("3 pages"), "silences of that time are not applied" in output) == (True, True)
 
 
 def test_until_ends_it_earlier(run: Run) -> None:

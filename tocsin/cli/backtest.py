@@ -147,6 +147,8 @@ def _past(
     lost = sum(((b - max(a, start)) for a, b in gaps if b > start), timedelta(0))
     if lost:
         notes.append(f"no sample arrived for {lasts(whole(lost))} in {len(gaps)} gaps: nothing is evaluated there")
+    if config.series.engine is not None:
+        notes.append("rules are evaluated on series.engine: what only that holds is not replayed, only what lies here")
     if store.recovery.damage:
         notes += [f"damaged: {each}" for each in store.recovery.damage if "being written" not in each]
     return Past(

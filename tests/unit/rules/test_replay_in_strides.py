@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -86,23 +87,32 @@ RULES = (
     "alert: Number, expr: 'scalar(sum(m)) > bool 3'",
     "alert: Any, expr: '{__name__=~\"r|later\"} > 5'",
 )
-VALUES = st.one_of(st.none(), st.integers(0, 4).map(float))
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.lists(VALUES, min_size=2, max_size=2), min_size=1, max_size=40),
-    st.lists(st.sampled_from(RULES), min_size=1, max_size=8, unique=True),
-    st.integers(1, 20),
-    st.sampled_from([{}, {"limit": 1}, {"query_offset": "15s"}]),
-)
-def test_strides_give_the_transitions_of_single_steps(
-    rows: Rows, rules: list[str], stride: int, keys: dict[str, object]
-) -> None:
+def rows_of(dice: random.Random) -> Rows:
+    """Two series over 20 to 60 steps: a value often stays, and now and then there is none."""
+    rows: list[list[float | None]] = []
+    for _ in range(dice.randint(20, 60)):
+        before = rows[-1] if rows else [0.0, 0.0]
+        rows.append(
+            [
+                value if dice.random() < 0.5 else None if dice.random() < 0.2 else float(dice.randint(0, 4))
+                for value in before
+            ]
+        )
+    return rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_strides_give_the_transitions_of_single_steps(seed: int) -> None:
     """Whatever the samples, the order of the rules, and where the strides end: alerts, times, values and texts."""
+    dice = random.Random(seed)
+    rows, rules = rows_of(dice), dice.sample(RULES, dice.randint(2, 7))
+    keys: dict[str, object] = dice.choice([{}, {}, {"limit": 1}, {"query_offset": "15s"}])
     groups, store = groups_of(rules, **keys), store_of(rows)
     slow = stretches(groups, store, len(rows), in_strides=False)
-    assert changes(stretches(groups, store, len(rows), stride=stride)) == changes(slow)
+    assert changes(stretches(groups, store, len(rows), stride=dice.randint(1, 20))) == changes(slow)
 
 
 def test_the_rules_of_a_plain_set_go_in_strides() -> None:
