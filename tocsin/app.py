@@ -378,8 +378,7 @@ class Daemon:
             self.pipeline.sources[settings.name] if settings.name in stays else self._source(settings)
             for settings in setup.config.collectors
         ]
-        alerts = tuple(self.pipeline.rules.all_alerts().values())
-        await self.pipeline.reconfigure(self._rule_book(setup, alerts), sources, plan_of(setup.config))
+        await self.pipeline.reconfigure(lambda alerts: self._rule_book(setup, alerts), sources, plan_of(setup.config))
         olds = dict(self._notifiers)
         await self.delivery.replace(self._endpoints(setup.config))
         # The old ones end before their successors begin: two readers of one checkpoint would count twice.

@@ -146,11 +146,15 @@ class Pipeline:
         async with self._lock:
             await self._hear(correction)
 
-    async def reconfigure(self, rules: RuleBook, sources: Iterable[Source], plan: Plan) -> None:
+    async def reconfigure(
+        self, rules_of: Callable[[Iterable[Alert]], RuleBook], sources: Iterable[Source], plan: Plan
+    ) -> None:
         """A reload: other rules, sources, routes. What was told stays told; alerts of rules that are gone end."""
         async with self._lock:
             now = self._parts.clock.now()
-            older, self.rules = self.rules, rules
+            older = self.rules
+            # The alerts as they are under the lock: a poll may have been evaluated since the reload was asked for.
+            rules = self.rules = rules_of(older.all_alerts().values())
             rules.take_over_from(older)
             self._append("rules", rules.end_series(older, now))
             # A collector that stays keeps its memory; one whose settings changed begins anew.
