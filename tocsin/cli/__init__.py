@@ -39,7 +39,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "doctor": Entry("tocsin.cli.doctor:doctor", "What Tocsin can and can't see, and whom it can tell."),
     "check": Entry("tocsin.cli.check:check", "Validate configuration, rules, routes, templates, dashboards, runbooks."),
     "query": Entry("tocsin.cli.query:query", "PromQL against the running daemon or a store's files."),
-    "rules": Entry("tocsin.cli.rules:rules", "Alert rules: list, test, export."),
+    "rules": Entry("tocsin.cli.rules:rules", "Alert rules: list, test, backtest, export, noise."),
     "alerts": Entry("tocsin.cli.alerts:alerts", "Alerts that are pending or firing."),
     "incidents": Entry("tocsin.cli.incidents:incidents", "Incidents: list, show, ack, resolve."),
     "silence": Entry("tocsin.cli.silence:silence", "Silences: add, preview, list, expire."),
