@@ -13,7 +13,7 @@ import pytest
 from tocsin.testing.simulation import simulate
 
 ONE = os.environ.get("TOCSIN_SEED")
-SEEDS = int(os.environ.get("TOCSIN_SEEDS", "200"))
+SEEDS = int(os.environ.get("TOCSIN_SEEDS", "60"))
 AT_ONCE = 10
 RUNS = [range(int(ONE), int(ONE) + 1)] if ONE else [range(n, n + AT_ONCE) for n in range(0, SEEDS, AT_ONCE)]
 
