@@ -90,7 +90,7 @@ def peer(real_peer: Callable[[str], Path]) -> AsyncIterator[LivePrometheus]:
 
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[Port]:
-    async for opened in open_port(tmp_path / "state.db"):
+    async with open_port(tmp_path / "state.db") as opened:
         for labels, times, values in data():
             rest = Labels(labels).without("__name__")
             _load(opened, labels["__name__"], rest, times, values)

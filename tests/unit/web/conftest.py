@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,10 +104,11 @@ async def port(tmp_path: Path, empty_state: bytes) -> AsyncIterator[Port]:
     """Nothing in it yet."""
     file = tmp_path / "state.db"
     file.write_bytes(empty_state)
-    async for opened in open_port(file):
+    async with open_port(file) as opened:
         yield opened
 
 
+@asynccontextmanager
 async def open_port(file: Path, groups: tuple[Group, ...] = (), at: datetime = NOW) -> AsyncIterator[Port]:
     clock, store, telemetry = VirtualClock(at), Store(), Telemetry()
     state = await State.open(f"sqlite:///{file}", durable=False)
@@ -127,6 +129,8 @@ async def open_port(file: Path, groups: tuple[Group, ...] = (), at: datetime = N
         clock=clock, telemetry=telemetry, pipeline=pipeline, state=state, reader=reader, declared=lambda: DECLARED,
         ready=lambda: "", started=clock.now(),
     )  # fmt: skip
-    yield Port(clock, store, state, pipeline, reader, application(inside))
-    reader.close()
-    await state.close()
+    try:
+        yield Port(clock, store, state, pipeline, reader, application(inside))
+    finally:
+        reader.close()
+        await state.close()

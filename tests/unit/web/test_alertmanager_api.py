@@ -10,6 +10,7 @@ import pytest
 
 from tocsin.access.tokens import Scope
 from tocsin.model import IncidentState
+from tocsin.runtime.evaluation import RuleBook
 
 from .conftest import NOW, Port, open_port
 
@@ -135,10 +136,10 @@ async def test_a_body_that_is_no_list_is_refused(port: Port, body: bytes) -> Non
 async def test_sent_alerts_survive_a_restart(tmp_path: Path, empty_state: bytes) -> None:
     """The same incident goes on: nothing is resolved, nothing is opened anew, and it ends in time."""
     (tmp_path / "state.db").write_bytes(empty_state)
-    async for port in open_port(tmp_path / "state.db"):
+    async with open_port(tmp_path / "state.db") as port:
         await post(port, API)
         (before,) = port.pipeline.book.open
-    async for port in open_port(tmp_path / "state.db", at=NOW + HOUR):
+    async with open_port(tmp_path / "state.db", at=NOW + HOUR) as port:
         await port.pipeline.tick()
         await post(port, API)
         (after,) = port.pipeline.book.open
@@ -151,7 +152,7 @@ async def test_sent_alerts_survive_a_restart(tmp_path: Path, empty_state: bytes)
 async def test_a_reload_leaves_sent_alerts_alone(port: Port) -> None:
     """They have no rule that could have been removed."""
     await post(port, API)
-    await port.pipeline.reconfigure(port.pipeline.rules, [], port.pipeline.book.plan)
+    await port.pipeline.reconfigure(lambda alerts: RuleBook((), alerts), [], port.pipeline.book.plan)
     assert [incident.state for incident in port.pipeline.book.open] == [IncidentState.OPEN]
 
 
@@ -176,9 +177,9 @@ async def test_a_silence_is_made_listed_and_ended(port: Port) -> None:
 async def test_a_silence_that_ended_before_a_restart_is_still_shown(tmp_path: Path, empty_state: bytes) -> None:
     """For five days, as Alertmanager's; ending it again changes nothing."""
     (tmp_path / "state.db").write_bytes(empty_state)
-    async for port in open_port(tmp_path / "state.db"):
+    async with open_port(tmp_path / "state.db") as port:
         id = await silenced(port)
-    async for port in open_port(tmp_path / "state.db", at=NOW + 2 * HOUR):
+    async with open_port(tmp_path / "state.db", at=NOW + 2 * HOUR) as port:
         assert [each["status"]["state"] for each in await get(port, "silences")] == ["expired"]
         assert (await port.ask("DELETE", f"/api/v2/silence/{id}", Scope.ALERTS_WRITE)).status == 200
 

@@ -31,7 +31,7 @@ groups:
 async def ruled(tmp_path: Path, empty_state: bytes) -> AsyncIterator[Port]:
     """Rules that have run once: one fires, one is pending, one failed."""
     (tmp_path / "state.db").write_bytes(empty_state)
-    async for port in open_port(tmp_path / "state.db", rules_of(tmp_path, RULES)):
+    async with open_port(tmp_path / "state.db", rules_of(tmp_path, RULES)) as port:
         port.holds("up", [0], job="a")
         port.holds("up", [1], job="b")
         port.holds("latency", [2.5], job="a")
@@ -99,7 +99,7 @@ async def test_alerts_can_be_left_out(ruled: Port) -> None:
 async def test_a_rule_that_never_ran_is_unknown(tmp_path: Path, empty_state: bytes) -> None:
     """Neither ok nor failed, and never evaluated: year 1, as Go's zero time."""
     (tmp_path / "state.db").write_bytes(empty_state)
-    async for port in open_port(tmp_path / "state.db", rules_of(tmp_path, RULES)):
+    async with open_port(tmp_path / "state.db", rules_of(tmp_path, RULES)) as port:
         rule = (await groups(port))[0]["rules"][1]
         assert (rule["health"], rule["state"], rule["lastEvaluation"]) == (
             "unknown",
