@@ -9,7 +9,6 @@ step can only refuse; nothing later makes up for what an earlier one did not pro
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,8 +21,9 @@ from tocsin.access.verdicts import NotAllowed, Principal, Reason, Refusal, Unava
 
 Headers = Iterable[tuple[bytes, bytes]]
 """As ASGI gives them: names in lower case."""
-_BEARER: Final = re.compile(rb"bearer ([!-+\--~]+)", re.IGNORECASE)
-"""RFC 6750 §2.1; a comma would join two credentials."""
+_SCHEME: Final = b"bearer "
+_PLAIN: Final = bytes(code for code in range(0x21, 0x7F) if code != ord(","))
+"""What a credential may be written with; a comma would join two of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,10 +52,11 @@ def bearer(headers: Headers) -> str | Unproven:
     if len(given) > 1:
         # What stands before us may have looked at another one.
         return Unproven(reason=Reason.SEVERAL_CREDENTIALS, because=f"{len(given)} Authorization headers")
-    match = _BEARER.fullmatch(given[0])
-    if match is None:
+    token = given[0][len(_SCHEME) :]
+    # One pass in C: a regular expression takes as long as hashing the token does.
+    if given[0][: len(_SCHEME)].lower() != _SCHEME or not token or token.translate(None, _PLAIN):
         return Unproven(reason=Reason.NOT_BEARER, because="the Authorization header is not `Bearer TOKEN`")
-    return match[1].decode("ascii")
+    return token.decode("ascii")
 
 
 class Door:

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from tocsin.access.allowlist.address import AS_WRITTEN, Address, BadAddress, Folding, parse_address
 from tocsin.access.allowlist.entry import Effect, Entry, Kind, Role
 from tocsin.access.verdicts import Reason
+
+MOST_LASTING: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +54,8 @@ class Roll:
 
     def __init__(self, listed: Listed) -> None:
         self.listed = listed
+        # Most rulings are asked for again and again, and depend on the time only where an entry ends.
+        self._lasting: dict[str, Ruling] = {}
         self._by_address: dict[str, list[Entry]] = {}
         self._by_domain: dict[str, list[Entry]] = {}
         self._by_parent: dict[str, list[Entry]] = {}
@@ -67,6 +72,14 @@ class Roll:
 
     def ruling(self, email: str, now: datetime) -> Ruling:
         """What the list says of an address, as it stands in a token."""
+        found = self._lasting.get(email)
+        if found is None:
+            found = self._ruled(email, now)
+            if len(self._lasting) < MOST_LASTING and all(entry.expires_at is None for entry in found.considered):
+                self._lasting[email] = found
+        return found
+
+    def _ruled(self, email: str, now: datetime) -> Ruling:
         try:
             address = parse_address(email)
         except BadAddress as error:
