@@ -101,8 +101,6 @@ BAD_HEADERS: dict[str, dict[str, Any]] = {
     "alg missing": {"alg": ABSENT},
     "alg none": {"alg": "none"},
     "alg None": {"alg": "None"},
-    "kid as path": {"kid": "../../../../dev/null"},
-    "kid as SQL": {"kid": "x' UNION SELECT 'secret"},
     "kid number": {"kid": 1},
     "kid endless": {"kid": "k" * 3000},
 }
@@ -111,9 +109,13 @@ BAD_HEADERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("header", BAD_HEADERS.values(), ids=BAD_HEADERS)
 def test_no_header_chooses_its_own_key_or_meaning(target: Target, header: dict[str, Any]) -> None:
     """Signed well all the same."""
-    if target.forge.alg == "HS256" and set(header) == {"kid"} and header["kid"] not in (1, "k" * 3000):
-        pytest.skip("the legacy secret has no kid: there is nothing to choose")
     assert target.status_of(target.forge.token(header=header)) == 401
+
+
+@pytest.mark.parametrize("kid", ["../../../../dev/null", "x' UNION SELECT 'secret", "https://evil.example/key", ""])
+def test_a_kid_is_a_name_and_nothing_is_opened_by_it(target: Target, kid: str) -> None:
+    """Unknown where keys have names; not looked at where there is one secret and older projects sign without."""
+    assert target.status_of(target.forge.token(header={"kid": kid})) == (200 if target.forge.alg == "HS256" else 401)
 
 
 def test_a_key_in_the_header_is_not_used(target: Target) -> None:

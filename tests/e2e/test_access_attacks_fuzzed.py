@@ -20,7 +20,7 @@ from tocsin.testing.protected import ALGORITHMS, Target, attacked
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 AT = int(NOW.timestamp())
-FUZZED = int(os.environ.get("TOCSIN_FUZZED_TOKENS", "450"))
+FUZZED = int(os.environ.get("TOCSIN_FUZZED_TOKENS", "300"))
 
 
 @pytest.fixture(scope="module")

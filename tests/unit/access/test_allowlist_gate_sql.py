@@ -111,7 +111,7 @@ async def test_postgres_rules_as_the_vectors_say(
 
 
 async def test_both_agree_on_addresses_nobody_thought_of(table: AllowlistTable, auth: psycopg.Connection[Any]) -> None:
-    """2,000 made of the pieces that spellings differ by, against each list; the seed is fixed."""
+    """1,200 made of the pieces that spellings differ by, against each list; the seed is fixed."""
     pieces = [
         *"abAB.@@+-_*%'=😀éÉßⅰ。．ａ\u200b\u00ad\t\n ", "example.com", "bücher", "xn--bcher-kva", ".example", "ana",
         "gmail.com", "team.example", "x.corp.example", "bad.corp.example", "дом.рф", "mallory", "good@",
@@ -119,7 +119,7 @@ async def test_both_agree_on_addresses_nobody_thought_of(table: AllowlistTable, 
     dice, now = random.Random(20260301), datetime.now(UTC)
     for group in VECTORS["lists"][:4]:
         roll = await fill(table, group, now)
-        for _ in range(500):
+        for _ in range(300):
             text = "".join(dice.choices(pieces, k=dice.randint(1, 5)))
             if dice.random() < 0.7 and "@" not in text:
                 text = f"{dice.choice(['ana', 'good', 'bob', 'a.b+c'])}@{text}"

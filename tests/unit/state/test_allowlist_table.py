@@ -4,6 +4,7 @@ admin, and a removal that every process knows within two seconds."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from tocsin.testing.clock import VirtualClock
 from tocsin.testing.postgres import EmbeddedPostgres
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +37,15 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 async def url(request: pytest.FixtureRequest, tmp_path: Path, postgres: EmbeddedPostgres) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'tocsin.db'}"
-    name = f"state_{abs(hash(request.node.nodeid))}"
-    postgres.execute(f"drop database if exists {name}", f"create database {name}")
-    return (
-        make_url(f"postgresql://postgres@127.0.0.1:{postgres.port}/{name}")
-        .set(username="postgres", password=postgres.password)
-        .render_as_string(hide_password=False)
+    schema_name = f"of_{next(_NUMBERS)}"
+    postgres.execute(
+        f"create schema {schema_name}",
+        # As on Supabase, where whatever is made in the public schema is open to its REST interface.
+        f"grant usage on schema {schema_name} to anon, authenticated",
+        f"alter default privileges in schema {schema_name} grant all on tables to anon, authenticated",
     )
+    made = make_url(f"postgresql://127.0.0.1:{postgres.port}/postgres?options=-csearch_path%3D{schema_name}")
+    return made.set(username="postgres", password=postgres.password).render_as_string(hide_password=False)
 
 
 @pytest.fixture
