@@ -160,3 +160,19 @@ async def test_a_sign_out_a_ban_and_a_removal_end_the_use_of_a_good_token(
         clock.pass_(1)
         found.append(await status(site, session, token))
     assert found == [200, 401, 200, 403, 200, 403]
+
+
+async def test_who_signs_out_here_is_out_at_once(
+    auth: FakeAuth, session: aiohttp.ClientSession, clock: VirtualClock
+) -> None:
+    """Without waiting for the next question; other sessions of the same user stay."""
+    keys = JwksKeys(f"{auth.url}/.well-known/jwks.json", session)
+    live = LiveSessions(auth.url, auth.api_key, session)
+    async with ProtectedSite({"ES256": keys}, TokenPolicy(issuer=auth.url), LISTED, clock, live=live) as site:
+        token, other = await token_of(auth, session), await token_of(auth, session)
+        before = [await status(site, session, each) for each in (token, other)]
+        signed_in = {"apikey": auth.api_key, "Authorization": f"Bearer {token}"}
+        await (await session.post(f"{auth.url}/logout?scope=local", headers=signed_in)).read()
+        site.door.sign_out(auth.keys.verify(token, now=clock.now().timestamp())["session_id"])
+        after = [await status(site, session, each) for each in (token, other)]
+    assert (before, after) == ([200, 200], [401, 200])
