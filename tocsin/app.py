@@ -165,7 +165,7 @@ class Daemon:
                 tracing=self.tracing,
                 ask=self.remote.ask if self.remote.engine is not None else None,
             ),
-            book=restore(plan_of(config), restored.files, restored.silences, now),
+            book=restore(plan_of(config), restored.files, restored.silences, now, restored.storms),
             rules=rules,
             sources=sources,
             external=ExternalAlerts(sent, now),

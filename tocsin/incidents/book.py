@@ -13,6 +13,7 @@ from datetime import datetime
 from tocsin.incidents.calls import Withdrawal
 from tocsin.incidents.grouping import Key
 from tocsin.incidents.routes import Route, Router
+from tocsin.incidents.storms import Level, Storm
 from tocsin.incidents.told import Destination, Told
 from tocsin.model import Alert, Decision, Incident, IncidentState, Mention, Notification, Silence
 
@@ -66,6 +67,10 @@ class Book:
     by_alert: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Alert id → the incidents that have it as a member."""
     silences: Mapping[str, Silence] = field(default_factory=dict)
+    storms: Mapping[str, Storm] = field(default_factory=dict)
+    """Summaries that are not over, by id."""
+    levels: Mapping[str, Level] = field(default_factory=dict)
+    """What is left of each destination's budget."""
 
     @property
     def open(self) -> tuple[Incident, ...]:
@@ -107,6 +112,10 @@ class Outcome:
     calls: tuple[Notification | Withdrawal, ...] = ()
     """For the outbox, in this order."""
     silences: tuple[Silence, ...] = ()
+    storms: tuple[Storm, ...] = ()
+    """Storm summaries, as they are now."""
+    calmed: tuple[str, ...] = ()
+    """Ids of storm summaries that are over."""
 
     @property
     def next_look(self) -> datetime | None:
@@ -127,7 +136,7 @@ class Outcome:
         """Nothing to store."""
         return not (
             self.incidents or self.members or self.dropped or self.told or self.untold or self.decisions
-            or self.calls or self.silences
+            or self.calls or self.silences or self.storms or self.calmed
         )  # fmt: skip
 
 
@@ -136,9 +145,14 @@ def restore(
     files: Iterable[tuple[Incident, Mapping[str, Told]]],
     silences: Iterable[Silence],
     now: datetime,
+    storms: Iterable[Storm] = (),
 ) -> Book:
     """The book after a restart. Everything is looked at by the next `tick`: what was owed is still owed."""
-    book = Book(plan=plan, silences={silence.id: silence for silence in silences})
+    book = Book(
+        plan=plan,
+        silences={silence.id: silence for silence in silences},
+        storms={storm.id: storm for storm in storms},
+    )
     kept: dict[str, File] = {}
     by_group: dict[Key, str] = {}
     by_alert: dict[str, tuple[str, ...]] = {}

@@ -130,6 +130,11 @@ def digest(notifier: str, entries: Iterable[tuple[Incident, Decision]], now: dat
     )
 
 
+def thread_of(notification: Notification) -> str:
+    """What a row belongs to, and waits for the others of: its incident or storm. A digest belongs to itself."""
+    return notification.id if notification.action is Action.DIGEST else notification.id.split(":", 1)[0]
+
+
 def call_id(incident: Incident, told: Told, action: Action, voice: Severity) -> str:
     """`i-7k2m9qxd:slack-pages:post:1`."""
     what = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from tocsin.incidents.book import Book, Decided, File, Outcome, Plan
 from tocsin.incidents.calls import Withdrawal, carry_out, digest, withdrawal
@@ -17,6 +18,7 @@ from tocsin.incidents.mutes import hush
 from tocsin.incidents.policy import Context, decide, next_look
 from tocsin.incidents.routes import Route
 from tocsin.incidents.silences import in_force
+from tocsin.incidents.storms import Level, Storm, first, grown, known, next_calls, opened
 from tocsin.incidents.told import Correction, Told, Via
 from tocsin.model import (
     Action,
@@ -25,6 +27,7 @@ from tocsin.model import (
     Decision,
     Incident,
     IncidentState,
+    Mention,
     Notification,
     Reason,
     Silence,
@@ -106,6 +109,9 @@ def heard(book: Book, correction: Correction, now: datetime) -> Outcome:
         if (file := work.files.get(entry.incident)) is not None:
             work.files[entry.incident] = replace(file, told={**file.told, entry.notifier: entry})
             work.touch(entry.incident)
+    for id, tells in correction.storms:
+        if (storm := work.storms.get(id)) is not None:
+            work.move_storm(replace(storm, tells=tells))
     for incident, notifier in correction.gone:
         if (file := work.files.get(incident)) is not None:
             told = {name: entry for name, entry in file.told.items() if name != notifier}
@@ -124,6 +130,8 @@ class _Work:
         self.by_group = dict(book.by_group)
         self.by_alert = dict(book.by_alert)
         self.silences = dict(book.silences)
+        self.storms = dict(book.storms)
+        self.levels = dict(book.levels)
         self.new_silences: list[Silence] = []
         self.told: dict[tuple[str, str], Told] = {}
         self.why: dict[str, str] = {}
@@ -137,6 +145,10 @@ class _Work:
         self._decisions: list[Decided] = []
         self._calls: list[Notification | Withdrawal] = []
         self._digests: dict[str, list[tuple[Incident, Decision]]] = {}
+        self._folded: dict[str, list[str]] = {}
+        self._stirred: set[str] = set()
+        self._storms: dict[str, Storm] = {}
+        self._calmed: list[str] = []
 
     # What happened ---------------------------------------------------------------------------------------------------
 
@@ -219,14 +231,22 @@ class _Work:
         members = [(id, alert) for id, changed in self._changes.items() for alert in changed.values()]
         for id in self._changes:
             self._rebuild(id)
-        for id in self._touched:
+        # The worst first: they have the first claim to a destination's budget.
+        for id in sorted(self._touched, key=self._rank):
             self._look_at(id)
+        self._tell_storms()
         for notifier, entries in self._digests.items():
             self._calls.append(digest(notifier, entries, self.now))
         dropped = set(self._dropped)
         return Outcome(
             book=Book(
-                plan=self.plan, files=self.files, by_group=self.by_group, by_alert=self.by_alert, silences=self.silences
+                plan=self.plan,
+                files=self.files,
+                by_group=self.by_group,
+                by_alert=self.by_alert,
+                silences=self.silences,
+                storms=self.storms,
+                levels=self.levels,
             ),
             incidents=tuple(self._incidents.values()),
             members=tuple((id, alert) for id, alert in members if (id, alert.id) not in dropped),
@@ -236,7 +256,13 @@ class _Work:
             decisions=tuple(self._decisions),
             calls=tuple(self._calls),
             silences=tuple(self.new_silences),
+            storms=tuple(self._storms.values()),
+            calmed=tuple(self._calmed),
         )
+
+    def _rank(self, id: str) -> int:
+        file = self.files.get(id)
+        return 9 if file is None else file.incident.severity.rank
 
     def _rebuild(self, id: str) -> None:
         """The incident with its changed members; a new file for a new incident."""
@@ -289,6 +315,7 @@ class _Work:
             context = self._context(file, route, entry)
             decision = decide(file.incident, context, self.now)
             told[name] = self._carry_out(file.incident, context, decision)
+            self._note_storm(file.incident, entry, decision)
             self._keep(id, name, decision, last)
             if told[name] is not entry:
                 self.told[id, name] = told[name]
@@ -308,13 +335,20 @@ class _Work:
 
     def _context(self, file: File, route: Route, told: Told) -> Context:
         mute, voice = hush(file.incident, in_force(self.silences.values(), self.now), self.now)
+        destination = self.plan.destination(told.notifier)
         return Context(
             route=route,
-            destination=self.plan.destination(told.notifier),
+            destination=destination,
             told=told,
             mute=mute,
             voice=voice,
+            budget_until=self._level(told.notifier).until(destination.budget, voice),
         )
+
+    def _level(self, notifier: str) -> Level:
+        budget = self.plan.destination(notifier).budget
+        level = self.levels.get(notifier)
+        return Level.full(budget, self.now) if level is None else level.now(budget, self.now)
 
     def _carry_out(self, incident: Incident, context: Context, decision: Decision) -> Told:
         if decision.action is Action.HOLD:
@@ -323,6 +357,8 @@ class _Work:
             incident, context, decision, self.now,
             mentions=self.plan.contacts, sampled_at=self._sampled.get(incident.id),
         )  # fmt: skip
+        if decision.action is Action.POST:
+            self.levels[told.notifier] = self._level(told.notifier).spent()
         if decision.action is Action.DIGEST:
             self._digests.setdefault(context.destination.name, []).append((incident, decision))
         elif decision.action is Action.RESOLVE and (back := withdrawal(incident, context.told, calls)):
@@ -330,6 +366,96 @@ class _Work:
         else:
             self._calls += calls
         return told
+
+    def _note_storm(self, incident: Incident, told: Told, decision: Decision) -> None:
+        """What belongs into a storm summary, or changes one."""
+        if incident.id in self._incidents or (told.via is Via.STORM and told.revision < incident.revision):
+            # Also where it has a message of its own by now: the summary counts it, and ends with the last.
+            self._stirred.update(self._storms_of.get(incident.id, ()))
+        over = decision.action is Action.HOLD and decision.reason is Reason.OVER_BUDGET
+        if over and told.via is not Via.STORM and incident.state is not IncidentState.RESOLVED:
+            self._folded.setdefault(told.notifier, []).append(incident.id)
+
+    @cached_property
+    def _storms_of(self) -> dict[str, list[str]]:
+        """Incident → the summaries that count it, as the work began."""
+        found: dict[str, list[str]] = {}
+        for storm in self.storms.values():
+            for id in storm.incidents:
+                found.setdefault(id, []).append(storm.id)
+        return found
+
+    def _tell_storms(self) -> None:
+        """Open, grow and end the summaries."""
+        for notifier, ids in self._folded.items():
+            storm = known(self.storms, notifier, self.now)
+            if storm is None:
+                worst = min((self.files[id].incident.severity for id in ids), key=lambda severity: severity.rank)
+                posted = self._level(notifier).posted
+                storm = opened(notifier, ids, worst, posted, self.now)
+                self._calls += first(storm, self._incidents_of(storm), self.now, self._wakes(storm))
+            else:
+                storm = grown(storm, ids, self.now)
+                self._stirred.add(storm.id)
+            self._storms[storm.id] = self.storms[storm.id] = storm
+            self._fold(storm, ids)
+        for id in self._stirred:
+            if (storm := self.storms.get(id)) is not None:
+                self._stir(storm)
+
+    def move_storm(self, storm: Storm) -> None:
+        """Its summary is somewhere else: what was edited into the old one is edited into the new."""
+        self.storms[storm.id] = storm
+        self._stirred.add(storm.id)
+
+    def _stir(self, storm: Storm) -> None:
+        """Something changed in a summary."""
+        incidents = self._incidents_of(storm)
+        after, calls = next_calls(storm, incidents, self.now, self._wakes(storm)) if incidents else (None, ())
+        self._calls += calls
+        if after is not None:
+            self._storms[storm.id] = self.storms[storm.id] = after
+            self._fold(after, storm.incidents)
+            return
+        del self.storms[storm.id]
+        self._storms.pop(storm.id, None)
+        self._calmed.append(storm.id)
+        for id in storm.incidents:
+            file = self.files.get(id)
+            before = None if file is None else file.told.get(storm.notifier)
+            if before is not None and before.via is Via.STORM and before.post == storm.id:
+                # What fires again after this is a new story there.
+                self._set_told(id, Told(incident=id, notifier=storm.notifier))
+
+    def _fold(self, storm: Storm, ids: Iterable[str]) -> None:
+        """The destination knows of these by the summary."""
+        for id in ids:
+            file = self.files.get(id)
+            before = None if file is None else file.told.get(storm.notifier)
+            if file is None or before is None or before.via is Via.POST:
+                continue  # it has a message of its own by now
+            incident = file.incident
+            told = replace(
+                before, via=Via.STORM, post=storm.id, at=before.at or self.now, revision=incident.revision,
+                severity=incident.severity, state=incident.state, owed="",
+            )  # fmt: skip
+            self._set_told(id, told)
+
+    def _set_told(self, id: str, told: Told) -> None:
+        file = self.files.get(id)
+        if file is None or file.told.get(told.notifier) in (None, told):
+            return
+        self.files[id] = replace(file, told={**file.told, told.notifier: told})
+        self.told[id, told.notifier] = told
+
+    def _incidents_of(self, storm: Storm) -> tuple[Incident, ...]:
+        """The incidents of a summary that are still in the book, in the order they came."""
+        return tuple(self.files[id].incident for id in storm.incidents if id in self.files)
+
+    def _wakes(self, storm: Storm) -> tuple[Mention, ...]:
+        """Whom the routes of its incidents would wake."""
+        routes = (self.plan.route_of(incident) for incident in self._incidents_of(storm))
+        return tuple(dict.fromkeys(mention for route in routes for mention in route.mentions or ()))
 
     def _escalate_to(
         self, file: File, route: Route, told: dict[str, Told], context: Context, decision: Decision
@@ -358,7 +484,10 @@ class _Work:
             return False
         if self.now < incident.resolved_at + timedelta(seconds=route.flap_seconds):
             return False
-        return all(entry.ended or entry.via is Via.NOTHING for entry in told.values())
+        # What a storm summary told stays until that is over: it is counted there.
+        return all(
+            entry.via is Via.NOTHING or (entry.ended and entry.post not in self.storms) for entry in told.values()
+        )
 
     def _close(self, id: str) -> None:
         """Out of the book; its history stays in the state store."""

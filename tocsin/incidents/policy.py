@@ -93,10 +93,24 @@ def ended_untold(incident: Incident, context: Context, now: datetime) -> Decisio
     return Decision(action=Action.HOLD, reason=Reason.ENDED_UNTOLD, because=because)
 
 
+def in_storm(incident: Incident, context: Context, now: datetime) -> Decision | None:
+    """What a storm summary told goes on there, with its end; unless it becomes worse than it was told."""
+    if context.told.via is not Via.STORM:
+        return None
+    if incident.state is not IncidentState.RESOLVED and context.voice.rank < context.told.severity.rank:
+        return None
+    because = "the storm summary tells it, and its end"
+    return Decision(action=Action.HOLD, reason=Reason.OVER_BUDGET, because=because)
+
+
 def end_is_told(incident: Incident, context: Context, now: datetime) -> Decision | None:
     """The end is told once."""
-    if incident.state is not IncidentState.RESOLVED or not context.told.ended:
+    told = context.told
+    if incident.state is not IncidentState.RESOLVED or not told.ended:
         return None
+    if told.via is Via.POST and told.revision < incident.revision and context.destination.edits:
+        # It fired again and ended unheard, silenced: an edit in between may have shown that it fires.
+        return Decision(action=Action.EDIT, reason=Reason.RECOVERED, because="it has ended again")
     return Decision(action=Action.HOLD, reason=Reason.NOTHING_NEW, because="the end was told")
 
 
@@ -155,7 +169,7 @@ def over_budget(incident: Incident, context: Context, now: datetime) -> Decision
 def new_incident(incident: Incident, context: Context, now: datetime) -> Decision | None:
     """A new incident is told at once."""
     told = context.told
-    if told.via is Via.POST or (told.via is Via.STORM and context.voice.rank >= told.severity.rank):
+    if told.via is Via.POST:
         return None
     if told.owed:
         because = f"it was told to {told.owed}, which is no longer configured"
@@ -226,7 +240,7 @@ def members_changed(incident: Incident, context: Context, now: datetime) -> Deci
 
 
 RULES: Final[tuple[Rule, ...]] = (
-    low_severity, ended_untold, end_is_told, flapping, resolution_debt,
+    low_severity, ended_untold, in_storm, end_is_told, flapping, resolution_debt,
     acked, muted, over_budget, new_incident, reopened, severity_rose, unacked_too_long, remind, members_changed,
 )  # fmt: skip
 
@@ -253,7 +267,7 @@ def _dues(incident: Incident, context: Context, now: datetime) -> Iterator[datet
         yield flap_end(incident, context) if not context.told.ended else None
         return
     yield context.mute.until if context.mute is not None else None
-    yield context.budget_until
+    yield context.budget_until if context.told.via in (Via.NOTHING, Via.DIGEST) else None
     yield escalation_due(incident, context)
     yield reminder_due(incident, context)
     yield delta_due(incident, context, now)

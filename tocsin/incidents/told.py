@@ -64,9 +64,11 @@ class Correction:
     """A destination that was told in another's stead, or whose first message was taken back."""
     gone: tuple[tuple[str, str], ...] = ()
     """(incident, notifier) of destinations that refused: they get nothing more of it."""
+    storms: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(storm, the destinations that its summary is at now)."""
 
     def __bool__(self) -> bool:
-        return bool(self.told or self.gone)
+        return bool(self.told or self.gone or self.storms)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

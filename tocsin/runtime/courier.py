@@ -25,7 +25,8 @@ from tocsin.errors import (
     Uncertain,
 )
 from tocsin.incidents import Correction
-from tocsin.model import Action, IncidentState, Notification, Receipt, Seconds
+from tocsin.incidents.calls import thread_of
+from tocsin.model import Action, IncidentState, Notification, Reason, Receipt, Seconds
 from tocsin.ports import Clock, Notifier
 from tocsin.state import Claim, Outbox
 from tocsin.telemetry.logs import logger
@@ -163,7 +164,11 @@ class Courier:
         if not row.incidents:
             await desk.outbox.skip(claim, "its incident is gone", desk.clock.now())
             return
-        if claim.parent is None and row.action in FOLLOWS:
+        storm = row.reason is Reason.OVER_BUDGET
+        if claim.parent is None and storm and row.action is Action.EDIT:
+            await desk.outbox.skip(claim, "the summary was told elsewhere", desk.clock.now())
+            return
+        if claim.parent is None and not storm and row.action in FOLLOWS:
             if row.incident.state is IncidentState.RESOLVED:
                 await desk.outbox.skip(claim, "nobody was told here that it began", desk.clock.now())
                 return
@@ -211,7 +216,7 @@ class Courier:
     def _own(self, receipt: Receipt, row: Notification) -> Receipt:
         """The receipt under the names that we look it up by, whatever the notifier wrote there."""
         return replace(
-            receipt, notification=row.id, notifier=self.endpoint.name, incident=row.incident.id, action=row.action
+            receipt, notification=row.id, notifier=self.endpoint.name, incident=thread_of(row), action=row.action
         )
 
     async def _in_time(self, call: Coroutine[Any, Any, Answer]) -> Answer:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from tocsin.incidents import Outcome, Told
 from tocsin.incidents.book import Decided
 from tocsin.incidents.calls import Withdrawal
+from tocsin.incidents.storms import Storm
 from tocsin.model import Alert, Incident, Notification, Silence
 
 Entry = TypeVar("Entry")
@@ -29,6 +30,8 @@ class Change:
     calls: tuple[Notification | Withdrawal, ...] = ()
     """For the outbox, in this order."""
     silences: tuple[Silence, ...] = ()
+    storms: tuple[Storm, ...] = ()
+    calmed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, outcome: Outcome, alerts: Iterable[Alert] = ()) -> Change:
@@ -43,6 +46,8 @@ class Change:
             decisions=outcome.decisions,
             calls=outcome.calls,
             silences=outcome.silences,
+            storms=outcome.storms,
+            calmed=outcome.calmed,
         )
 
     @property
@@ -66,6 +71,9 @@ class Change:
             decisions=(*self.decisions, *later.decisions),
             calls=(*self.calls, *later.calls),
             silences=_last((*self.silences, *later.silences), lambda silence: silence.id),
+            # The id of a storm that is over is never given again.
+            storms=_last((*self.storms, *later.storms), lambda storm: storm.id),
+            calmed=(*self.calmed, *later.calmed),
         )
 
 

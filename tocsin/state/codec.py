@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from tocsin.incidents.storms import Storm
 from tocsin.incidents.told import Told, Via
 from tocsin.model import (
     Action,
@@ -101,8 +102,11 @@ def incident_json(incident: Incident, *, members: bool) -> dict[str, Any]:
 
 
 def notification_json(notification: Notification) -> dict[str, Any]:
-    """What has no column of its own. An edit has no snapshot: it shows the incident as it is when it goes out."""
-    late = notification.action is Action.EDIT
+    """What has no column of its own. An edit has no snapshot: it shows the incident as it is when it goes out.
+
+    That of a storm's summary has: the incidents that it counts are those of its time.
+    """
+    late = notification.action is Action.EDIT and notification.reason is not Reason.OVER_BUDGET
     line = notification.timeline
     return {
         "reason": notification.reason,
@@ -128,6 +132,19 @@ def told_json(told: Told) -> dict[str, Any]:
         "reminded_at": told.reminded_at,
         "reminders": told.reminders,
         "owed": told.owed,
+    }
+
+
+def storm_json(storm: Storm) -> dict[str, Any]:
+    return {
+        "opened_at": storm.opened_at,
+        "folded_at": storm.folded_at,
+        "incidents": list(storm.incidents),
+        "posted": storm.posted,
+        "tells": list(storm.tells),
+        "severity": storm.severity,
+        "revision": storm.revision,
+        "edit_at": storm.edit_at,
     }
 
 
@@ -220,6 +237,21 @@ def told_of(incident: str, notifier: str, via: str, doc: Json) -> Told:
         reminded_at=_time(doc["reminded_at"]),
         reminders=doc["reminders"],
         owed=doc["owed"],
+    )
+
+
+def storm_of(id: str, notifier: str, doc: Json) -> Storm:
+    return Storm(
+        id=id,
+        notifier=notifier,
+        opened_at=_known(doc["opened_at"]),
+        folded_at=_known(doc["folded_at"]),
+        incidents=tuple(doc["incidents"]),
+        posted=doc["posted"],
+        tells=tuple(doc["tells"]),
+        severity=Severity(doc["severity"]),
+        revision=doc["revision"],
+        edit_at=_time(doc["edit_at"]),
     )
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin.errors import StaleClaim
 from tocsin.incidents import Correction, Told
+from tocsin.incidents.calls import thread_of
 from tocsin.incidents.told import Via
 from tocsin.model import Action, Incident, IncidentState, Notification, Reason, Receipt, Seconds, Severity
 from tocsin.state import codec, rows, schema
@@ -180,7 +181,7 @@ class Outbox:
             )
             if row.action is Action.POST:
                 await _void_followers(connection, claim, now)
-                gone = ((row.incident.id, row.notifier),)
+                gone = ((thread_of(row), row.notifier),)
                 await rows.write_told(connection, (), gone)
                 return Correction(gone=gone)
         return Correction()
@@ -196,10 +197,14 @@ class Outbox:
         """The message that it was to edit or to follow is gone: a new first message says it. Raises StaleClaim."""
         old = claim.notification
         async with self._state.writing() as connection:
-            incident = await _incident(connection, old.incident.id) or old.incident
-            over = old.action is Action.EDIT and incident.state is IncidentState.RESOLVED
+            storm = old.reason is Reason.OVER_BUDGET
+            incident = None if storm else await _incident(connection, old.incident.id)
+            about = old.incidents if incident is None else (incident,)
+            ended = all(each.state is IncidentState.RESOLVED for each in about)
+            over = old.action is Action.EDIT and ended
             post = replace(
-                old, id=f"{old.id}~again", action=Action.POST, reason=Reason.MESSAGE_LOST, incidents=(incident,),
+                old, id=f"{old.id}~again", action=Action.POST, incidents=about,
+                reason=Reason.OVER_BUDGET if storm else Reason.MESSAGE_LOST,
                 because=f"{old.because} (the message that told it is gone: {why})",
                 created_at=now, not_before=now, attempts=0, last_error="",
             )  # fmt: skip
@@ -219,7 +224,7 @@ class Outbox:
             await connection.execute(
                 sa.update(outbox)
                 .where(
-                    outbox.c.incident == old.incident.id, outbox.c.notifier == old.notifier,
+                    outbox.c.incident == thread_of(old), outbox.c.notifier == old.notifier,
                     outbox.c.state == QUEUED, outbox.c.action == Action.EDIT,
                 )
                 .values(state="superseded", ended_at=now, doc="")
@@ -247,6 +252,8 @@ class Outbox:
                 )
                 if not (await connection.execute(mark)).rowcount:
                     return Correction()
+            if row.reason is Reason.OVER_BUDGET:
+                return await _storm_elsewhere(connection, row, to, why, now, claim=claim)
             told = await self._tell(connection, row, to, why, now)
             if claim is not None and row.action is Action.POST:
                 await _void_followers(connection, claim, now)
@@ -259,7 +266,7 @@ class Outbox:
         self, connection: AsyncConnection, row: Notification, to: str, why: str, now: datetime
     ) -> tuple[Told, ...]:
         """Queue `row` for `to`: as a reply if that destination has the incident already, else as a first message."""
-        if len(row.incidents) > 1 or row.action is Action.DIGEST:
+        if row.action is Action.DIGEST:
             await queue(connection, [_for(row, to, row.action, row.incidents, why, now)])
             return ()
         incident = await _incident(connection, row.incident.id) or row.incident
@@ -358,6 +365,35 @@ def _for(
     )  # fmt: skip
 
 
+async def _storm_elsewhere(
+    connection: AsyncConnection, row: Notification, to: str, why: str, now: datetime, *, claim: Claim | None
+) -> Correction:
+    """A storm's summary goes to `to`: as it is now, and with all that is said of it from now on."""
+    storm = next((each for each in await rows.read_storms(connection) if each.id == thread_of(row)), None)
+    if row.action is Action.RESOLVE:
+        # The end is the end, whatever fires anew.
+        await queue(connection, [replace(_for(row, to, row.action, row.incidents, why, now), reason=row.reason)])
+        return Correction()
+    ids = [each.id for each in row.incidents] if storm is None else list(storm.incidents)
+    by_id = {each.id: each for each in row.incidents}
+    by_id |= {each.id: each for each in await rows.read_incidents(connection, schema.incidents.c.id.in_(ids))}
+    about = tuple(by_id[id] for id in ids if id in by_id)
+    knows = storm is not None and to in storm.tells
+    # Somebody who has not heard of it is told the whole.
+    action = row.action if knows else Action.POST
+    await queue(connection, [replace(_for(row, to, action, about, why, now), reason=Reason.OVER_BUDGET)])
+    refused = claim is not None and row.action is Action.POST
+    if refused and claim is not None:
+        await _void_followers(connection, claim, now)
+    if storm is None or (knows and not refused):
+        return Correction()
+    # One that refused hears nothing more of it; one that is only slow goes on being told.
+    others = (name for name in storm.tells if name != to and not (refused and name == row.notifier))
+    moved = replace(storm, tells=(*others, to))
+    await rows.write_storms(connection, [moved], ())
+    return Correction(storms=((moved.id, moved.tells),))
+
+
 async def _link(connection: AsyncConnection, row: Notification, to: str, now: datetime) -> Notification:
     """A reply in the thread that says who was told before this destination answered."""
     query = sa.select(receipts).where(receipts.c.notification == f"{row.id}>{to}")
@@ -401,7 +437,7 @@ async def _void_followers(connection: AsyncConnection, claim: Claim, now: dateti
     row = claim.notification
     await connection.execute(
         sa.update(outbox)
-        .where(outbox.c.incident == row.incident.id, outbox.c.notifier == row.notifier, outbox.c.state == QUEUED)
+        .where(outbox.c.incident == thread_of(row), outbox.c.notifier == row.notifier, outbox.c.state == QUEUED)
         .values(state="void", ended_at=now, doc="")
     )
 
@@ -430,7 +466,7 @@ async def _claim(connection: AsyncConnection, row: Any, owner: str) -> Claim:
 
 async def _notification(connection: AsyncConnection, row: Any) -> Notification:
     doc = codec.parse(row.doc)
-    if row.action == Action.EDIT:
+    if row.action == Action.EDIT and doc["reason"] != Reason.OVER_BUDGET:
         incident = await _incident(connection, row.incident)
         return codec.notification_of(row, doc, () if incident is None else (incident,))
     return codec.notification_of(row, doc, tuple(codec.incident_of(entry) for entry in doc["incidents"]))

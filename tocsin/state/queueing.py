@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin.incidents import Correction, Told
-from tocsin.incidents.calls import Withdrawal
+from tocsin.incidents.calls import Withdrawal, thread_of
 from tocsin.incidents.policy import PAGE
 from tocsin.model import Action, Notification, Severity
 from tocsin.state import codec
@@ -45,11 +45,9 @@ def lane(severity: Severity, action: Action) -> int:
 
 def row_of(notification: Notification) -> dict[str, Any]:
     """A new outbox row."""
-    several = len(notification.incidents) > 1 or notification.action is Action.DIGEST
     return {
         "id": notification.id,
-        # A digest belongs to no one incident: it waits for none, and none waits for it.
-        "incident": notification.id if several else notification.incident.id,
+        "incident": thread_of(notification),
         "notifier": notification.notifier,
         "action": notification.action,
         "severity": notification.severity,

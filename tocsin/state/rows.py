@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin.incidents import Decided, Told
+from tocsin.incidents.storms import Storm
 from tocsin.model import Alert, AlertState, Incident, IncidentState, Silence
 from tocsin.state import codec, schema
 from tocsin.state.change import Change
@@ -149,6 +150,15 @@ async def write_silences(connection: AsyncConnection, silences: Iterable[Silence
     await upsert(connection, schema.silences, rows)
 
 
+async def write_storms(connection: AsyncConnection, storms: Iterable[Storm], calmed: Iterable[str]) -> None:
+    values = [
+        {"id": storm.id, "notifier": storm.notifier, "doc": codec.dump(codec.storm_json(storm))} for storm in storms
+    ]
+    await upsert(connection, schema.storms, values)
+    for ids in chunks(calmed):
+        await connection.execute(sa.delete(schema.storms).where(schema.storms.c.id.in_(ids)))
+
+
 async def prune(connection: AsyncConnection, before: datetime) -> int:
     """Forget what ended before a time. What is still owed to somebody stays."""
     owed = sa.exists().where(
@@ -208,6 +218,15 @@ async def read_told(connection: AsyncConnection, wanted: sa.ColumnElement[bool])
 async def read_silences(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> tuple[Silence, ...]:
     query = sa.select(schema.silences).where(wanted).order_by(schema.silences.c.ends_at, schema.silences.c.id)
     return tuple(codec.silence_of(row) for row in await connection.execute(query))
+
+
+async def read_storms(connection: AsyncConnection) -> tuple[Storm, ...]:
+    """Those that are not over, the oldest first."""
+    found = [
+        codec.storm_of(row.id, row.notifier, codec.parse(row.doc))
+        for row in await connection.execute(sa.select(schema.storms))
+    ]
+    return tuple(sorted(found, key=lambda storm: (storm.opened_at, storm.id)))
 
 
 async def inconsistencies(connection: AsyncConnection) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration. A store at this version is opened without importing alembic."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -133,6 +133,9 @@ silences = _table(
 acks = _table(
     "acks", _text("incident", primary_key=True), _at("at", primary_key=True), _text("by"),
 )  # fmt: skip
+
+storms = _table("storms", _text("id", primary_key=True), _text("notifier"), _text("doc"))
+"""Storm summaries that are not over."""
 
 checkpoints = _table("checkpoints", _text("name", primary_key=True), sa.Column("blob", sa.LargeBinary, nullable=False))
 """Where each collector has read to."""

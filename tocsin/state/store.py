@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin.errors import StateError
 from tocsin.incidents import Correction, Told
+from tocsin.incidents.storms import Storm
 from tocsin.model import Alert, AlertState, Incident, IncidentState, Silence
 from tocsin.state import codec, rows, schema
 from tocsin.state.change import Change
@@ -51,6 +52,7 @@ class Restored:
     files: tuple[tuple[Incident, dict[str, Told]], ...]
     """For `incidents.restore`: incidents that are open, owe somebody the end, or may reopen."""
     silences: tuple[Silence, ...]
+    storms: tuple[Storm, ...] = ()
 
 
 class State:
@@ -156,6 +158,7 @@ class State:
             await rows.write_told(connection, change.told, change.untold)
             await rows.write_decisions(connection, change.decisions)
             await rows.write_silences(connection, change.silences)
+            await rows.write_storms(connection, change.storms, change.calmed)
             return await put_in_outbox(connection, change.calls)
 
     async def load(self, now: datetime) -> Restored:
@@ -167,7 +170,9 @@ class State:
             owes = sa.exists().where(
                 schema.told.c.incident == schema.incidents.c.id, ~schema.told.c.ended, schema.told.c.via != "nothing"
             )
+            storms = await rows.read_storms(connection)
             wanted = sa.or_(
+                schema.incidents.c.id.in_([id for storm in storms for id in storm.incidents]),
                 schema.incidents.c.state != IncidentState.RESOLVED,
                 schema.incidents.c.resolved_at > now - REMEMBERED,
                 owes,
@@ -179,6 +184,7 @@ class State:
             alerts=tuple(alert for alert in alerts if alert.state is not AlertState.RESOLVED),
             files=tuple((incident, told.get(incident.id, {})) for incident in incidents),
             silences=silences,
+            storms=storms,
         )
 
     def checkpoint(self, name: str) -> StoredCheckpoint:

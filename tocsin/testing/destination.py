@@ -41,8 +41,19 @@ class Said:
     revision: int
     text: str
     incidents: tuple[str, ...]
+    states: tuple[IncidentState, ...] = ()
+    """Of each of them."""
     on: str = ""
     """The message that it edited or replied to."""
+
+    @property
+    def thread(self) -> str:
+        """The incident or storm that it belongs to."""
+        return self.id.split(":", 1)[0]
+
+    def state_of(self, incident: str) -> IncidentState:
+        """As it was told of one of its incidents."""
+        return self.states[self.incidents.index(incident)]
 
 
 @dataclass
@@ -64,6 +75,18 @@ class Channel:
     def find(self, id: str) -> str | None:
         """The ref of the message that carries this key."""
         return next((str(place) for place, said in enumerate(self.said) if said.id == id), None)
+
+    def shows(self, incident: str) -> IncidentState | None:
+        """What the incident's message shows; None where it has none, or somebody removed it."""
+        posts = [
+            str(place)
+            for place, said in enumerate(self.said)
+            if said.thread == incident and said.action is Action.POST and str(place) not in self.deleted
+        ]
+        if not posts:
+            return None
+        edits = [said for said in self.said if said.action is Action.EDIT and said.on == posts[-1]]
+        return edits[-1].state if edits else self.said[int(posts[-1])].state
 
     def take(self, said: Said) -> str:
         self.said.append(said)
@@ -98,9 +121,11 @@ class FakeNotifier:
         fault = self.faults.popleft() if self.faults else self.fault_of(notification)
         if fault is HANGS:
             await self._hang()
+        on = "" if parent is None else parent.ref
+        if isinstance(fault, EditLost):
+            self.channel.deleted.add(on)
         if fault is not None and fault is not LOST_ANSWER:
             raise fault
-        on = "" if parent is None else parent.ref
         if on in self.channel.deleted and notification.action is not Action.POST:
             raise EditLost(f"message {on} not found")
         incident = notification.incident
@@ -110,6 +135,7 @@ class FakeNotifier:
                 at=self._clock.now(), id=notification.id, action=notification.action, incident=incident.id,
                 state=incident.state, severity=incident.severity, revision=incident.revision,
                 text=notification.because, incidents=tuple(each.id for each in notification.incidents), on=on,
+                states=tuple(each.state for each in notification.incidents),
             )
         )  # fmt: skip
         self.between("after send")

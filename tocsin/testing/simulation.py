@@ -27,7 +27,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from tocsin.errors import EditLost, Refused, StateError, Throttled, Unavailable, Uncertain
-from tocsin.incidents import Destination
+from tocsin.incidents import Budget, Destination
 from tocsin.incidents.routes import Digest, Escalation, Route
 from tocsin.model import Action, AlertState, IncidentState, Labels, Notification, Severity
 from tocsin.state import Claim
@@ -104,8 +104,14 @@ class Simulation:
         self._file = file
         self._steps = steps
         base = plan(*routes(), failover={"pages": "mail"})
+        budget = self.chance.choice((Budget(), Budget(burst=2, every=60, reserve=1)))
         self._plan = replace(
-            base, destinations={**base.destinations, "manager": Destination(name="manager", edits=True)}
+            base,
+            destinations={
+                **base.destinations,
+                "pages": replace(base.destinations["pages"], budget=budget),
+                "manager": Destination(name="manager", edits=True),
+            },
         )
 
     async def run(self) -> Run:
@@ -326,7 +332,7 @@ class Simulation:
                 if incident.severity is Severity.P3:
                     continue  # it waits for its digest
                 stories = [story for (_, about), story in told.items() if about == incident.id]
-                if not any(_last_state(story) is not IncidentState.RESOLVED for story in stories):
+                if not any(_believed(story, incident.id) is not IncidentState.RESOLVED for story in stories):
                     self._violated(f"{incident.id} ({alert.labels}) fires and nobody knows: {stories}")
 
     async def _check_the_end(self) -> None:
@@ -348,29 +354,48 @@ class Simulation:
         for key, times in keys.items():
             if times > 1:
                 self._violated(f"{name} heard {key} {times} times")
-        posts = Counter(each.incident for each in said if each.action is Action.POST and not each.id.endswith("~again"))
-        for incident, times in posts.items():
+        posts = Counter(each.thread for each in said if each.action is Action.POST and not each.id.endswith("~again"))
+        for thread, times in posts.items():
             if times > 1:
-                self._violated(f"{name} got {times} posts of {incident}")
+                self._violated(f"{name} got {times} posts of {thread}")
 
-    def _check_debt(self, name: str, incident: str, story: list[Said]) -> None:
-        if _last_state(story) is IncidentState.RESOLVED:
-            return
-        # A destination that refuses even the end: its failover is told instead.
-        elsewhere = any(
-            said.id.startswith(f"{incident}:{name}:resolve") and ">" in said.id
+    def _check_shown(self, name: str, incident: str) -> None:
+        """The message shows the end; unless it refused its edits, and another destination took over."""
+        moved = any(
+            said.incident == incident and ">" in said.id and f":{name}:" in said.id
             for channel in self.world.channels.values()
             for said in channel.said
         )
-        if not elsewhere:
-            self._violated(f"{name} was never told the end of {incident}: {[(s.id, s.state.value) for s in story]}")
+        shown = self.world.channels[name].shows(incident)
+        if shown not in (None, IncidentState.RESOLVED) and not moved:
+            self._violated(f"the message of {incident} at {name} shows {shown}")
+
+    def _check_debt(self, name: str, incident: str, story: list[Said]) -> None:
+        self._check_shown(name, incident)
+        if _believed(story, incident) is IncidentState.RESOLVED:
+            return
+        # Where it is refused from then on, its failover is told, and told the end.
+        threads = {said.thread for said in story}
+        for other in self.world.channels.values():
+            heard = [said for said in other.said if incident in said.incidents]
+            took_over = any(said.thread in threads and f":{name}:" in said.id and ">" in said.id for said in heard)
+            if took_over and _believed(heard, incident) is IncidentState.RESOLVED:
+                return
+        self._violated(f"{name} was never told the end of {incident}: {[(s.id, s.state.value) for s in story]}")
 
 
-def _last_state(story: list[Said]) -> IncidentState | None:
-    """What a reader believes: the state that was said last. Only a reply "resolved" or a whole message ends it."""
-    aloud = [
-        said
+def _believed(story: list[Said], incident: str) -> IncidentState | None:
+    """What a reader believes of an incident: open while any thread about it says so. None: there is none.
+
+    An edit rings nobody, so it says nothing here, and only a reply "resolved" or a whole message ends an incident. A
+    storm's summary is read for what it shows.
+    """
+    threads = {
+        said.thread: said.state_of(incident)
         for said in story
-        if said.action in WHOLE or (said.action is Action.RESOLVE) == (said.state is IncidentState.RESOLVED)
-    ]
-    return aloud[-1].state if aloud else None
+        if said.action in WHOLE
+        or said.thread != incident
+        or (said.action is Action.RESOLVE and said.state is IncidentState.RESOLVED)
+        or (said.action not in (Action.EDIT, Action.RESOLVE) and said.state is not IncidentState.RESOLVED)
+    }
+    return min(threads.values(), key=lambda state: state is IncidentState.RESOLVED, default=None)

@@ -126,7 +126,7 @@ class World:
         self.state = await open_inline(self._file)
         now = self.clock.now()
         restored = await self.state.load(now)
-        self.book = restore(self.plan, restored.files, restored.silences, now)
+        self.book = restore(self.plan, restored.files, restored.silences, now, restored.storms)
         self.unsaved = Change()
         self.delivery = Delivery(
             self.state.outbox, clock=self.clock, telemetry=self.telemetry, tracing=Tracing(), heard=self._heard,

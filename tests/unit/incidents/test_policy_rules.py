@@ -128,6 +128,14 @@ def test_the_end_is_told_once() -> None:
     assert said(decide(resolved(), context(told), NOW)) == (Action.HOLD, Reason.NOTHING_NEW)
 
 
+def test_what_fired_and_ended_again_unheard_is_shown_as_ended() -> None:
+    """It was silenced; an edit that was on its way may have shown that it fires."""
+    told = context(replace(POSTED, state=IncidentState.RESOLVED, revision=2))
+    again = resolved(revision=4, reopened=1)
+    assert said(decide(again, told, NOW)) == (Action.EDIT, Reason.RECOVERED)
+    assert said(decide(again, replace(told, destination=HOOK), NOW)) == (Action.HOLD, Reason.NOTHING_NEW)
+
+
 def test_the_end_of_what_flaps_waits_for_the_flap_window() -> None:
     """The message shows it at once; the thread hears of it when it stays away."""
     flaps, quiet = resolved(reopened=2), NOW + after(60 + 600)
