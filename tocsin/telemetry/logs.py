@@ -64,7 +64,7 @@ def _to_json(event: Any, **_: Any) -> str:
 def set_up(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
     """Send logs to `stream` (standard error) as `json` or `text`; `auto` is text on a terminal.
 
-    Third-party loggers (apscheduler, slack_sdk, uvicorn) pass through the same renderer at warning and above.
+    Third-party loggers (slack_sdk, uvicorn, psycopg) pass through the same renderer at warning and above.
     """
     out = stream or sys.stderr
     sink = Unbreakable(out)
