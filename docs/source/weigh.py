@@ -24,6 +24,7 @@ IMPORTS: Final = {
     "click": "import click",
     "cryptography": "from cryptography.hazmat.primitives.asymmetric import ec, rsa; from cryptography import x509",
     "google-re2": "import re2",
+    "idna": "import idna",
     "jinja2": "import jinja2",
     "numpy": "import numpy",
     "opentelemetry-exporter-otlp-proto-http": (
@@ -33,7 +34,6 @@ IMPORTS: Final = {
     "orjson": "import orjson",
     "pcodec": "import pcodec",
     "prometheus-client": "import prometheus_client",
-    "promql-parser": "import promql_parser",
     "psycopg": "import psycopg",
     "pydantic-settings": "import pydantic_settings",
     "pyjwt": "import jwt; from jwt.algorithms import ECAlgorithm",
@@ -49,8 +49,8 @@ IMPORTS: Final = {
 }
 """What of each is imported; by its name in pyproject.toml."""
 LATE: Final = (
-    "aiosqlite", "alembic", "cryptography", "jinja2", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk",
-    "promql-parser", "psycopg", "pyjwt", "slack-sdk",
+    "aiosqlite", "alembic", "cryptography", "idna", "jinja2", "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-sdk", "psycopg", "pyjwt", "slack-sdk",
 )  # fmt: skip
 """Imported only where they are used: by a migration, by an exporter that is configured, by a kind that is."""
 

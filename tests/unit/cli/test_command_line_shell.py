@@ -17,7 +17,7 @@ from tocsin.errors import CollectError, ConfigError, PromQLError
 
 Run = Callable[..., Result]
 
-HEAVY = ("pydantic", "yaml", "sqlalchemy", "aiohttp", "numpy", "jinja2", "starlette", "promql_parser")
+HEAVY = ("pydantic", "yaml", "sqlalchemy", "aiohttp", "numpy", "jinja2", "starlette")
 
 
 def leaves(command: click.Command, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], click.Command]]:
