@@ -88,7 +88,7 @@ def catalogues(known_collectors: Catalogue[Any], known_notifiers: Catalogue[Any]
     return {"collectors": known_collectors, "notifiers": known_notifiers}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tree=mutated())
 def test_any_tree_is_a_configuration_or_findings(
     tree: dict[str, Any], tmp_path: Path, catalogues: dict[str, Catalogue[Any]]
@@ -99,7 +99,7 @@ def test_any_tree_is_a_configuration_or_findings(
     assert {finding.file for finding in told(path, {"DSN": "x"}, catalogues)} <= {str(path)}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(text=st.text(alphabet="ab:- \n\t[]{}&*!|>'\"#%@`,?~<0.", max_size=40))
 def test_any_text_is_a_configuration_or_findings(
     text: str, tmp_path: Path, catalogues: dict[str, Catalogue[Any]]
@@ -110,7 +110,7 @@ def test_any_text_is_a_configuration_or_findings(
     assert [finding for finding in told(path, {}, catalogues) if not finding.what] == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     name=st.lists(
         st.sampled_from(["WEB", "LISTEN", "COLLECTORS", "A", "0", "ROUTES", "MATCH", "SEVERITY", "", "X", "TIMEZONE"]),

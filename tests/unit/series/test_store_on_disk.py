@@ -190,7 +190,7 @@ def reopened(folder: Path, raw: bytes) -> Store:
     return Store.open(folder)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_torn_journal_keeps_all_polls_before_the_tear(
     recorded: Recorded, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -208,7 +208,7 @@ def test_a_torn_journal_keeps_all_polls_before_the_tear(
     store.close()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_flipped_bit_costs_little_and_invents_nothing(
     recorded: Recorded, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
