@@ -46,12 +46,15 @@ class Table(Columns):
         self.chunks = [chunk for chunk in self.chunks if chunk.last > until]
         if self.size:
             self.drop_rows(until)
-        alive = self._lengths[self._line[: self.size]] > 0
-        for chunk in self.chunks:
-            alive |= np.isin(self._serials[: self.size], chunk.serials)
-        if alive.all():
+        empty = np.flatnonzero(self._lengths[self._line[: self.size]] == 0)
+        # Newest first: a series that goes on is in the last chunk, and the others needn't be searched.
+        for chunk in reversed(self.chunks):
+            if not empty.size:
+                break
+            empty = empty[~np.isin(self._serials[empty], chunk.serials)]
+        if not empty.size:
             return False
-        self.keep_columns(np.flatnonzero(alive))
+        self.keep_columns(np.delete(np.arange(self.size), empty))
         return True
 
     # Counting --------------------------------------------------------------------------------------------------------
