@@ -131,8 +131,9 @@ class Daemon:
     async def _restore(self) -> None:
         config = self.setup.config
         self.store = open_store(
-            config.series_path, self.clock, retention=config.series.retention, max_series=config.series.max_series
-        )
+            config.series_path, self.clock, retention=config.series.retention, max_bytes=config.series.max_bytes,
+            max_series=config.series.max_series,
+        )  # fmt: skip
         self.remote = Remote.of(config, self.store, self.clock, self.telemetry)
         now = self.clock.now()
         self.lifeboat = Lifeboat(
@@ -311,6 +312,7 @@ class Daemon:
             declared=self.declared,
             ready=self._not_ready,
             started=self.clock.now(),
+            engine=lambda: self.remote.engine,
             address=lambda: self.setup.config.external_url or f"http://{self.address}",
         )
 

@@ -61,6 +61,9 @@ class SeriesSettings(Section):
 
     path: Path = Field(default=Path("tocsin-series"), description="the journal's folder")
     retention: Duration = Field(default=86_400.0, ge=600, description="older samples are dropped")
+    max_bytes: int | None = Field(
+        default=None, ge=2**20, description="of compressed samples; past that the oldest go before their retention ends"
+    )
     max_series: int = Field(default=100_000, ge=100, description="new series past this are refused and counted")
     engine: EngineSettings | None = None
     remote_write: tuple[RemoteWriteSettings, ...] = ()

@@ -18,13 +18,15 @@ from tocsin.telemetry.logs import logger
 MOST_AHEAD: Final = timedelta(minutes=10)
 
 
-def open_store(folder: Path, clock: SteadyClock, *, retention: float, max_series: int) -> Store:
+def open_store(
+    folder: Path, clock: SteadyClock, *, retention: float, max_series: int, max_bytes: int | None = None
+) -> Store:
     """The store in `folder`; in memory alone where it can't be had, because alerting matters more than history.
 
     Raises StateError when another process uses the folder.
     """
     try:
-        store = Store.open(folder, retention=retention, max_series=max_series)
+        store = Store.open(folder, retention=retention, max_series=max_series, max_bytes=max_bytes)
         newest = store.newest
         if newest is not None and newest - clock.now() > MOST_AHEAD:
             store.close()
@@ -34,11 +36,11 @@ def open_store(folder: Path, clock: SteadyClock, *, retention: float, max_series
                 "series.set_aside", folder=str(aside), newest=newest.isoformat(),
                 why="its newest sample is far in the future: the wall clock was wrong then, or is now",
             )  # fmt: skip
-            store = Store.open(folder, retention=retention, max_series=max_series)
+            store = Store.open(folder, retention=retention, max_series=max_series, max_bytes=max_bytes)
             newest = store.newest
     except OSError as error:
         logger().error("series.not_opened", folder=str(folder), error=str(error), mend="series are kept in memory")
-        return Store(retention=retention, max_series=max_series)
+        return Store(retention=retention, max_series=max_series, max_bytes=max_bytes)
     if newest is not None:
         clock.not_before(newest)
     found = store.recovery

@@ -9,6 +9,7 @@ from datetime import datetime
 from tocsin.model import Metric
 from tocsin.ports import Clock
 from tocsin.runtime.pipeline import Pipeline
+from tocsin.series.remote.engine import Engine
 from tocsin.state import State
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.web.reading import Reader
@@ -27,5 +28,7 @@ class Inside:
     ready: Callable[[], str]
     """Empty when ready, else one word that says why not."""
     started: datetime
+    engine: Callable[[], Engine | None] = lambda: None
+    """The server that answers queries (`series.engine`); None: the embedded store does."""
     address: Callable[[], str] = lambda: ""
     """Where clients reach us, as a URL; empty when not known."""

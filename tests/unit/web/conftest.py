@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from tocsin.runtime.external import ExternalAlerts
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.pipeline import Parts, Pipeline
 from tocsin.series import Store
+from tocsin.series.remote.engine import Engine
 from tocsin.state import State
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
@@ -109,7 +110,9 @@ async def port(tmp_path: Path, empty_state: bytes) -> AsyncIterator[Port]:
 
 
 @asynccontextmanager
-async def open_port(file: Path, groups: tuple[Group, ...] = (), at: datetime = NOW) -> AsyncIterator[Port]:
+async def open_port(
+    file: Path, groups: tuple[Group, ...] = (), at: datetime = NOW, engine: Callable[[], Engine | None] = lambda: None
+) -> AsyncIterator[Port]:
     clock, store, telemetry = VirtualClock(at), Store(), Telemetry()
     state = await State.open(f"sqlite:///{file}", durable=False)
     restored = await state.load(at)
@@ -127,7 +130,7 @@ async def open_port(file: Path, groups: tuple[Group, ...] = (), at: datetime = N
     reader = Reader(pipeline.reading, clock)
     inside = Inside(
         clock=clock, telemetry=telemetry, pipeline=pipeline, state=state, reader=reader, declared=lambda: DECLARED,
-        ready=lambda: "", started=clock.now(),
+        ready=lambda: "", started=clock.now(), engine=engine,
     )  # fmt: skip
     try:
         yield Port(clock, store, state, pipeline, reader, application(inside))

@@ -7,6 +7,7 @@ and HTTP codes for what is wrong (answers).
     query, query_range, query_exemplars (none are kept: always empty), format of results         queries
     series, labels, label/NAME/values, metadata, status/buildinfo                                catalogue
     rules, alerts                                                                                rules
+    all but rules and alerts, where `series.engine` names a server that answers them             forwarding
 
 A query has `reading.TIME_LIMIT` seconds at most; `timeout` lowers it.
 """

@@ -10,6 +10,7 @@ from tocsin.web.gate import Endpoint, GuardedRoute, Operation, protected
 from tocsin.web.inside import Inside
 from tocsin.web.prometheus.answers import answering
 from tocsin.web.prometheus.catalogue import Catalogue
+from tocsin.web.prometheus.forwarding import forwarded
 from tocsin.web.prometheus.queries import Queries
 from tocsin.web.prometheus.rules import Rules
 
@@ -58,7 +59,8 @@ def prometheus_routes(inside: Inside) -> list[GuardedRoute]:
         operation = Operation(
             summary=summary, tag="Prometheus API", parameters=parameters or [], answer={"$ref": _ANSWER}
         )
-        return protected(f"/api/v1/{path}", answering(endpoint), *scopes, operation=operation, methods=methods)
+        asked = endpoint if scopes is alerts else forwarded(inside, endpoint)
+        return protected(f"/api/v1/{path}", answering(asked), *scopes, operation=operation, methods=methods)
 
     span = ("start", "end", "match[]", "limit")
     return [
