@@ -82,8 +82,10 @@ class Guard:
         public: Iterable[Public] = (),
         needs: Callable[[str, str], Role | None] = lambda method, path: None,
         realm: str = "tocsin",
+        refused: Callable[[Refusal, Scope], None] | None = None,
     ) -> None:
-        """`needs` gives the least role for a method and path, None where being on the list is enough."""
+        """`needs` gives the least role for a method and path, None where being on the list is enough. `refused` is
+        told of each refusal before it is answered, instead of a log line for each."""
         if not realm.isascii() or not realm.isprintable() or '"' in realm or "\\" in realm:
             raise ValueError("the realm is printable ASCII without quotes")
         self._app = app
@@ -92,6 +94,7 @@ class Guard:
         self._public = tuple(public)
         self._needs = needs
         self._realm = realm
+        self._refused = refused or _log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A server's caller must not be able to bring its own answer.
@@ -99,7 +102,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
+        method = _method(scope)
         if any(public.covers(method, scope["path"]) for public in self._public):
             await self._app(scope, receive, send)
             return
@@ -108,7 +111,7 @@ class Guard:
             scope[SCOPE_KEY] = verdict
             await self._app(scope, receive, send)
         else:
-            _log(verdict, method)
+            self._refused(verdict, scope)
             await self._refuse(verdict, scope, send)
 
     async def _verdict(self, scope: Scope, method: str) -> Admitted | Refusal:
@@ -150,7 +153,11 @@ class Guard:
         return f'Bearer realm="{self._realm}"{error}'.encode("ascii")
 
 
-def _log(refusal: Refusal, method: str) -> None:
+def _method(scope: Scope) -> str:
+    return str(scope["method"]) if scope["type"] == "http" else "WEBSOCKET"
+
+
+def _log(refusal: Refusal, scope: Scope) -> None:
     # Neither token nor address nor path: the line is written by whoever asks.
     log.info(
         "access.refused",
@@ -158,5 +165,5 @@ def _log(refusal: Refusal, method: str) -> None:
         reason=refusal.reason.value,
         because=refusal.because,
         sub=refusal.sub,
-        method=method,
+        method=_method(scope),
     )

@@ -1,0 +1,28 @@
+"""What mounting costs before the first request: modules that are loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("sqlalchemy", "aiohttp", "psycopg", "numpy", "slack_sdk", "alembic", "fastapi", "litestar", "django", "jwt")
+
+
+def loaded_after(code: str) -> set[str]:
+    """The heavy packages that a fresh process has after `code`."""
+    program = f"{code}\nimport sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(ran.stdout.split())
+
+
+def test_importing_the_layers_loads_nothing_heavy() -> None:
+    """No database client, no HTTP client, no framework: they come with what asks for them."""
+    assert (
+        loaded_after("from tocsin.asgi import protect, Latency, Errors, RequestLog, Time, Body, Concurrency") == set()
+    )
+
+
+def test_an_allowlist_in_a_file_needs_no_database() -> None:
+    """SQLAlchemy is for the state store alone."""
+    made = "from tocsin.asgi import Gate; Gate('http://localhost/auth/v1', allowlist='list.csv')"
+    assert not loaded_after(made) & {"sqlalchemy", "alembic", "numpy"}

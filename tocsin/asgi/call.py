@@ -1,0 +1,238 @@
+"""One request on its way through the layers: what they know of it, gathered once.
+
+    call = call_of(scope)          # inside an application: None where no layer of ours is around it
+    call.request_id, call.trace_id, call.route, call.user
+
+Ids and user are worked out when they are first asked for: most requests are neither logged nor wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
+from random import getrandbits
+from typing import Any, Final
+
+from tocsin.asgi.routes import REFUSED, UNMATCHED, Templates
+from tocsin.model import Seconds
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CALL_KEY: Final = "tocsin.call"
+CURRENT: ContextVar[Call | None] = ContextVar("tocsin.call", default=None)
+"""The call that the running task serves, for log lines of the application itself."""
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+"""https://www.w3.org/TR/trace-context/#traceparent-header"""
+
+
+class Site:
+    """What the layers around one application share."""
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        templates: Templates | None = None,
+        user: Callable[[Scope], str | None] | None = None,
+        user_key: bytes | None = None,
+        trust_request_id: bool = True,
+    ) -> None:
+        """`user` names who asks, for hashing; the signed-in principal by default. `user_key` makes the hashes: without
+        one they can't be compared across processes and restarts."""
+        self.templates = templates or Templates(app)
+        self.user = user or _principal
+        self._user_key = user_key or secrets.token_bytes(32)
+        self.trust_request_id = trust_request_id
+
+    def hashed(self, user: str) -> str:
+        """16 hexadecimal digits that stand for a user, and don't tell who it is."""
+        return hmac.new(self._user_key, user.encode(), hashlib.sha256).hexdigest()[:16]
+
+    def call(self, scope: Scope) -> Call:
+        """The call of a request that no layer has seen yet."""
+        call = Call(self, scope)
+        scope[CALL_KEY] = call
+        return call
+
+
+class Call:
+    """One request or WebSocket."""
+
+    __slots__ = (
+        "_ids",
+        "_request_id",
+        "_user",
+        "began",
+        "ended",
+        "error",
+        "failed",
+        "fate",
+        "opened",
+        "refusal",
+        "scope",
+        "site",
+        "size",
+        "status",
+        "stopped_by",
+        "tracked",
+    )  # fmt: skip
+
+    def __init__(self, site: Site, scope: Scope) -> None:
+        self.site = site
+        self.scope = scope
+        self.began = time.perf_counter()
+        self.ended = 0.0
+        """When the last byte of the answer was handed on; 0 before."""
+        self.status = 0
+        """Of the answer, once it has begun."""
+        self.tracked = False
+        """A layer further out writes `status`, `ended` and `size`."""
+        self.size = 0
+        """Bytes of the answer's body."""
+        self.opened = False
+        """A WebSocket that was accepted."""
+        self.stopped_by = ""
+        """The layer that answered in the application's stead."""
+        self.refusal = ""
+        self.error: BaseException | None = None
+        """What a framework's own hook saw, for those that don't let exceptions through."""
+        self.failed: dict[str, Any] | None = None
+        """Category and fingerprint, when something went wrong."""
+        self.fate = ""
+        """`disconnected` or `cancelled` where it ended without an answer of its own."""
+        self._request_id = ""
+        self._ids: tuple[str, str, bool] | None = None
+        self._user: str | None = None
+
+    @property
+    def method(self) -> str:
+        """As the client wrote it; WEBSOCKET for one."""
+        return str(self.scope.get("method", "WEBSOCKET"))
+
+    @property
+    def route(self) -> str:
+        """The template; `refused` and `unmatched` where there is none."""
+        return self.site.templates.of(self.scope) or (REFUSED if self.stopped_by else UNMATCHED)
+
+    @property
+    def seconds(self) -> Seconds:
+        """From arrival to the answer's last byte, or until now."""
+        return (self.ended or time.perf_counter()) - self.began
+
+    @property
+    def request_id(self) -> str:
+        """The caller's X-Request-ID where it is one, ours otherwise."""
+        if not self._request_id:
+            given = _header(self.scope, b"x-request-id") if self.site.trust_request_id else None
+            fits = given is not None and _REQUEST_ID.fullmatch(given) is not None
+            self._request_id = given.decode() if fits and given is not None else f"{getrandbits(128):032x}"
+        return self._request_id
+
+    @property
+    def trace_id(self) -> str:
+        """Of the trace the request belongs to; empty for none."""
+        return self._trace()[0]
+
+    @property
+    def span_id(self) -> str:
+        """Of the span that the request is, or was sent from."""
+        return self._trace()[1]
+
+    @property
+    def trace_sampled(self) -> bool:
+        """True where the trace is kept, so that its log line is worth keeping."""
+        return self._trace()[2]
+
+    def note_span(self) -> None:
+        """Take the trace of OpenTelemetry's current span; a layer that opens one calls this inside of it."""
+        api = sys.modules.get("opentelemetry.trace")  # not loaded: then there is no span
+        if api is None:
+            return
+        context = api.get_current_span().get_span_context()
+        if context.is_valid:
+            self._ids = (f"{context.trace_id:032x}", f"{context.span_id:016x}", context.trace_flags.sampled)
+
+    @property
+    def user(self) -> str | None:
+        """Who asks, hashed; None for nobody known."""
+        if self._user is None:
+            try:
+                who = self.site.user(self.scope)
+            except Exception:  # noqa: BLE001 (the application's own function must not break a log line)
+                who = None
+            self._user = self.site.hashed(who) if who else ""
+        return self._user or None
+
+    def _trace(self) -> tuple[str, str, bool]:
+        if self._ids is None:
+            self.note_span()
+        if self._ids is None:
+            self._ids = _parent(_header(self.scope, b"traceparent"))
+        return self._ids
+
+    def track(self, send: Send) -> Send:
+        """`send`, writing down what passes; itself where a layer further out does."""
+        if self.tracked:
+            return send
+        self.tracked = True
+
+        async def tracking(message: Message) -> None:
+            kind = message["type"]
+            if kind == "http.response.body":
+                self.size += len(message.get("body", b""))
+                await send(message)
+                if not message.get("more_body", False):
+                    self.ended = time.perf_counter()
+                return
+            if kind in ("http.response.start", "websocket.http.response.start"):
+                self.status = message["status"]
+                if self._ids is None and "opentelemetry.trace" in sys.modules:
+                    self.note_span()  # we are inside the span of an instrumentation further in
+            elif kind == "websocket.accept":
+                self.status, self.opened = 101, True
+            elif kind == "websocket.close" and not self.status:
+                self.status = 403  # what servers answer when it was not accepted
+            elif kind == "http.response.pathsend":
+                await send(message)
+                self.ended = time.perf_counter()
+                return
+            await send(message)
+
+        return tracking
+
+
+def call_of(scope: Scope) -> Call | None:
+    """The call of a request; None where no layer of ours is around the application."""
+    found = scope.get(CALL_KEY)
+    return found if isinstance(found, Call) else None
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes | None:
+    for name, value in scope.get("headers", ()):
+        if name == wanted:
+            return bytes(value)
+    return None
+
+
+def _parent(header: bytes | None) -> tuple[str, str, bool]:
+    match = _TRACEPARENT.fullmatch(header) if header is not None else None
+    if match is None or set(match[1]) == {48} or set(match[2]) == {48}:
+        return "", "", False
+    return match[1].decode(), match[2].decode(), bool(int(match[3], 16) & 1)
+
+
+def _principal(scope: Scope) -> str | None:
+    admitted = scope.get("tocsin.admitted")
+    return str(admitted.principal.sub) if admitted is not None else None

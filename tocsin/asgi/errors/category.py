@@ -1,0 +1,149 @@
+"""Whose matter an error is: one of seven categories, by the exception's type, else by the status.
+
+    client       the request was cut off or is wrong in form        4xx but those below
+    auth         who asks is not proven or may not                  401, 403; PermissionDenied
+    validation   what is asked does not hold                        400, 422; RequestValidationError
+    dependency   another service failed                             502, 503; aiohttp, httpx, redis, ConnectionError
+    database     the database failed                                psycopg, asyncpg, sqlalchemy, django.db, sqlite3
+    timeout      something took too long                            504; TimeoutError
+    bug          everything else: ours to mend
+
+Types are matched by name along the MRO (`module.Class`, or `module.*` for a package), so that nothing is imported to
+know it. An exception that is known nowhere is judged by what it was raised from. `Categories({MyError: "dependency"})`
+adds to the mapping or changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+CLIENT, AUTH, VALIDATION = "client", "auth", "validation"
+DEPENDENCY, DATABASE, TIMEOUT, BUG = "dependency", "database", "timeout", "bug"
+ALL: Final = (CLIENT, AUTH, VALIDATION, DEPENDENCY, DATABASE, TIMEOUT, BUG)
+
+GONE: Final = frozenset(
+    {
+        "starlette.requests.ClientDisconnect",
+        "starlette.websockets.WebSocketDisconnect",
+        "litestar.exceptions.websocket_exceptions.WebSocketDisconnect",
+        "uvicorn.protocols.utils.ClientDisconnected",
+        "django.core.exceptions.RequestAborted",
+    }
+)
+"""The client went away: nobody's error."""
+
+_BY_NAME: Final = {
+    "starlette.authentication.AuthenticationError": AUTH,
+    "django.core.exceptions.PermissionDenied": AUTH,
+    "fastapi.exceptions.RequestValidationError": VALIDATION,
+    "fastapi.exceptions.WebSocketRequestValidationError": VALIDATION,
+    "litestar.exceptions.http_exceptions.ValidationException": VALIDATION,
+    "django.core.exceptions.ValidationError": VALIDATION,
+    "django.core.exceptions.BadRequest": CLIENT,
+    "django.core.exceptions.SuspiciousOperation": CLIENT,
+    "sqlite3.Error": DATABASE,
+    "psycopg.*": DATABASE,
+    "psycopg2.*": DATABASE,
+    "psycopg_pool.*": DATABASE,
+    "asyncpg.*": DATABASE,
+    "sqlalchemy.*": DATABASE,
+    "django.db.*": DATABASE,
+    "pymongo.*": DATABASE,
+    "builtins.TimeoutError": TIMEOUT,
+    "httpx.TimeoutException": TIMEOUT,
+    "requests.exceptions.Timeout": TIMEOUT,
+    "aiohttp.*": DEPENDENCY,
+    "httpx.*": DEPENDENCY,
+    "requests.*": DEPENDENCY,
+    "redis.*": DEPENDENCY,
+    "grpc.*": DEPENDENCY,
+    "botocore.*": DEPENDENCY,
+    "slack_sdk.*": DEPENDENCY,
+    "urllib.error.*": DEPENDENCY,
+    "smtplib.*": DEPENDENCY,
+    "ssl.SSLError": DEPENDENCY,
+    "socket.gaierror": DEPENDENCY,
+    "builtins.ConnectionError": DEPENDENCY,
+}
+_BY_STATUS: Final = {
+    401: AUTH,
+    403: AUTH,
+    400: VALIDATION,
+    422: VALIDATION,
+    502: DEPENDENCY,
+    503: DEPENDENCY,
+    504: TIMEOUT,
+}
+_CHAIN: Final = 5
+_MOST_TYPES: Final = 4096
+
+
+def name_of(kind: type) -> str:
+    """`module.Class`."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class Categories:
+    """The mapping, with a memory of the types it has judged."""
+
+    def __init__(self, more: Mapping[type[BaseException] | str, str] | None = None) -> None:
+        """`more` by type or name, over what is here. Raises ValueError for a name that no label should be."""
+        for category in (more or {}).values():
+            if not category.isidentifier() or len(category) > 32:
+                raise ValueError(f"{category!r}: a category is a short name like 'dependency'")
+        self._names = {
+            **_BY_NAME,
+            **{key if isinstance(key, str) else name_of(key): value for key, value in (more or {}).items()},
+        }
+        self._judged: dict[type, str | None] = {}
+
+    def of(self, error: BaseException | None, status: int = 0) -> str:
+        """The category of an error that was answered with `status` (0: not yet)."""
+        link = error
+        for _ in range(_CHAIN):
+            if link is None:
+                break
+            if (found := self._of_type(type(link))) is not None:
+                return found
+            link = link.__cause__
+        said = getattr(error, "status_code", None)
+        return of_status(said if isinstance(said, int) and said >= 400 else status)
+
+    def _of_type(self, kind: type) -> str | None:
+        if kind in self._judged:
+            return self._judged[kind]
+        found = next((category for step in kind.__mro__ if (category := self._named(step)) is not None), None)
+        if len(self._judged) < _MOST_TYPES:
+            self._judged[kind] = found
+        return found
+
+    def _named(self, step: type) -> str | None:
+        name = name_of(step)
+        if name in self._names:
+            return self._names[name]
+        module = step.__module__
+        while module:
+            if (found := self._names.get(f"{module}.*")) is not None:
+                return found
+            module = module.rpartition(".")[0]
+        return None
+
+
+def of_status(status: int) -> str:
+    """What a status alone tells."""
+    return _BY_STATUS.get(status) or (CLIENT if 400 <= status < 500 else BUG)
+
+
+def is_gone(error: BaseException) -> bool:
+    """True when all that `error` says is that the client went away."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_gone(one) for one in error.exceptions)
+    return any(name_of(step) in GONE for step in type(error).__mro__)
+
+
+def leaf_of(error: BaseException) -> BaseException:
+    """The exception inside of groups that hold just one: task groups wrap what their tasks raise."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,71 @@
+"""Metrics for Prometheus, on a path of their own, for whoever shows the token.
+
+A scraper can't sign in with Supabase, so the path stands in front of access and takes one bearer token, compared in
+constant time. It is neither measured nor logged. Without a token it isn't there: serve `/metrics` by the application
+then, behind access or on another port (`prometheus_client.start_http_server(port, "127.0.0.1")`).
+
+Exemplars are part of OpenMetrics only; a scraper that asks for it gets them. With PROMETHEUS_MULTIPROC_DIR the series
+of all workers are joined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from tocsin.asgi.call import App, Receive, Scope, Send
+
+LEAST_TOKEN = 16
+
+
+class Exposition:
+    """ASGI middleware that answers one path."""
+
+    def __init__(
+        self, app: App, token: str, *, path: str = "/metrics", registry: CollectorRegistry | None = None
+    ) -> None:
+        """Raises ValueError for a token that can be guessed."""
+        if len(token) < LEAST_TOKEN:
+            raise ValueError(
+                f"the metrics token has fewer than {LEAST_TOKEN} characters; make one: openssl rand -hex 32"
+            )
+        self._app = app
+        self._wanted = f"Bearer {token}".encode()
+        self._path = path
+        self._registry = registry or REGISTRY
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != self._path:
+            await self._app(scope, receive, send)
+            return
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(given) != 1 or not hmac.compare_digest(given[0], self._wanted):
+            await _answer(send, 401, [(b"www-authenticate", b'Bearer realm="metrics"')], b"")
+            return
+        if scope["method"] not in ("GET", "HEAD"):
+            await _answer(send, 405, [(b"allow", b"GET, HEAD")], b"")
+            return
+        accept = next((value for name, value in scope["headers"] if name == b"accept"), b"").decode("latin-1")
+        encode, media = choose_encoder(accept)
+        # Thousands of series take a while to write down; requests need not wait for that.
+        body: bytes = await asyncio.to_thread(lambda: encode(self._collected()))
+        await _answer(send, 200, [(b"content-type", media.encode())], b"" if scope["method"] == "HEAD" else body)
+
+    def _collected(self) -> CollectorRegistry:
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return self._registry
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        joined = CollectorRegistry()
+        MultiProcessCollector(joined)  # type: ignore[no-untyped-call]
+        return joined
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    headers = [*headers, (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

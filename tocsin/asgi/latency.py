@@ -1,0 +1,79 @@
+"""Latency: how long requests take, how many there are, and how many are under way; by route template.
+
+    app = Latency(app)
+
+A request ends with the last byte of its answer: what a background task does afterwards is not waited for by anybody.
+One that ends without an answer counts as status 499 when the client went away, 500 otherwise. WebSockets are not
+measured: they last as long as somebody looks.
+
+An exemplar (the trace id) is left at most once in `exemplar_every` per series: a histogram keeps one per bucket, and
+writing it costs as much as all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tocsin.asgi.call import CALL_KEY, App, Call, Receive, Scope, Send, Site
+from tocsin.asgi.measures import Measures, measures_of, method_label, status_label
+from tocsin.model import Seconds
+
+CLIENT_GONE: Final = 499
+
+
+class _Series:
+    """The histogram of one method and route, and when it last got an exemplar."""
+
+    __slots__ = ("exemplar_at", "observe")
+
+    def __init__(self, observe: Callable[..., None]) -> None:
+        self.observe = observe
+        self.exemplar_at = 0.0
+
+
+class Latency:
+    """ASGI middleware that measures."""
+
+    def __init__(
+        self, app: App, *, site: Site | None = None, measures: Measures | None = None, exemplar_every: Seconds = 1.0
+    ) -> None:
+        self._app = app
+        self._site = site or Site(app)
+        self._measures = measures or measures_of()
+        self._exemplar_every = exemplar_every
+        # Children by their labels: `labels()` costs more than counting does. Bounded as the labels are.
+        self._seconds: dict[tuple[str, str], _Series] = {}
+        self._counts: dict[tuple[str, str, int], Callable[[], None]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        call: Call = scope.get(CALL_KEY) or self._site.call(scope)
+        self._measures.in_flight.inc()
+        try:
+            await self._app(scope, receive, call.track(send))
+        finally:
+            self._measures.in_flight.dec()
+            self._count(call)
+
+    def _count(self, call: Call) -> None:
+        method, route = method_label(call.method), call.route
+        status = call.status or (CLIENT_GONE if call.fate else 500)
+        took = call.seconds
+        series = self._seconds.get((method, route))
+        if series is None:
+            child = self._measures.seconds.labels(method, route)
+            series = self._seconds[method, route] = _Series(child.observe)
+        ended = call.began + took
+        if ended - series.exemplar_at >= self._exemplar_every and call.trace_id:
+            series.exemplar_at = ended
+            series.observe(took, {"trace_id": call.trace_id})
+        else:
+            series.observe(took)
+        key = (method, route, status if 100 <= status <= 599 else 0)
+        count = self._counts.get(key)
+        if count is None:
+            count = self._counts[key] = self._measures.requests.labels(method, route, status_label(status)).inc
+        count()

@@ -1,0 +1,89 @@
+"""The lifespan protocol around an application that may not speak it.
+
+Ours starts first and ends last, so that the application's own start may already log and measure. An application that
+raises at the lifespan scope before it says anything has none (Django, small ASGI functions): servers take that so too.
+https://asgi.readthedocs.io/en/latest/specs/lifespan.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from tocsin.asgi.call import App, Message, Receive, Scope, Send
+
+
+class Starts(Protocol):
+    """What runs around."""
+
+    async def start(self) -> None:
+        """Before the application starts."""
+
+    async def close(self) -> None:
+        """After it has stopped."""
+
+
+async def run_lifespan(app: App, ours: Starts, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one lifespan."""
+    await receive()  # lifespan.startup
+    try:
+        await ours.start()
+    except Exception as error:  # noqa: BLE001 (whatever it is: the server must not take requests)
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        await ours.close()
+        return
+    inner = _Inner(app, scope)
+    try:
+        failed = await inner.start()
+        if failed is not None:
+            await send(failed)
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        failed = await inner.stop()
+    finally:
+        await inner.cancel()
+        await ours.close()
+    await send(failed or {"type": "lifespan.shutdown.complete"})
+
+
+class _Inner:
+    """The application's side, in a task of its own."""
+
+    def __init__(self, app: App, scope: Scope) -> None:
+        self._incoming: asyncio.Queue[Message] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[Message] = asyncio.Queue()
+        self._spoke = False
+        self._task = asyncio.ensure_future(self._run(app, scope))
+
+    async def start(self) -> Message | None:
+        """None when it has started or has no lifespan; what it said when it failed."""
+        return await self._ask("lifespan.startup")
+
+    async def stop(self) -> Message | None:
+        """None when it has stopped; what it said when that failed."""
+        return None if self._task.done() else await self._ask("lifespan.shutdown")
+
+    async def cancel(self) -> None:
+        """Leave no task behind."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _ask(self, what: str) -> Message | None:
+        self._incoming.put_nowait({"type": what})
+        said = asyncio.ensure_future(self._outgoing.get())
+        await asyncio.wait({said, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if not said.done():
+            said.cancel()
+            if self._task.cancelled() or (error := self._task.exception()) is None or not self._spoke:
+                return None
+            return {"type": f"{what}.failed", "message": f"{type(error).__name__}: {error}"}
+        message = said.result()
+        return message if message["type"].endswith(".failed") else None
+
+    async def _run(self, app: App, scope: Scope) -> None:
+        async def send(message: Message) -> None:
+            self._spoke = True
+            self._outgoing.put_nowait(message)
+
+        await app(scope, self._incoming.get, send)

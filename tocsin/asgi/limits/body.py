@@ -1,0 +1,112 @@
+"""Body: no request body larger than `most` bytes, whatever its Content-Length says or leaves out.
+
+A Content-Length over the limit is refused before the application sees the request. A body that turns out larger is cut
+off as it streams in: the client is answered 413 and the application is told that it has gone, so that it stops reading.
+Where the answer had begun, it goes on without the rest of the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tocsin.asgi.call import CALL_KEY, App, Call, Message, Receive, Scope, Send, Site
+from tocsin.asgi.measures import Measures, measures_of
+from tocsin.asgi.problem import answer
+
+MOST: Final = 10 * 1024 * 1024
+
+
+class Body:
+    """ASGI middleware that counts."""
+
+    def __init__(
+        self,
+        app: App,
+        most: int = MOST,
+        *,
+        most_for: Callable[[Scope], int | None] = lambda scope: None,
+        site: Site | None = None,
+        measures: Measures | None = None,
+    ) -> None:
+        """`most_for` gives a request's own limit, None for `most`: an upload may be larger."""
+        if most <= 0:
+            raise ValueError("a body's limit is above 0 bytes")
+        self._app = app
+        self._most = most
+        self._most_for = most_for
+        self._site = site or Site(app)
+        self._hit = (measures or measures_of()).limited.labels("body").inc
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length, streamed = _announced(scope)
+        if not length and not streamed:
+            await self._app(scope, receive, send)
+            return
+        most = self._most_for(scope) or self._most
+        call: Call = scope.get(CALL_KEY) or self._site.call(scope)
+        if length > most:
+            await self._refuse(call, send)
+            return
+        counted = _Counted(self, call, receive, send, most)
+        try:
+            await self._app(scope, counted.receive, counted.send)
+        except Exception:
+            if not counted.refused:
+                raise  # else it is about the client that seemed to go away
+
+    async def _refuse(self, call: Call, send: Send) -> None:
+        self._hit()
+        call.stopped_by = "body"
+        # The rest of the body is on its way: the server must not read it to its end for the next request.
+        await answer(call, send, 413, headers=[(b"connection", b"close")] if _is_http1(call.scope) else None)
+
+
+class _Counted:
+    """The way in, counted, and the way out, closed once we have answered."""
+
+    __slots__ = ("_call", "_got", "_layer", "_most", "_over", "_receive", "_send", "_started", "refused")
+
+    def __init__(self, layer: Body, call: Call, receive: Receive, send: Send, most: int) -> None:
+        self._layer, self._call, self._receive, self._send, self._most = layer, call, receive, send, most
+        self._got = 0
+        self._over = self._started = self.refused = False
+
+    async def receive(self) -> Message:
+        if self._over:
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        if message["type"] != "http.request":
+            return message
+        self._got += len(message.get("body", b""))
+        if self._got <= self._most:
+            return message
+        self._over = True
+        if not self._started:
+            self.refused = True
+            await self._layer._refuse(self._call, self._send)
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if self.refused:
+            return
+        self._started = True
+        await self._send(message)
+
+
+def _announced(scope: Scope) -> tuple[int, bool]:
+    """(Content-Length, whether a body may come without one)."""
+    length, streamed = 0, not _is_http1(scope)  # HTTP/2 says nothing before the body
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = int(value) if value.isdigit() and len(value) < 19 else 1 << 62
+        elif name == b"transfer-encoding":
+            streamed = True
+    return length, streamed
+
+
+def _is_http1(scope: Scope) -> bool:
+    return str(scope.get("http_version", "1.1")).startswith("1")

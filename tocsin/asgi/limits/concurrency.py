@@ -1,0 +1,95 @@
+"""Concurrency: at most `most` requests are served at once, `waiting` more wait their turn for `patience`, the rest get
+503 with Retry-After.
+
+An application that takes more than it can serve answers everybody late; one that says so answers most in time, and
+balancers and clients try elsewhere. Turns are in order of arrival. A request counts until the last byte of its answer
+and its background tasks; WebSockets don't count. Paths in `exempt` always pass: a health check that waits in the queue
+would have the process killed when it is merely busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from tocsin.asgi.call import CALL_KEY, App, Call, Receive, Scope, Send, Site
+from tocsin.asgi.measures import Measures, measures_of
+from tocsin.asgi.problem import answer
+from tocsin.model import Seconds
+
+
+class Concurrency:
+    """ASGI middleware with places."""
+
+    def __init__(
+        self,
+        app: App,
+        most: int = 100,
+        *,
+        waiting: int = 200,
+        patience: Seconds = 5.0,
+        retry_after: int = 1,
+        exempt: Iterable[str] = ("/healthz", "/readyz"),
+        site: Site | None = None,
+        measures: Measures | None = None,
+    ) -> None:
+        if most < 1 or waiting < 0 or patience < 0:
+            raise ValueError("at least 1 place; waiting and patience are not negative")
+        self._app = app
+        self._most, self._waiting, self._patience = most, waiting, patience
+        self._retry_after = str(max(1, retry_after)).encode()
+        self._exempt = frozenset(exempt)
+        self._site = site or Site(app)
+        measures = measures or measures_of()
+        self._hit, self._waits = measures.limited.labels("concurrency").inc, measures.waiting
+        self._active = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._exempt:
+            await self._app(scope, receive, send)
+            return
+        if self._active < self._most and not self._queue:
+            self._active += 1
+        elif not await self._turn():
+            self._hit()
+            call: Call = scope.get(CALL_KEY) or self._site.call(scope)
+            call.stopped_by = "concurrency"
+            await answer(call, send, 503, headers=[(b"retry-after", self._retry_after)])
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._leave()
+
+    async def _turn(self) -> bool:
+        """Wait for a place; True when there is one."""
+        if len(self._queue) >= self._waiting:
+            return False
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(mine)
+        self._waits.inc()
+        try:
+            async with asyncio.timeout(self._patience):
+                await mine
+        except TimeoutError:
+            return mine.done() and not mine.cancelled()  # True: given in the moment of giving up
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self._leave()  # pass the place on
+            raise
+        finally:
+            self._waits.dec()
+            if not mine.done() or mine.cancelled():
+                self._queue = deque(one for one in self._queue if one is not mine)
+        return True
+
+    def _leave(self) -> None:
+        """Hand the place to who waits longest, or free it."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._active -= 1

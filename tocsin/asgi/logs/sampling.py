@@ -1,0 +1,89 @@
+"""Which requests are written: every error, every slow one, and a share of the rest per route; with the counts.
+
+    tail   status 5xx, an exception, slower than `slow`             always
+    tail   the first of its route in `at_least_every`               always: a rare route is seen
+    head   its trace is kept (traceparent's sampled flag)           always where `follow_traces`
+    head   by the ids: SHARE of them                                the same requests in every service of a trace
+
+A written line says `stands_for`: how many requests of its route it speaks for, itself and those left out since the line
+before. The sum over the lines is the number of requests, so rates stay true whatever the share; what is still open at
+the end is told by `leftovers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tocsin.asgi.call import Call
+from tocsin.model import Seconds
+
+_RANGE: Final = float(1 << 56)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What is written."""
+
+    share: float = 0.1
+    """Of requests that are neither wrong nor slow, 0 to 1."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """By route template, over `share`: `{"/healthz": 0.001}`."""
+    slow: Seconds = 1.0
+    at_least_every: Seconds = 60.0
+    follow_traces: bool = True
+
+    def __post_init__(self) -> None:
+        for share in (self.share, *self.shares.values()):
+            if not 0 <= share <= 1:
+                raise ValueError(f"a share is from 0 to 1, not {share:g}")
+        if self.slow <= 0 or self.at_least_every <= 0:
+            raise ValueError("slow and at_least_every are above 0 seconds")
+
+
+class Sampler:
+    """Decides, and keeps the counts. Bounded as route templates are."""
+
+    def __init__(self, sampling: Sampling | None = None) -> None:
+        self._sampling = sampling or Sampling()
+        self._left_out: dict[str, int] = {}
+        self._written: dict[str, Seconds] = {}
+
+    def verdict(self, call: Call, route: str, took: Seconds, now: Seconds) -> tuple[str, int]:
+        """(why it is written, how many it stands for); ("", 0) when it is not. `now` is monotonic."""
+        why = self._why(call, route, took, now)
+        if not why:
+            self._left_out[route] = self._left_out.get(route, 0) + 1
+            return "", 0
+        if why in ("error", "slow"):  # they are all written, so each stands for itself
+            return why, 1
+        self._written[route] = now
+        return why, 1 + self._left_out.pop(route, 0)
+
+    def leftovers(self) -> Iterator[tuple[str, int]]:
+        """(route, how many were left out since its last line), and forget them."""
+        left, self._left_out = self._left_out, {}
+        return iter(left.items())
+
+    def _why(self, call: Call, route: str, took: Seconds, now: Seconds) -> str:
+        rules = self._sampling
+        if call.failed is not None or call.status >= 500:
+            return "error"
+        if took >= rules.slow:
+            return "slow"
+        written = self._written.get(route)
+        if written is None or now - written >= rules.at_least_every:
+            return "first"
+        share = rules.shares.get(route, rules.share)
+        if share >= 1 or (share > 0 and _drawn(call) < share):
+            return "share"
+        return "trace" if rules.follow_traces and share > 0 and call.trace_sampled else ""
+
+
+def _drawn(call: Call) -> float:
+    """0 to 1, the same for all that share the trace: its last 56 bits are random (W3C Trace Context level 2)."""
+    try:
+        return int((call.trace_id or call.request_id)[-14:], 16) / _RANGE
+    except ValueError:  # a caller's request id of another form
+        return (hash(call.request_id) & 0xFFFFFFFFFFFFFF) / _RANGE

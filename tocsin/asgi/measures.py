@@ -1,0 +1,123 @@
+"""The series of a protected application. Every label is bounded, whatever the clients send.
+
+    tocsin_http_request_duration_seconds{method,route}    histogram, exemplars with the trace id
+    tocsin_http_requests_total{method,route,status}       counter
+    tocsin_http_requests_in_flight                        gauge
+    tocsin_http_errors_total{category,route}              counter; 4xx too, as client, auth or validation
+    tocsin_http_error_occurrences_total{category,fingerprint}   counter; errors with a fingerprint only
+    tocsin_http_refusals_total{reason}                    counter; what access refused
+    tocsin_http_limited_total{limit}                      counter; body, time, concurrency
+    tocsin_http_requests_waiting                          gauge; for a place under the concurrency limit
+    tocsin_http_log_lines_total{outcome}                  counter; kept, sampled_out, lost
+
+They are in `prometheus_client.REGISTRY` unless another registry is given, so the application's own /metrics has them;
+`protect(metrics_token=…)` serves them where there is none. With PROMETHEUS_MULTIPROC_DIR the gauges are summed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from tocsin.model import Metric, MetricType
+
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER: Final = "other"
+MOST_FINGERPRINTS: Final = 200
+"""Series of single fingerprints; what comes after is `other`, and in the log by its own name."""
+
+DECLARED: Final = (
+    Metric(
+        name="tocsin_http_request_duration_seconds", type=MetricType.HISTOGRAM, labels=("method", "route"),
+        help="From a request's arrival to the last byte of its answer",
+    ),
+    Metric(
+        name="tocsin_http_requests_total", type=MetricType.COUNTER, labels=("method", "route", "status"),
+        help="Requests answered",
+    ),
+    Metric(name="tocsin_http_requests_in_flight", type=MetricType.GAUGE, help="Requests being answered now"),
+    Metric(
+        name="tocsin_http_errors_total", type=MetricType.COUNTER, labels=("category", "route"),
+        help="Requests that went wrong, by whose matter it is",
+    ),
+    Metric(
+        name="tocsin_http_error_occurrences_total", type=MetricType.COUNTER, labels=("category", "fingerprint"),
+        help="Errors by fingerprint: exception type and last frame of the application",
+    ),
+    Metric(
+        name="tocsin_http_refusals_total", type=MetricType.COUNTER, labels=("reason",),
+        help="Requests that access refused",
+    ),
+    Metric(
+        name="tocsin_http_limited_total", type=MetricType.COUNTER, labels=("limit",),
+        help="Requests that a limit ended: body, time, concurrency",
+    ),
+    Metric(
+        name="tocsin_http_requests_waiting", type=MetricType.GAUGE,
+        help="Requests that wait for a place under the concurrency limit",
+    ),
+    Metric(
+        name="tocsin_http_log_lines_total", type=MetricType.COUNTER, labels=("outcome",),
+        help="Request log lines: kept, sampled_out (counted in the next kept one), lost",
+    ),
+)  # fmt: skip
+"""What an application behind the layers yields; the shipped rules read it."""
+
+_made: WeakKeyDictionary[CollectorRegistry, Measures] = WeakKeyDictionary()
+
+
+class Measures:
+    """The instruments of one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Use `measures_of`: a registry takes a name once."""
+        made = {metric.name: _instrument(metric, registry) for metric in DECLARED}
+        self.registry = registry
+        self.seconds: Histogram = made["tocsin_http_request_duration_seconds"]
+        self.requests: Counter = made["tocsin_http_requests_total"]
+        self.in_flight: Gauge = made["tocsin_http_requests_in_flight"]
+        self.errors: Counter = made["tocsin_http_errors_total"]
+        self.occurrences: Counter = made["tocsin_http_error_occurrences_total"]
+        self.refusals: Counter = made["tocsin_http_refusals_total"]
+        self.limited: Counter = made["tocsin_http_limited_total"]
+        self.waiting: Gauge = made["tocsin_http_requests_waiting"]
+        self.log_lines: Counter = made["tocsin_http_log_lines_total"]
+        self._fingerprints: set[str] = set()
+
+    def fingerprint_label(self, fingerprint: str) -> str:
+        """`fingerprint`, or `other` once there are MOST_FINGERPRINTS."""
+        if fingerprint in self._fingerprints:
+            return fingerprint
+        if len(self._fingerprints) >= MOST_FINGERPRINTS:
+            return OTHER
+        self._fingerprints.add(fingerprint)
+        return fingerprint
+
+
+def measures_of(registry: CollectorRegistry | None = None) -> Measures:
+    """The instruments of `registry`, made when they are first asked for."""
+    registry = REGISTRY if registry is None else registry
+    if registry not in _made:
+        _made[registry] = Measures(registry)
+    return _made[registry]
+
+
+def method_label(method: str) -> str:
+    """One of METHODS, or `other`: a client may send any word."""
+    return method if method in METHODS else OTHER
+
+
+def status_label(status: int) -> str:
+    """The code; `other` for what is none."""
+    return str(status) if 100 <= status <= 599 else OTHER
+
+
+def _instrument(metric: Metric, registry: CollectorRegistry):  # type: ignore[no-untyped-def]
+    if metric.type is MetricType.HISTOGRAM:
+        return Histogram(metric.name, metric.help, metric.labels, buckets=BUCKETS, registry=registry)
+    if metric.type is MetricType.GAUGE:
+        return Gauge(metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode="livesum")
+    return Counter(metric.name, metric.help, metric.labels, registry=registry)

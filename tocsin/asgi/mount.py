@@ -1,0 +1,245 @@
+"""`protect`: an application with every layer around it, in the order that makes them right.
+
+    application = protect(app, public=["/healthz"])              # the rest by TOCSIN_APP_… of the environment
+
+From the outside in, and why there:
+
+    exposition    a scraper can't sign in, and is not traffic
+    log           sees every answer, refusals too
+    latency       the same, and the time that the other layers take
+    errors        whatever goes wrong further in
+    access        before anything of ours or yours works for a stranger
+    concurrency   only who may come in can take a place
+    time, body    around the application's own work
+    cache         knows who asks, and spares the work
+    inside        layers of your own, in the order given
+
+A layer is a function `(app, parts) -> app`: see `Parts` for what they share. `layers` replaces the list. The answer of
+`protect` is an ASGI application: its lifespan starts the layers that have a `start`, then the application's; an
+application without a lifespan (Django's) is none the worse. Where the server runs no lifespan, layers start with the
+first request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tocsin.asgi.call import App, Receive, Scope, Send, Site
+from tocsin.asgi.errors import Errors, Observer
+from tocsin.asgi.latency import Latency
+from tocsin.asgi.lifespan import run_lifespan
+from tocsin.asgi.limits import Body, Concurrency, Time
+from tocsin.asgi.logs import Lines, RequestLog, Sampling
+from tocsin.asgi.logs.files import Files, Keeping
+from tocsin.asgi.logs.writer import FileSink, StreamSink
+from tocsin.asgi.measures import Measures, measures_of
+from tocsin.asgi.settings import Settings
+from tocsin.errors import InputError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from tocsin.access.allowlist import Role
+    from tocsin.access.door import Admits
+    from tocsin.access.guard import Public
+
+NO_ACCESS: Final = "off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the layers share."""
+
+    site: Site
+    measures: Measures
+    lines: Lines
+    settings: Settings
+    gate: Admits | None
+    """None where access is somebody else's matter."""
+    public: tuple[str | Public, ...] = ()
+    needs: Callable[[str, str], Role | None] = lambda method, path: None
+    observers: tuple[Observer, ...] = ()
+    categories: Mapping[type[BaseException] | str, str] | None = None
+
+
+Layer = Callable[[App, Parts], App]
+
+
+def log(app: App, parts: Parts) -> App:
+    """The request log."""
+    sampling = Sampling(share=parts.settings.log_share, slow=parts.settings.slow_seconds)
+    return RequestLog(app, site=parts.site, measures=parts.measures, lines=parts.lines, sampling=sampling)
+
+
+def latency(app: App, parts: Parts) -> App:
+    """Histograms and counts."""
+    return Latency(app, site=parts.site, measures=parts.measures)
+
+
+def errors(app: App, parts: Parts) -> App:
+    """Whatever goes wrong."""
+    return Errors(
+        app, site=parts.site, measures=parts.measures, lines=parts.lines, observers=parts.observers,
+        categories=parts.categories,
+    )  # fmt: skip
+
+
+def access(app: App, parts: Parts) -> App:
+    """Token and allowlist."""
+    if parts.gate is None:
+        return app
+    from tocsin.asgi.access import Access
+
+    return Access(
+        app, parts.gate, public=parts.public, needs=parts.needs, cors_origins=parts.settings.cors_origins,
+        site=parts.site, measures=parts.measures,
+    )  # fmt: skip
+
+
+def concurrency(app: App, parts: Parts) -> App:
+    """Places."""
+    settings = parts.settings
+    return Concurrency(app, settings.concurrency, waiting=settings.waiting, site=parts.site, measures=parts.measures)
+
+
+def time(app: App, parts: Parts) -> App:
+    """How long."""
+    return Time(app, parts.settings.time_limit, site=parts.site, measures=parts.measures)
+
+
+def body(app: App, parts: Parts) -> App:
+    """How large."""
+    return Body(app, parts.settings.body_limit, site=parts.site, measures=parts.measures)
+
+
+def exposition(app: App, parts: Parts) -> App:
+    """/metrics, where there is a token for it."""
+    if not parts.settings.metrics_token:
+        return app
+    from tocsin.asgi.exposition import Exposition
+
+    return Exposition(app, parts.settings.metrics_token, registry=parts.measures.registry)
+
+
+OUTSIDE: Final[tuple[Layer, ...]] = (exposition, log, latency, errors, access, concurrency, time, body)
+"""From the outside in."""
+
+
+def protect(
+    app: Any,
+    *,
+    gate: Admits | None = None,
+    public: Iterable[str | Public] = (),
+    needs: Callable[[str, str], Role | None] = lambda method, path: None,
+    user: Callable[[Scope], str | None] | None = None,
+    observers: Iterable[Observer] = (),
+    categories: Mapping[type[BaseException] | str, str] | None = None,
+    cache: Layer | None = None,
+    inside: Sequence[Layer] = (),
+    layers: Sequence[Layer] = OUTSIDE,
+    registry: CollectorRegistry | None = None,
+    lines: Lines | None = None,
+    settings: Settings | None = None,
+    environment: Mapping[str, str] | None = None,
+    **arguments: Any,
+) -> Protected:
+    """`app` with `layers` around it, then `cache`, then `inside`. Other arguments are fields of Settings.
+
+    Raises InputError where neither a gate nor a Supabase project is given and access isn't said to be `off`: an
+    application must not stand open because a variable is missing.
+    """
+    settings = settings or Settings.from_environment(os.environ if environment is None else environment)
+    settings = replace(settings, **arguments)
+    measures = measures_of(registry)
+    given = tuple(public) or settings.public
+    parts = Parts(
+        site=Site(app, user=user, user_key=settings.user_key.encode() or None),
+        measures=measures,
+        lines=lines or _lines(settings, measures),
+        settings=settings,
+        gate=gate or _gate(settings),
+        public=given,
+        needs=needs,
+        observers=tuple(observers),
+        categories=categories,
+    )
+    made: list[Any] = []
+    wrapped: App = app
+    for layer in reversed([*layers, *([cache] if cache else []), *inside]):
+        outer = layer(wrapped, parts)
+        if outer is not wrapped:
+            made.append(outer)
+        wrapped = outer
+    return Protected(app, wrapped, parts, made)
+
+
+class Protected:
+    """An application behind its layers. Attributes of the application itself are reached by `app`."""
+
+    def __init__(self, app: Any, wrapped: App, parts: Parts, layers: Sequence[Any]) -> None:
+        """`layers` from the inside out."""
+        self.app = app
+        self.parts = parts
+        self._wrapped = wrapped
+        self._layers = tuple(layers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await run_lifespan(self.app, self, scope, receive, send)
+        else:
+            await self._wrapped(scope, receive, send)
+
+    async def start(self) -> None:
+        """Start the layers that have something to start, the innermost first."""
+        for layer in self._layers:
+            start = getattr(layer, "start", None)
+            if start is not None:
+                await start()
+
+    async def close(self) -> None:
+        """Close the layers, the outermost first, then the log."""
+        for layer in reversed(self._layers):
+            close = getattr(layer, "close", None)
+            if close is not None:
+                ended = close()
+                if ended is not None:
+                    await ended
+        self.parts.lines.close()
+
+
+def _lines(settings: Settings, measures: Measures) -> Lines:
+    lost = measures.log_lines.labels("lost").inc
+    if not settings.log_folder:
+        return Lines(StreamSink(), lost=lost)
+    keeping = Keeping(keep_bytes=settings.log_keep_bytes, keep_age=settings.log_keep_days * 86400)
+    return Lines(FileSink(Files(Path(settings.log_folder), keeping)), lost=lost)
+
+
+def _gate(settings: Settings) -> Admits | None:
+    if settings.supabase_url == NO_ACCESS:
+        return None
+    if not settings.supabase_url:
+        raise InputError.at(
+            "settings", 0, "nothing says who may come in",
+            "set TOCSIN_APP_SUPABASE_URL and TOCSIN_APP_ALLOWLIST, pass a gate, or say supabase_url='off'",
+        )  # fmt: skip
+    if not settings.allowlist:
+        raise InputError.at(
+            "settings", 0, "there is no allowlist, so nobody could come in",
+            "set TOCSIN_APP_ALLOWLIST to a CSV file or to the state store's URL",
+        )  # fmt: skip
+    from tocsin.asgi.gate import Gate
+
+    try:
+        return Gate.from_supabase(
+            settings.supabase_url,
+            allowlist=settings.allowlist,
+            jwt_secret=settings.jwt_secret,
+            api_key=settings.api_key,
+        )
+    except ValueError as error:
+        raise InputError.at("settings", 0, str(error), "see docs/application.md") from None

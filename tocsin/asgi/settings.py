@@ -1,0 +1,127 @@
+"""What `protect` is told, by arguments or by TOCSIN_APP_… of the environment. An argument wins.
+
+| variable | what |
+|---|---|
+| TOCSIN_APP_SUPABASE_URL | https://REF.supabase.co: access on. `off` says that access is somebody else's matter |
+| TOCSIN_APP_ALLOWLIST | a CSV file, or the daemon's state store (sqlite:///…, postgresql://…) |
+| TOCSIN_APP_JWT_SECRET | the legacy secret of a project that signs with HS256 |
+| TOCSIN_APP_API_KEY | ask Supabase whether sessions still live |
+| TOCSIN_APP_PUBLIC | public routes: /healthz,/static/*,POST /hooks/in |
+| TOCSIN_APP_CORS_ORIGINS | https://app.example,… |
+| TOCSIN_APP_USER_KEY | makes the hashes of users; 16 characters or more, the same in every process |
+| TOCSIN_APP_METRICS_TOKEN | serve /metrics to who shows it |
+| TOCSIN_APP_LOG_FOLDER | request log to files there; standard error otherwise |
+| TOCSIN_APP_LOG_SHARE | share of ordinary requests that is written, 0 to 1 |
+| TOCSIN_APP_LOG_KEEP_DAYS, TOCSIN_APP_LOG_KEEP_BYTES | how long, and how much, log files are kept |
+| TOCSIN_APP_SLOW_SECONDS | what is slow, and always written |
+| TOCSIN_APP_BODY_LIMIT | bytes |
+| TOCSIN_APP_TIME_LIMIT | seconds until an answer begins |
+| TOCSIN_APP_CONCURRENCY, TOCSIN_APP_WAITING | requests served at once, and waiting |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from typing import Any, Final, TypeVar
+
+from tocsin.errors import Finding, InputError
+from tocsin.model import Seconds
+
+PREFIX: Final = "TOCSIN_APP_"
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How an application is protected."""
+
+    supabase_url: str = ""
+    allowlist: str = ""
+    jwt_secret: str = ""
+    api_key: str = ""
+    public: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    user_key: str = ""
+    metrics_token: str = ""
+    log_folder: str = ""
+    log_share: float = 0.1
+    log_keep_days: float = 14.0
+    log_keep_bytes: int = 2 * 1024 * 1024 * 1024
+    slow_seconds: Seconds = 1.0
+    body_limit: int = 10 * 1024 * 1024
+    time_limit: Seconds = 30.0
+    concurrency: int = 100
+    waiting: int = 200
+
+    def __repr__(self) -> str:
+        """Without values: some are secrets."""
+        return "Settings(…)"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], **arguments: Any) -> Settings:
+        """Raises InputError that names each variable that is wrong, and how to write it."""
+        known = {f"{PREFIX}{field.name.upper()}": field for field in fields(cls)}
+        found: dict[str, Any] = {}
+        wrong: list[Finding] = []
+        for name in sorted(name for name in environment if name.startswith(PREFIX)):
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                mend = f"did you mean {near[0]}?" if near else "remove it"
+                wrong.append(_finding(f"{name} is not known", mend))
+                continue
+            read = _READERS.get(str(known[name].type), str)
+            try:
+                found[known[name].name] = read(environment[name])
+            except ValueError as error:
+                wrong.append(_finding(f"{name}: {error}", "docs/application.md shows each"))
+        if wrong:
+            raise InputError(*wrong)
+        return replace(cls(**found), **{name: value for name, value in arguments.items() if value is not None})
+
+    def __post_init__(self) -> None:
+        """Raises InputError."""
+        wrong = [
+            _finding(f"{name} is above 0", f"set {PREFIX}{name.upper()}")
+            for name in ("body_limit", "time_limit", "concurrency", "slow_seconds", "log_keep_days", "log_keep_bytes")
+            if not getattr(self, name) > 0
+        ]
+        if not 0 <= self.log_share <= 1:
+            wrong.append(_finding("log_share is from 0 to 1", f"set {PREFIX}LOG_SHARE"))
+        if self.waiting < 0:
+            wrong.append(_finding("waiting is not negative", f"set {PREFIX}WAITING"))
+        if self.user_key and len(self.user_key) < 16:
+            wrong.append(_finding("user_key has fewer than 16 characters", "make one: openssl rand -hex 32"))
+        if wrong:
+            raise InputError(*wrong)
+
+
+def _finding(what: str, mend: str) -> Finding:
+    return Finding(file="TOCSIN_APP", line=0, what=what, mend=mend)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
+_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "tuple[str, ...]": _list,
+    "float": _number,
+    "Seconds": _number,
+    "int": _whole,
+}
