@@ -171,7 +171,7 @@ class _Answer:
             status = message["status"]
             if status >= 400 and not self._call.stopped_by:
                 # A framework answers inside of its `except`, or its hook has told us; the exception is seen then.
-                error = sys.exc_info()[1] or self._call.error
+                error = leaf_of_seen(sys.exc_info()[1] or self._call.error)
                 if self._errors.answered(self._call, status, message.get("headers", ()), error):
                     self.reported, self._replaced, self.ended = error, True, True
                     kept = [(name, value) for name, value in message["headers"] if _stays(name)]
@@ -189,7 +189,15 @@ class _Answer:
             self.ended = not message.get("more_body", False)
         elif kind == "websocket.close":
             self.closed = True
+            self._see(sys.exc_info()[1])
         await self._pass(message)
+
+    def _see(self, error: BaseException | None) -> None:
+        """A framework closes a WebSocket for an error and keeps the error to itself."""
+        meant = isinstance(getattr(error, "status_code", None), int)
+        if isinstance(error, Exception) and error is not self.reported and not meant and not is_gone(error):
+            self.reported = error
+            self._errors.report(self._call, error, Phase.WEBSOCKET, 500)
 
     async def send_unchanged(self, message: Message) -> None:
         """Our own answers."""
@@ -205,6 +213,11 @@ class _Answer:
         except OSError:
             self.send_failed = True  # the connection is gone, whatever the server calls that
             raise
+
+
+def leaf_of_seen(error: BaseException | None) -> BaseException | None:
+    """As `_caught` will see it, should it come through as well."""
+    return leaf_of(error) if error is not None else None
 
 
 def _is_meant(status: int, headers: Any, error: BaseException) -> bool:

@@ -1,0 +1,40 @@
+"""Each framework's application behind all layers, served once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.asgi.frameworks import BUILDERS, Site, protected, served
+
+
+@pytest.fixture(scope="session")
+def sites() -> Iterator[dict[str, Site]]:
+    """By framework."""
+    found = {}
+    with ExitStack() as stack:
+        for name, build in BUILDERS.items():
+            app, site = protected(name, build())
+            site.port = stack.enter_context(served(app))
+            found[name] = site
+        yield found
+
+
+@pytest.fixture(params=list(BUILDERS))
+def site(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Site:
+    """One of them, its lines forgotten."""
+    found = sites[request.param]
+    found.kept.lines.clear()
+    found.told.clear()
+    return found
+
+
+@pytest.fixture(params=["starlette", "fastapi", "litestar"])
+def site_with_sockets(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Site:
+    """One that has WebSockets and background tasks: Django has neither."""
+    found = sites[request.param]
+    found.kept.lines.clear()
+    found.told.clear()
+    return found
