@@ -43,15 +43,15 @@ def placed(groups: Sequence[Group]) -> list[Placed]:
 
 def stepwise(rules: Sequence[Placed], failed: Iterable[int] = ()) -> frozenset[int]:
     """The places of the rules that go step by step; `failed` are such ones for other reasons."""
-    reads = [[other for other, one in enumerate(rules) if _reads(rule.rule.plan, one.rule)] for rule in rules]
+    read = [[other for other, one in enumerate(rules) if reads(rule.rule.plan, one.rule)] for rule in rules]
     chosen = {*failed, *(place for place, rule in enumerate(rules) if _varies(rule.rule))}
-    for place, others in enumerate(reads):
+    for place, others in enumerate(read):
         chosen.update(
             each for other in others if other >= place or _apart(rules[place], rules[other]) for each in (place, other)
         )
     while True:
         more = set()
-        for place, others in enumerate(reads):
+        for place, others in enumerate(read):
             if place not in chosen and not chosen.isdisjoint(others):
                 more.add(place)
             if place not in chosen and any(_share(rules[other].rule, rules[place].rule) for other in chosen):
@@ -89,7 +89,7 @@ def singly(plan: Plan) -> bool:
     return False
 
 
-def _reads(plan: Plan, other: Rule) -> bool:
+def reads(plan: Plan, other: Rule) -> bool:
     """Whether an expression may read what another rule yields."""
     yields: tuple[Mapping[str, str], ...] = ({METRIC_NAME: other.name},)
     if isinstance(other, AlertRule):
@@ -104,7 +104,7 @@ def _reads(plan: Plan, other: Rule) -> bool:
 def _apart(reader: Placed, other: Placed) -> bool:
     """True when what `other` yields can't be there for many steps before `reader` looks at the first of them."""
     # An alert's own series are recorded step by step alone; the rest would show `reader` the future.
-    return isinstance(other.rule, AlertRule) or other.offset > reader.offset or _looks_ahead(reader.rule.plan)
+    return isinstance(other.rule, AlertRule) or other.offset > reader.offset or looks_ahead(reader.rule.plan)
 
 
 def _share(one: Rule, other: Rule) -> bool:
@@ -118,11 +118,16 @@ def _varies(rule: Rule) -> bool:
         return True
     if not isinstance(rule, AlertRule):
         return False
-    labels = any("{{" in _LABELS_ONLY.sub("", label.text) for label in rule.labels)
-    return labels or any(_ASKS.search(note.text) for note in rule.annotations)
+    return asks(rule) or any("{{" in _LABELS_ONLY.sub("", label.text) for label in rule.labels)
 
 
-def _looks_ahead(plan: Plan) -> bool:
+def asks(rule: Rule) -> bool:
+    """True when a text of the rule asks a query of its own."""
+    texts = (*rule.labels, *rule.annotations) if isinstance(rule, AlertRule) else ()
+    return any(_ASKS.search(text.text) for text in texts)
+
+
+def looks_ahead(plan: Plan) -> bool:
     """True for `@` and offsets into the future: what is recorded ahead would be seen too early."""
     return any(
         node.at is not None or (node.offset is not None and not _back(node.offset))

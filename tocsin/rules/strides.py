@@ -21,6 +21,7 @@ import numpy as np
 from tocsin.errors import TocsinError
 from tocsin.model import METRIC_NAME, NO_LABELS, STALE, Alert, BlindSpot, Labels, Sample, Seconds, Series, Transition
 from tocsin.promql import Round, Storage, evaluate_range
+from tocsin.promql.engine import SUBQUERY_STEP_MS
 from tocsin.promql.storage import Bools, Floats, Millis
 
 from .entangled import Placed, past_of, placed, stepwise
@@ -97,6 +98,10 @@ class Strides:
     stride: int = STRIDE
     in_strides: bool = True
     """False: all rules go step by step."""
+    apart: frozenset[str] = frozenset()
+    """The ids of rules that go step by step for reasons of the caller's."""
+    subquery_step: Seconds = SUBQUERY_STEP_MS / 1000
+    """A subquery's step where none is given."""
     _alerts: dict[str, dict[str, Alert]] = field(default_factory=dict)
     """By rule id, by alert id: pending and firing."""
     _recorded: dict[str, frozenset[Series]] = field(default_factory=dict)
@@ -104,7 +109,8 @@ class Strides:
 
     def __post_init__(self) -> None:
         self._rules = placed(self.groups)
-        self._always = stepwise(self._rules) if self.in_strides else frozenset(range(len(self._rules)))
+        apart = [place for place, one in enumerate(self._rules) if one.rule.id in self.apart or not self.in_strides]
+        self._always = stepwise(self._rules, apart)
         self._past = max((past_of(one.rule.plan) + one.offset for one in self._rules), default=0.0)
 
     @property
@@ -196,7 +202,10 @@ class _Stride:
         offset = timedelta(seconds=one.offset)
         first, last = self.times[0] - offset, self.times[-1] - offset
         try:
-            matrix = evaluate_range(one.rule.plan, self.course.ground, first, last, self.course.step)
+            matrix = evaluate_range(
+                one.rule.plan, self.course.ground, first, last, self.course.step,
+                subquery_step=self.course.subquery_step,
+            )  # fmt: skip
         except Exception as error:  # one step may be at fault: each is asked, and says so itself
             raise _Stepwise from error
         steps, begin, pace = len(self.times), round(first.timestamp() * 1000), round(self.course.step * 1000)
@@ -294,7 +303,7 @@ class _Stride:
         }
         hides: dict[int, tuple[BlindSpot, ...]] = {}
         for step, now in enumerate(self.times):
-            rounds = _Rounds(course.ground)
+            rounds = _Rounds(course.ground, course.subquery_step)
             for number, group in groups.items():
                 inherited = [spot for other, spots in hides.items() if other != number for spot in spots]
                 result = evaluate_group(
@@ -314,13 +323,14 @@ class _Stride:
 class _Rounds:
     """One Round per instant, until something is recorded."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, subquery_step: Seconds) -> None:
         self._ground = ground
+        self._subquery_step = subquery_step
         self._rounds: dict[datetime, Round] = {}
 
     def at(self, at: datetime) -> Round:
         if at not in self._rounds:
-            self._rounds[at] = Round(self._ground, at)
+            self._rounds[at] = Round(self._ground, at, subquery_step=self._subquery_step)
         return self._rounds[at]
 
     def record(self, samples: Sequence[Sample]) -> None:

@@ -5,7 +5,8 @@
 
 The rules run every `evaluation_interval` from the start to the latest case, each time on what has been stored until
 then, as promtool does it; so a file passes here when it passes there. The same engine, state machine and templates
-run as in the daemon: nothing can tell the difference but the clock.
+run as in the daemon: nothing can tell the difference but the clock. Where it makes no difference the evaluations
+between two cases are made at once (`strided`); a test in which a rule fails goes step by step, to say at which.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from tocsin.promql import Plan, Round, Storage, compile_expr
 
 from ..evaluate import NO_MEMORY, GroupMemory, ProblemKind, RuleProblem, evaluate_group
 from ..rule import AlertRule, Group
+from ..strides import Strides
 from ..vectors import pairs
 from .cases import AlertCase, ExprCase, UnitTest, UnitTestFile
 from .report import alerts_differ, samples_differ
+from .strided import Ground, in_strides
 
 
 class Store(Storage, Protocol):
@@ -84,8 +87,12 @@ def run_unit_tests(
     *,
     chosen: Callable[[str], bool] = lambda name: True,
     progress: Callable[[float], None] = lambda share: None,
+    at_once: bool = True,
 ) -> FileOutcome:
-    """Run every test of `file` that is chosen by name. `progress` is told the share that is done, 0 to 1."""
+    """Run every test of `file` that is chosen by name. `progress` is told the share that is done, 0 to 1.
+
+    Without `at_once` every evaluation is made by itself, which takes longer and shows the same.
+    """
     position = {name: number for number, name in enumerate(file.order)}
     ordered = sorted(groups, key=lambda group: position.get(group.name, 0))
     tests = [test for test in file.tests if chosen(test.name)]
@@ -95,7 +102,8 @@ def run_unit_tests(
         def told(share: float, number: int = number) -> None:
             progress((number + share) / len(tests))
 
-        cases += _Run(file, test, ordered, make_store(), told).cases()
+        cases += _Run(file, test, ordered, make_store, told, at_once).cases()
+    progress(1.0)
     return FileOutcome(file=file.file, cases=tuple(cases), tests=len(tests), missing=file.missing)
 
 
@@ -110,30 +118,68 @@ class _Run:
     file: UnitTestFile
     test: UnitTest
     groups: Sequence[Group]
-    store: Store
+    make_store: Callable[[], Store]
     progress: Callable[[float], None]
-    alerts: dict[str, Mapping[str, Alert]] = field(default_factory=dict)
-    memories: dict[str, GroupMemory] = field(default_factory=dict)
-    outcomes: list[CaseOutcome] = field(default_factory=list)
-    stored: int = 0
+    at_once: bool
+    store: Store = field(init=False)
+    alerts: dict[str, Mapping[str, Alert]] = field(init=False)
+    memories: dict[str, GroupMemory] = field(init=False)
+    outcomes: list[CaseOutcome] = field(init=False)
+    stored: int = field(init=False)
 
     def cases(self) -> list[CaseOutcome]:
-        due: dict[int, list[AlertCase]] = {}
-        for case in self.test.alerts:
-            due.setdefault(self._tick(case.at), []).append(case)
-        last = self._tick(self.test.last)
-        try:
-            for tick in range(last + 1):
-                self._evaluate(self.test.start + timedelta(seconds=tick * self.file.interval))
-                for case in due.get(tick, ()):
-                    self._check_alerts(case)
-                if tick % 64 == 0:
-                    self.progress(tick / (last + 1))
-        except _Stopped:
-            return self.outcomes
+        self._begin()
+        ground = Ground(self.store, self.store.append)
+        course = in_strides(self.test, self.file.interval, self.groups, ground) if self.at_once else None
+        if course is None or not self._stride(course):
+            self._begin()
+            try:
+                self._step_by_step()
+            except _Stopped:
+                return self.outcomes
         for expression in self.test.expressions:
             self._check_expression(expression)
         return self.outcomes
+
+    def _begin(self) -> None:
+        self.store = self.make_store()
+        self.alerts, self.memories, self.outcomes, self.stored = {}, {}, [], 0
+
+    def _due(self) -> dict[int, list[AlertCase]]:
+        """The cases by the number of the evaluation that they look at, in order; the last evaluation is among them."""
+        due: dict[int, list[AlertCase]] = {self._tick(self.test.last): []}
+        for case in self.test.alerts:
+            due.setdefault(self._tick(case.at), []).append(case)
+        return dict(sorted(due.items()))
+
+    def _stride(self, course: Strides) -> bool:
+        """The rules from case to case; False when one of them fails: then nothing of it counts."""
+        due, done = self._due(), 0
+        for tick, cases in due.items():
+            self.progress(done / (max(due) + 1))
+            self._feed(self._at(tick))
+            for stretch in course.over(self._at(done), self._at(tick)):
+                if any(problem.kind is not ProblemKind.TEMPLATE for problem in stretch.problems):
+                    return False
+            self.alerts = {"": course.alerts}
+            for case in cases:
+                self._check_alerts(case)
+            done = tick + 1
+        return True
+
+    def _step_by_step(self) -> None:
+        due = self._due()
+        last = max(due)
+        for tick in range(last + 1):
+            self._evaluate(self._at(tick))
+            for case in due.get(tick, ()):
+                self._check_alerts(case)
+            if tick % 64 == 0:
+                self.progress(tick / (last + 1))
+
+    def _at(self, tick: int) -> datetime:
+        """When an evaluation is made."""
+        return self.test.start + timedelta(seconds=tick * self.file.interval)
 
     def _tick(self, at: Seconds) -> int:
         """The number of the last evaluation at or before `at`."""
