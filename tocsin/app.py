@@ -50,6 +50,7 @@ from tocsin.telemetry import logs
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
+from tocsin.web.entrance import Entrance
 from tocsin.web.inside import Inside
 from tocsin.web.reading import Reader
 from tocsin.web.server import Server, application, listen
@@ -94,6 +95,7 @@ class Daemon:
     delivery: Delivery = field(init=False)
     lifeboat: Lifeboat = field(init=False)
     scheduler: Scheduler = field(init=False)
+    entrance: Entrance = field(init=False)
     address: str = ""
     """HOST:PORT, once it listens."""
     _pollers: dict[str, Poller] = field(default_factory=dict)
@@ -257,6 +259,8 @@ class Daemon:
 
         loop.add_signal_handler(signal.SIGHUP, reload)
         reader = Reader(self.pipeline.reading, self.clock)
+        self.entrance = await Entrance.of(config, self.state, self.clock)
+        self.entrance.address = self.address
         server = Server(application(self._inside(reader)), bound)
         serving = asyncio.ensure_future(server.run_on_loop())
         self.delivery.start(self._endpoints(config))
@@ -269,6 +273,7 @@ class Daemon:
         self.scheduler.start(self._pollers.values())
         self._reloaded()
         self._announce(config)
+        await self._show_the_way_in(config)
         # What start-up has made lives as long as the daemon; later collections need not look at it again.
         gc.collect()
         gc.freeze()
@@ -302,6 +307,19 @@ class Daemon:
         for warning in config.warnings:
             logger().warning("config.warning", what=str(warning))
 
+    async def _show_the_way_in(self, config: Config) -> None:
+        try:
+            link = await self.entrance.one_time_link()
+        except StateError as error:
+            logger().warning("console.no_link", why=str(error), mend="start the daemon again for a link")
+            return
+        if link:
+            # Printed and not logged: logs are shipped elsewhere, and whoever opens it first is an admin.
+            line = {"event": "console.link", "url": link, "valid_for": "1h, once, on this machine"}
+            print(orjson.dumps(line).decode(), flush=True)  # noqa: T201
+        elif config.web.supabase is None:
+            logger().warning("console.closed", why="no web.supabase, and web.listen is not loopback's")
+
     def _inside(self, reader: Reader) -> Inside:
         return Inside(
             clock=self.clock,
@@ -313,6 +331,7 @@ class Daemon:
             ready=self._not_ready,
             started=self.clock.now(),
             engine=lambda: self.remote.engine,
+            entrance=self.entrance,
             address=lambda: self.setup.config.external_url or f"http://{self.address}",
         )
 
@@ -380,6 +399,7 @@ class Daemon:
             self.pipeline.sources[settings.name] if settings.name in stays else self._source(settings)
             for settings in setup.config.collectors
         ]
+        await self.entrance.configure(setup.config)
         await self.pipeline.reconfigure(lambda alerts: self._rule_book(setup, alerts), sources, plan_of(setup.config))
         olds = dict(self._notifiers)
         await self.delivery.replace(self._endpoints(setup.config))
@@ -402,6 +422,7 @@ class Daemon:
         for key, same in (
             (("state", "url"), config.state_url == now.state_url),
             (("web", "listen"), config.web.listen == now.web.listen),
+            (("web", "session", "key"), config.web.session.key == now.web.session.key),
             (("series",), config.series == now.series),
         ):
             if not same:
@@ -426,6 +447,7 @@ class Daemon:
     async def _close(self) -> None:
         for _, notifier in self._notifiers.values():
             await notifier.close()
+        await self.entrance.close()
         self.store.close()
         await self.state.close()
         self.tracing.close()

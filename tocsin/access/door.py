@@ -72,6 +72,10 @@ class Door:
         token = bearer(headers)
         if isinstance(token, Refusal):
             return token
+        return await self.known(token, now)
+
+    async def known(self, token: str, now: datetime) -> Admitted | Refusal:
+        """Who an access token speaks for, wherever it was kept."""
         principal = await self._verifier.verify(token, now)
         if isinstance(principal, Refusal):
             return principal

@@ -30,16 +30,32 @@ async def get(
     session: aiohttp.ClientSession, url: str, *, headers: Mapping[str, str], deadline: Seconds, most_bytes: int
 ) -> HttpAnswer:
     """The answer of `url`. Raises NoAnswer, whose message says what happened and holds no secret."""
+    return await _ask(session, "GET", url, None, headers, deadline, most_bytes)
+
+
+async def post(
+    session: aiohttp.ClientSession, url: str, body: bytes, *, headers: Mapping[str, str], deadline: Seconds,
+    most_bytes: int,
+) -> HttpAnswer:  # fmt: skip
+    """The answer to a body of JSON. Raises NoAnswer, as `get` does."""
+    return await _ask(session, "POST", url, body, {**headers, "Content-Type": "application/json"}, deadline, most_bytes)
+
+
+async def _ask(
+    session: aiohttp.ClientSession, method: str, url: str, body: bytes | None, headers: Mapping[str, str],
+    deadline: Seconds, most_bytes: int,
+) -> HttpAnswer:  # fmt: skip
     try:
-        async with session.get(
-            url, headers=headers, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=deadline)
-        ) as response:
-            body = bytearray()
+        async with session.request(
+            method, url, data=body, headers=headers, allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=deadline),
+        ) as response:  # fmt: skip
+            whole = bytearray()
             async for chunk in response.content.iter_chunked(16_384):
-                body += chunk
-                if len(body) > most_bytes:
+                whole += chunk
+                if len(whole) > most_bytes:
                     raise NoAnswer(f"{url} answered more than {most_bytes} bytes")
-            return HttpAnswer(response.status, bytes(body))
+            return HttpAnswer(response.status, bytes(whole))
     except TimeoutError:
         raise NoAnswer(f"{url} did not answer within {deadline:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:

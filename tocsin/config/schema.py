@@ -6,13 +6,16 @@ Collectors and notifiers are validated by their plug-ins' own settings models (s
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, SerializeAsAny, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tocsin.access.allowlist.address import parse_typed
+from tocsin.access.webhooks import parse_secrets
 from tocsin.config.document import KeyPath
 from tocsin.config.environment import Places
 from tocsin.config.fields import LabelSet, Names, Section, Url, Zone
@@ -21,6 +24,8 @@ from tocsin.config.secrets import PLACEHOLDER
 from tocsin.errors import ConfigError, Finding
 from tocsin.incidents.routes import Digest
 from tocsin.ports import CollectorSettings, Duration, NotifierSettings
+
+_PROVIDER: Final = re.compile(r"[a-z0-9_:.-]{1,64}")
 
 
 class EngineSettings(Section):
@@ -95,9 +100,81 @@ class StateSettings(Section):
 
 
 class SupabaseSettings(Section):
-    """The Supabase project that people sign in with."""
+    """The Supabase project that people sign in with; who of them may come in is the allowlist's to say."""
 
     url: Url = Field(description="the project's address, e.g. https://ref.supabase.co")
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="sb_secret_… (the browser's address is passed on) or sb_publishable_…, as api_key_env or "
+        "api_key_file; without it nobody signs in here, and access tokens alone are verified",
+    )
+    issuer: str | None = Field(default=None, description="the tokens' iss; default: url/auth/v1")
+    audience: str = Field(default="authenticated", min_length=1, description="the tokens' aud")
+    jwks_url: Url | None = Field(default=None, description="where the public keys are; default: below the issuer's url")
+    jwt_secret: SecretStr | None = Field(
+        default=None, description="of a project on the legacy shared secret (HS256), as jwt_secret_env or _file"
+    )
+    max_lifetime: Duration = Field(default=3600.0, gt=0, le=604_800, description="tokens that live longer are refused")
+    least_aal: Literal["aal1", "aal2"] = Field(default="aal1", description="aal2: only with a second factor")
+    live_check: bool = Field(
+        default=True, description="ask Supabase every 10 s whether a session was ended or its user banned"
+    )
+    providers: Names = Field(default=(), description="OAuth providers to sign in with, e.g. [google, github]")
+    break_glass: Names = Field(default=(), description="addresses that are admins whatever the allowlist says")
+    hook_secret: SecretStr | None = Field(
+        default=None,
+        description="of the before-user-created hook, v1,whsec_…, several with | between; as _env or _file",
+    )
+
+    @field_validator("break_glass")
+    @classmethod
+    def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            parse_typed(address)
+        return addresses
+
+    @field_validator("providers")
+    @classmethod
+    def _are_names(cls, providers: tuple[str, ...]) -> tuple[str, ...]:
+        for provider in providers:
+            if not _PROVIDER.fullmatch(provider):
+                raise ValueError(f"not a provider's name: {provider!r}; write it as Supabase does, such as google")
+        return providers
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr | None) -> SecretStr | None:
+        text = PLACEHOLDER if secret is None else secret.get_secret_value()
+        if text != PLACEHOLDER and len(text.encode()) < 32:
+            raise ValueError("the shared secret has fewer than 32 bytes; copy it whole from the project's settings")
+        return secret
+
+    @field_validator("hook_secret")
+    @classmethod
+    def _is_hook_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and secret.get_secret_value() != PLACEHOLDER:
+            parse_secrets(secret.get_secret_value())
+        return secret
+
+
+class SessionSettings(Section):
+    """Sessions of the console in a browser."""
+
+    lifetime: Duration = Field(default=43_200.0, ge=60, le=2_592_000, description="a session's end, however busy it is")
+    idle: Duration = Field(default=7_200.0, ge=60, le=2_592_000, description="its end without a request")
+    key: SecretStr | None = Field(
+        default=None,
+        description="encrypts what sessions hold, 32 bytes or more, as key_env or key_file; several replicas need the "
+        "same; default: a file that is made beside the state",
+    )
+
+    @field_validator("key")
+    @classmethod
+    def _is_long(cls, key: SecretStr | None) -> SecretStr | None:
+        text = PLACEHOLDER if key is None else key.get_secret_value()
+        if text != PLACEHOLDER and len(text.encode()) < 32:
+            raise ValueError("the key has fewer than 32 bytes; make one: openssl rand -hex 32")
+        return key
 
 
 class WebSettings(Section):
@@ -105,6 +182,7 @@ class WebSettings(Section):
 
     listen: str = Field(default="127.0.0.1:9475", description="HOST:PORT; port 0 takes a free one")
     supabase: SupabaseSettings | None = None
+    session: SessionSettings = SessionSettings()
 
     @field_validator("listen")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration. A store at this version is opened without importing alembic."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -162,3 +162,14 @@ allowlist_audit = _table(
     sa.Index("allowlist_audit_of_value", "value", "seq"),
 )  # fmt: skip
 """Append-only: a trigger refuses to change or delete a row."""
+
+console_sessions = _table(
+    "console_sessions",
+    _text("digest", primary_key=True), sa.Column("id", sa.Text, nullable=False, unique=True), _text("stage"),
+    _text("via"), _text("email"), _text("auth_session"), sa.Column("sealed", sa.LargeBinary, nullable=False),
+    _number("revision"), _at("created_at"), _at("seen_at"), _at("expires_at"), _text("client"),
+)  # fmt: skip
+"""Browsers that signed in. Rows are deleted when they end."""
+
+console_links = _table("console_links", _text("digest", primary_key=True), _at("expires_at"))
+"""One-time links that nobody used yet."""

@@ -14,6 +14,8 @@ Change, merge the next into it (`change.then(later)`), and commit again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ from tocsin.state.lock import FileLock
 from tocsin.state.migrations import upgrade, version
 from tocsin.state.outbox import Outbox
 from tocsin.state.queueing import put_in_outbox
+from tocsin.state.sessions import SessionTable
 from tocsin.state.tokens import Tokens
 
 REMEMBERED: Final = timedelta(days=1)
@@ -65,6 +68,7 @@ class State:
         self._lock: FileLock | None = None
         self.outbox = Outbox(self)
         self.tokens = Tokens(self)
+        self.sessions = SessionTable(self)
         self.history = History(self)
 
     @classmethod
@@ -84,6 +88,9 @@ class State:
         return state
 
     async def _prepare(self, migrate: bool) -> None:
+        if (file := self.file) is not None:
+            with state_errors(self._engine):
+                await asyncio.to_thread(_make_private, file)
         async with self.reading() as connection:
             found = await connection.run_sync(version)
         if found == schema.HEAD:
@@ -205,6 +212,7 @@ class State:
         if await asyncio.to_thread(to.exists):
             raise StateError(f"{to} exists: name a new file")
         with state_errors(self._engine):
+            await asyncio.to_thread(_make_private, to)
             async with self._engine.connect() as plain:
                 connection = await plain.execution_options(**{BEGIN: ""})
                 await connection.execute(sa.text("VACUUM INTO :to"), {"to": str(to)})
@@ -218,3 +226,12 @@ class State:
                 found += [f"{self.file}: {line}" for line in lines if line != "ok"]
             found += await rows.inconsistencies(connection)
         return tuple(found)
+
+
+def _make_private(file: Path) -> None:
+    """Make a new file that only its owner may read: it holds tokens' digests, sessions and addresses.
+
+    SQLite gives its -wal and -shm the same mode. One that is there stays as it is; `tocsin doctor` looks at it.
+    """
+    with contextlib.suppress(FileExistsError, FileNotFoundError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

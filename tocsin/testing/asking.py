@@ -35,6 +35,8 @@ class Answer:
     """As sent, compressed or not."""
     pieces: int = 1
     """In how many messages the body came."""
+    cookies: tuple[str, ...] = ()
+    """Each Set-Cookie, whole."""
 
     @property
     def content(self) -> bytes:
@@ -90,4 +92,5 @@ async def ask(
         headers={name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]},
         body=b"".join(pieces),
         pieces=sum(bool(piece) for piece in pieces),
+        cookies=tuple(value.decode("latin-1") for name, value in sent[0]["headers"] if name == b"set-cookie"),
     )

@@ -4,6 +4,15 @@ A service token comes as `Authorization: Bearer …`, or as the password of Basi
 (Grafana, amtool). 401 = who you are is unproven; 403 = known, but not allowed. Bodies are RFC 9457 problems that say
 how to get in and nothing about what is inside.
 
+A person comes with a session cookie (tocsin.web.sessions), or with a Supabase access token as Bearer; the allowlist
+says their role, and the role which scopes they have (tocsin.web.people). An unsafe request that came by cookie must be
+from a page of ours (Origin, Sec-Fetch-Site) and show the session's CSRF token, in the header X-CSRF-Token or in a form.
+A browser that asks for a page and is nobody is sent to /login, whatever the path; everybody else is told 401.
+
+For pages and handlers behind the door:
+    person_of(request)       # tocsin.web.people: name, role, csrf, can(scope); None for a service token
+    shown_token(request)     # the service token, or for a person one of as much: for what doesn't care
+
 The door builds the application from the routes itself, and asks the very routes which of them a request is for: it
 can't be of another opinion than the router behind it.
 """
@@ -12,27 +21,39 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Protocol
+from urllib.parse import urlencode
 
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from tocsin.access.tokens import Scope, ServiceToken, allows, is_valid, token_id
+from tocsin.access.verdicts import NotAllowed, Reason, Refusal, Unavailable
 from tocsin.errors import StateError
 from tocsin.ports import Clock
+from tocsin.web import browser
+from tocsin.web.form import FORM_BYTES, bounded_body
+from tocsin.web.people import PERSON, People, Person
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _SHOWN: Final = "tocsin.token"
 """Where the door leaves the token that was shown, in the ASGI scope."""
+_BODY: Final = "tocsin.body"
+"""Where the door leaves a body that it had to read."""
+_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+
+log = structlog.get_logger(__name__)
 
 
 class TokenStore(Protocol):
@@ -84,9 +105,9 @@ class GuardedRoute(Route):
         return not self.scopes or any(allows(token, scope) for scope in self.scopes)
 
 
-def public(path: str, endpoint: Endpoint, operation: Operation) -> GuardedRoute:
+def public(path: str, endpoint: Endpoint, operation: Operation, *, methods: Sequence[str] = ("GET",)) -> GuardedRoute:
     """A route that anyone may ask."""
-    return GuardedRoute(path, endpoint, scopes=None, methods=("GET",), operation=operation)
+    return GuardedRoute(path, endpoint, scopes=None, methods=methods, operation=operation)
 
 
 def protected(
@@ -111,7 +132,7 @@ def unproven(detail: str) -> JSONResponse:
 
 
 def shown_token(request: Request) -> ServiceToken:
-    """The token that a protected route's request came with."""
+    """The token that a protected route's request came with; for a person, one of as much."""
     token = request.scope[_SHOWN]
     assert isinstance(token, ServiceToken)
     return token
@@ -120,36 +141,57 @@ def shown_token(request: Request) -> ServiceToken:
 class Gate:
     """The ASGI application: what isn't public is refused without a credential."""
 
-    def __init__(self, *, routes: Sequence[GuardedRoute], tokens: TokenStore, clock: Clock) -> None:
+    def __init__(
+        self, *, routes: Sequence[GuardedRoute], tokens: TokenStore, clock: Clock, people: People | None = None,
+        origin: Callable[[], str] = lambda: "",
+    ) -> None:  # fmt: skip
+        """`people`: who comes by cookie or access token; `origin`: scheme://host of external_url, or empty."""
         self._app = Starlette(
             routes=list(routes),
             exception_handlers={StateError: _store_is_down, 404: _not_there, 405: _not_so, HTTPException: _refused},
         )
         # A redirect would answer for a path that is no route.
         self._app.router.redirect_slashes = False
-        self._routes = tuple(routes)
+        self.routes = tuple(routes)
         self._tokens = tokens
         self._clock = clock
+        self._people = people
+        self._origin = origin
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        scope.pop(PERSON, None)
+        scope.pop(_SHOWN, None)
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":  # no WebSocket is served: close it unanswered
             await send({"type": "websocket.close", "code": 1008})
             return
+
+        async def harden(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = browser.hardened(message, https=self._origin().startswith("https:"))
+            await send(message)
+
         route = self._route(scope)
         if route is None or route.scopes is not None:
-            refusal = await self._refusal(Request(scope), route)
+            request = Request(scope, receive)
+            try:
+                refusal = await self._refusal(request, route)
+            except HTTPException as error:
+                refusal = await _refused(request, error)
+            except StateError as error:
+                refusal = await _store_is_down(request, error)
             if refusal is not None:
-                await refusal(scope, receive, send)
+                await refusal(scope, receive, harden)
                 return
-        await self._app(scope, receive, send)
+            receive = _again(request, receive)
+        await self._app(scope, receive, harden)
 
     def _route(self, scope: AsgiScope) -> GuardedRoute | None:
         """The route that will answer; where only the method is wrong, the one that will say so."""
         partial: GuardedRoute | None = None
-        for route in self._routes:
+        for route in self.routes:
             match, _ = route.matches(scope)
             if match is Match.FULL:
                 return route
@@ -158,19 +200,99 @@ class Gate:
         return partial
 
     async def _refusal(self, request: Request, route: GuardedRoute | None) -> Response | None:
+        """What to answer to who may not pass; None for who may, and the scope says then who it is."""
+        cookie = browser.cookie_of(request, browser.SESSION_COOKIE)
+        by_cookie = bool(cookie) and "authorization" not in request.headers and self._people is not None
+        found = await (self._by_cookie(request, cookie) if by_cookie else self._by_header(request))
+        if isinstance(found, Response):
+            return found
+        token = found.as_token() if isinstance(found, Person) else found
+        if route is not None and not route.admits(token):
+            wanted = " or ".join(sorted(scope.value for scope in route.scopes or ()))
+            what = f"Your role, {found.role.value}," if isinstance(found, Person) else "This token"
+            return problem(403, "Forbidden", f"{what} lacks the scope {wanted}.")
+        if isinstance(found, Person):
+            request.scope[PERSON] = found
+        else:
+            await self._tokens.token_used(found.id)
+        request.scope[_SHOWN] = token
+        return None
+
+    async def _by_header(self, request: Request) -> ServiceToken | Person | Response:
         clear, why = _credential(request)
         if clear is None:
-            return unproven(why)
-        ident = token_id(clear)
-        row = await self._tokens.service_token(ident) if ident else None
-        if row is None or not is_valid(clear, row, self._clock.now()):
-            return unproven("This token is unknown, expired or revoked. Make one: tocsin token create --scope …")
-        if route is not None and not route.admits(row):
-            wanted = " or ".join(sorted(scope.value for scope in route.scopes or ()))
-            return problem(403, "Forbidden", f"This token lacks the scope {wanted}.")
-        await self._tokens.token_used(row.id)
-        request.scope[_SHOWN] = row
-        return None
+            return _way_in(request) if "authorization" not in request.headers else unproven(why)
+        if (ident := token_id(clear)) is not None:
+            row = await self._tokens.service_token(ident)
+            if row is not None and is_valid(clear, row, self._clock.now()):
+                return row
+        elif self._people is not None and clear.count(".") == 2:
+            found = await self._people.by_bearer(clear, self._clock.now())
+            return _refusal_of(found) if isinstance(found, Refusal) else found
+        return unproven("This token is unknown, expired or revoked. Make one: tocsin token create --scope …")
+
+    async def _by_cookie(self, request: Request, cookie: str) -> Person | Response:
+        assert self._people is not None
+        found = await self._people.by_cookie(cookie, self._clock.now())
+        if isinstance(found, Refusal):
+            refused = _refusal_of(found)
+            if refused.status_code == 401:
+                refused = _way_in(request)
+                browser.drop_cookie(refused, browser.SESSION_COOKIE)
+            return refused
+        if request.method in browser.UNSAFE and not await self._is_ours(request, found.csrf):
+            detail = "This did not come from a page of this console, or from one that is out of date: reload the page."
+            return problem(403, "Forbidden", detail)
+        return found
+
+    async def _is_ours(self, request: Request, csrf: str) -> bool:
+        """True when a page of this session made the request: see `browser.is_from_here`, and the CSRF token."""
+        if not browser.is_from_here(request, self._origin()):
+            return False
+        if browser.CSRF_HEADER in request.headers:
+            return hmac.compare_digest(request.headers[browser.CSRF_HEADER].encode(), csrf.encode())
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in _FORMS:
+            return False
+        # Its letters stand in either kind of form as they are, and nobody else can write them: wherever they are in the
+        # body, who made it had read one of our pages.
+        body = await bounded_body(request, FORM_BYTES)
+        request.scope[_BODY] = body
+        return bool(csrf) and csrf.encode() in body
+
+
+def _again(request: Request, receive: Receive) -> Receive:
+    """`receive`, with the body from its beginning where the door has read it."""
+    body = request.scope.pop(_BODY, None)
+    if body is None:
+        return receive
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+def _way_in(request: Request) -> Response:
+    """Nobody yet: a browser is shown the login, a program the problem."""
+    if browser.is_navigation(request):
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        where = browser.safe_next(target)
+        return RedirectResponse("/login" + ("" if where == "/" else f"?{urlencode({'next': where})}"), 303)
+    return unproven("Send one Authorization header with a service token (tocsin token create --scope …).")
+
+
+def _refusal_of(refusal: Refusal) -> Response:
+    """One text per status: why somebody was refused is for the log."""
+    log.info("access.refused", status=refusal.status, reason=refusal.reason.value, because=refusal.because)
+    if isinstance(refusal, Unavailable):
+        after = str(max(1, round(refusal.retry_after)))
+        return problem(503, "Service Unavailable", "Access can't be checked now; try again.", **{"Retry-After": after})
+    if isinstance(refusal, NotAllowed):
+        no_role = refusal.reason is Reason.ROLE_TOO_LOW
+        return problem(403, "Forbidden", "Your account has no role here." if no_role else "You are not allowed in.")
+    return unproven("This token is not valid here. Sign in again.")
 
 
 async def _store_is_down(_: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ from tocsin.runtime.pipeline import Pipeline
 from tocsin.series.remote.engine import Engine
 from tocsin.state import State
 from tocsin.telemetry.metrics import Telemetry
+from tocsin.web.entrance import Entrance
 from tocsin.web.reading import Reader
 
 
@@ -30,5 +31,7 @@ class Inside:
     started: datetime
     engine: Callable[[], Engine | None] = lambda: None
     """The server that answers queries (`series.engine`); None: the embedded store does."""
+    entrance: Entrance | None = None
+    """People's way in; without it only service tokens are."""
     address: Callable[[], str] = lambda: ""
     """Where clients reach us, as a URL; empty when not known."""

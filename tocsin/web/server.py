@@ -13,8 +13,11 @@ from tocsin.errors import TocsinError
 from tocsin.web.alertmanager.routes import alertmanager_routes
 from tocsin.web.credentials import CachedTokens
 from tocsin.web.gate import Gate, GuardedRoute
+from tocsin.web.hooks import hook_route
 from tocsin.web.incidents import incident_routes
 from tocsin.web.inside import Inside
+from tocsin.web.login.routes import login_routes
+from tocsin.web.login.sessions import session_routes
 from tocsin.web.openapi import openapi_route
 from tocsin.web.prometheus.routes import prometheus_routes
 from tocsin.web.status import status_routes
@@ -31,13 +34,19 @@ def routes(inside: Inside) -> list[GuardedRoute]:
         *alertmanager_routes(inside),
         *incident_routes(inside),
     ]
+    if inside.entrance is not None:
+        found += [*login_routes(inside.entrance), *session_routes(inside.entrance), hook_route(inside.entrance)]
     return [*found, openapi_route(inside, found)]
 
 
 def application(inside: Inside) -> Gate:
     """The ASGI application behind its door."""
     tokens = CachedTokens(inside.state.tokens, inside.clock)
-    return Gate(routes=routes(inside), tokens=tokens, clock=inside.clock)
+    entrance = inside.entrance
+    return Gate(
+        routes=routes(inside), tokens=tokens, clock=inside.clock, people=entrance,
+        origin=lambda: entrance.origin if entrance is not None else "",
+    )  # fmt: skip
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -55,6 +55,7 @@ class Port:
     pipeline: Pipeline
     reader: Reader
     app: Gate
+    inside: Inside
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def token(self, *scopes: Scope) -> str:
@@ -133,7 +134,7 @@ async def open_port(
         ready=lambda: "", started=clock.now(), engine=engine,
     )  # fmt: skip
     try:
-        yield Port(clock, store, state, pipeline, reader, application(inside))
+        yield Port(clock, store, state, pipeline, reader, application(inside), inside)
     finally:
         reader.close()
         await state.close()

@@ -4,8 +4,9 @@
 --log auth.jsonl --user ana@example.com=secret` runs it as a process of its own and prints one JSON object with its
 addresses. It shares no code with what reads its log or checks its tokens, so that the one can prove the other.
 
-Today: /token (password, refresh_token), /signup, /logout, /user, /health, /settings, /.well-known/jwks.json, all under
-/auth/v1. Users live in memory. Modules: keys (ES256, rotation), accounts (users, sessions, refresh tokens),
+Today: /token (password, refresh_token, pkce), /otp, /verify, /authorize, /factors/ID/challenge and verify, /signup,
+/logout, /user, /health, /settings, /.well-known/jwks.json, all under /auth/v1. Users live in memory. Modules: keys
+(ES256, rotation), accounts (users, sessions, refresh tokens), ways (codes, PKCE, second factors),
 journal (the log lines of both eras), server (HTTP).
 
 Source of names, codes and messages: supabase/auth, internal/api and internal/observability.

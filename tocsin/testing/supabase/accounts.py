@@ -30,6 +30,8 @@ class Seed:
     confirmed: bool = True
     banned: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+    totp: str = ""
+    """Base32 secret of a second factor; empty: none."""
 
 
 @dataclass(kw_only=True)
@@ -42,6 +44,8 @@ class User:
     last_sign_in_at: float | None = None
     banned: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+    totp: str = ""
+    factor_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def document(self) -> dict[str, Any]:
         """The user as the API shows it."""
@@ -61,6 +65,7 @@ class User:
             "created_at": created,
             "updated_at": _stamp(self.last_sign_in_at) or created,
             "is_anonymous": False,
+            "factors": [{"id": self.factor_id, "status": "verified", "factor_type": "totp"}] if self.totp else None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -70,6 +75,9 @@ class Session:
     id: str
     user: User
     created_at: float
+    method: str = "password"
+    factor_at: float | None = None
+    """When the second factor was shown."""
 
 
 @dataclass(kw_only=True)
@@ -105,6 +113,7 @@ class Accounts:
             confirmed_at=now if seed.confirmed else None,
             banned=seed.banned,
             metadata=dict(seed.metadata),
+            totp=seed.totp,
         )
         self._users[email] = user
         return user
@@ -134,8 +143,8 @@ class Accounts:
 
     # Sessions
 
-    def start_session(self, user: User, now: float) -> RefreshToken:
-        session = Session(id=str(uuid.uuid4()), user=user, created_at=now)
+    def start_session(self, user: User, now: float, *, method: str = "password") -> RefreshToken:
+        session = Session(id=str(uuid.uuid4()), user=user, created_at=now, method=method)
         self._sessions[session.id] = session
         user.last_sign_in_at = now
         return self._issue(session, parent="")
@@ -180,6 +189,14 @@ class Accounts:
                 internal=f"Possible abuse attempt: {token.number}",
             )
         return self._issue(token.session, parent=token.text)
+
+    def raise_level(self, session: Session, now: float) -> RefreshToken:
+        """A second factor was shown: the session is aal2 from now on."""
+        session.factor_at = now
+        for token in self._tokens.values():
+            if token.session is session and token.revoked_at is None:
+                token.revoked_at = now
+        return self._issue(session, parent="")
 
     def _active(self, session: Session) -> RefreshToken | None:
         for token in reversed(self._tokens.values()):

@@ -26,6 +26,9 @@ LOG_TYPE: Final[Mapping[str, str]] = {
     "user_signedup": "team",
     "user_confirmation_requested": "user",
     "user_repeated_signup": "user",
+    "user_recovery_requested": "user",
+    "challenge_created": "factor",
+    "verification_attempted": "factor",
     "token_refreshed": "token",
     "token_revoked": "token",
 }

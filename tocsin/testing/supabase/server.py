@@ -26,11 +26,13 @@ from tocsin.testing.supabase.accounts import Accounts, RefreshToken, Seed, Sessi
 from tocsin.testing.supabase.journal import Era, Journal, audit_event
 from tocsin.testing.supabase.keys import SigningKeys
 from tocsin.testing.supabase.refusals import AuthRefusal, OAuthRefusal
+from tocsin.testing.supabase.ways import Ways
 
 PREFIX: Final = "/auth/v1"
 DEFAULT_API_KEY: Final = "sb_publishable_stand-in"
 TOKEN_LIFE: Final = 3600
-_OPEN_PATHS: Final = frozenset({"/health", "/.well-known/jwks.json"})
+_OPEN_PATHS: Final = frozenset({"/health", "/.well-known/jwks.json", "/authorize"})
+"""A browser on its way to a provider sends no key."""
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _VERSION_HEADER: Final = "X-Supabase-Api-Version"
 _CODE_HEADER: Final = "x-sb-error-code"
@@ -84,6 +86,9 @@ class FakeAuth:
         self.api_key = api_key
         self.accounts = Accounts()
         self.keys = SigningKeys()
+        self.ways = Ways(self.accounts)
+        self.oauth_user = ""
+        """The address that every OAuth provider says it is."""
         self.journal = Journal(log, era=era)
         self._now = now
         self._autoconfirm, self._signups, self._site_url = autoconfirm, signups, site_url
@@ -124,6 +129,11 @@ class FakeAuth:
             ("POST", "/token", self._token),
             ("GET", "/user", self._user),
             ("POST", "/logout", self._logout),
+            ("POST", "/otp", self._otp),
+            ("POST", "/verify", self._verify),
+            ("GET", "/authorize", self._authorize),
+            ("POST", "/factors/{factor}/challenge", self._challenge),
+            ("POST", "/factors/{factor}/verify", self._factor),
         )
 
     # Around every request
@@ -236,6 +246,8 @@ class FakeAuth:
                 return await self._password(exchange)
             case "refresh_token":
                 return await self._refresh(exchange)
+            case "pkce":
+                return await self._pkce(exchange)
             case _:
                 raise AuthRefusal(400, "invalid_credentials", "unsupported_grant_type")
 
@@ -246,11 +258,52 @@ class FakeAuth:
             raise AuthRefusal(400, "validation_failed", "missing email or phone")
         return self._signed_in(exchange, self.accounts.authenticate(email, _text(asked, "password")))
 
-    def _signed_in(self, exchange: Exchange, user: User, **extra: Any) -> web.Response:
-        self._audit(exchange, "login", user, provider="email")
-        token = self.accounts.start_session(user, self._now())
-        self.journal.login(user.id, "password", provider="email", now=self._now(), **extra)
+    def _signed_in(
+        self, exchange: Exchange, user: User, method: str = "password", provider: str = "email", **extra: Any
+    ) -> web.Response:
+        self._audit(exchange, "login", user, provider=provider)
+        token = self.accounts.start_session(user, self._now(), method=method)
+        self.journal.login(user.id, method, provider=provider, now=self._now(), **extra)
         return self._granted(token)
+
+    async def _otp(self, exchange: Exchange) -> web.Response:
+        asked = await exchange.body()
+        user = self.ways.mail_code(_text(asked, "email"), self._now())
+        self._audit(exchange, "user_recovery_requested", user)
+        return web.json_response({})
+
+    async def _verify(self, exchange: Exchange) -> web.Response:
+        asked = await exchange.body()
+        user = self.ways.by_code(_text(asked, "email"), _text(asked, "token"), self._now())
+        return self._signed_in(exchange, user, "otp")
+
+    async def _authorize(self, exchange: Exchange) -> web.Response:
+        asked = exchange.request.query
+        user = self.accounts.by_email(self.oauth_user)
+        if user is None:
+            raise AuthRefusal(400, "validation_failed", "Unsupported provider: provider is not enabled")
+        code = self.ways.begin_flow(user, asked.get("code_challenge", ""), self._now())
+        back = f"{asked.get('redirect_to', self._site_url)}?code={code}"
+        return web.Response(status=302, headers={"Location": back})
+
+    async def _pkce(self, exchange: Exchange) -> web.Response:
+        asked = await exchange.body()
+        user = self.ways.end_flow(_text(asked, "auth_code"), _text(asked, "code_verifier"), self._now())
+        return self._signed_in(exchange, user, "oauth", "github")
+
+    async def _challenge(self, exchange: Exchange) -> web.Response:
+        user, factor = self._bearer(exchange).user, exchange.request.match_info["factor"]
+        id = self.ways.challenge(user, factor, self._now())
+        self._audit(exchange, "challenge_created", user, factor_id=factor)
+        return web.json_response({"id": id, "type": "totp", "expires_at": int(self._now()) + 300})
+
+    async def _factor(self, exchange: Exchange) -> web.Response:
+        session, asked = self._bearer(exchange), await exchange.body()
+        factor = exchange.request.match_info["factor"]
+        self.ways.answer(session.user, factor, _text(asked, "challenge_id"), _text(asked, "code"), self._now())
+        self._audit(exchange, "verification_attempted", session.user, factor_id=factor)
+        self.journal.login(session.user.id, "mfa", provider="totp", now=self._now())
+        return self._granted(self.accounts.raise_level(session, self._now()))
 
     async def _refresh(self, exchange: Exchange) -> web.Response:
         text = _text(await exchange.body(), "refresh_token")
@@ -292,6 +345,9 @@ class FakeAuth:
     def claims(self, session: Session, now: int) -> dict[str, Any]:
         """The claims of an access token issued at `now`."""
         user = session.user
+        amr = [{"method": session.method, "timestamp": int(session.created_at)}]
+        if session.factor_at is not None:
+            amr.insert(0, {"method": "totp", "timestamp": int(session.factor_at)})
         return {
             "iss": self.url,
             "sub": user.id,
@@ -303,8 +359,8 @@ class FakeAuth:
             "app_metadata": {"provider": "email", "providers": ["email"]},
             "user_metadata": user.metadata,
             "role": "authenticated",
-            "aal": "aal1",
-            "amr": [{"method": "password", "timestamp": int(session.created_at)}],
+            "aal": "aal1" if session.factor_at is None else "aal2",
+            "amr": amr,
             "session_id": session.id,
             "is_anonymous": False,
         }
