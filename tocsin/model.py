@@ -198,10 +198,25 @@ class Severity(StrEnum):
     @classmethod
     def of(cls, labels: Mapping[str, str]) -> Severity:
         """The `severity` label; one that is missing or unknown counts as P2, so it is told, but wakes nobody."""
+        return cls.named(labels.get("severity", "")) or cls.P2
+
+    @classmethod
+    def named(cls, word: str) -> Severity | None:
+        """P0 to P3, or what the words of public rule collections stand for; None: a word that we don't know.
+
+        Critical is P1 and no more: it wakes somebody, and the reserve kept for users being down stays P0's own.
+        """
         try:
-            return cls(labels.get("severity", "").upper())
+            return cls(word.upper())
         except ValueError:
-            return cls.P2
+            return next((severity for severity, words in _WORDS.items() if word.lower() in words), None)
+
+
+_WORDS: Final[Mapping[Severity, frozenset[str]]] = {
+    Severity.P1: frozenset({"critical", "page", "high"}),
+    Severity.P2: frozenset({"error", "warning", "warn", "medium", "ticket"}),
+    Severity.P3: frozenset({"info", "informational", "notice", "low", "none"}),
+}
 
 
 @lru_cache(maxsize=20_000)

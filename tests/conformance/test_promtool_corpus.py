@@ -18,7 +18,7 @@ from tests.conformance.promtool import (
 )
 
 
-@pytest.mark.no_cover  # thousands of steps of the same code: traced, they take three times as long
+@pytest.mark.untraced  # thousands of steps of the same code: traced, they take three times as long
 @pytest.mark.parametrize("case", UNIT_TESTS, ids=str)
 def test_a_unit_test_file_passes_or_fails_as_promtool_says(case: Case, corpus: Path) -> None:
     """And where it fails, at the line of the case."""

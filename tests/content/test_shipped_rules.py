@@ -131,7 +131,7 @@ def test_promtool_accepts_the_rule_files(root: Path, real_peer: Callable[[str], 
     assert [line for line in ran.stdout.splitlines() if "FAILED" in line or "duplicate" in line.lower()] == []
 
 
-@pytest.mark.no_cover  # thousands of steps of the same code: traced, they take three times as long
+@pytest.mark.untraced  # thousands of steps of the same code: traced, they take three times as long
 @pytest.mark.parametrize("file", TESTS, ids=lambda path: path.stem)
 def test_promtool_and_tocsin_agree_on_the_unit_tests(file: Path, real_peer: Callable[[str], Path]) -> None:
     """The same file, passed by both: neither is more lenient."""

@@ -87,10 +87,13 @@ def _verdict(path: Path, subject: Subject | None, findings: int, warnings: int) 
     if findings or subject is None:
         return f"{path}: {findings} finding{'s' * (findings != 1)}, {warned}"
     config, rules = subject.config, sum(len(group.rules) for group in subject.groups)
-    counts = (
-        f"{len(config.collectors)} collectors, {rules} rules, {len(config.routes)} routes, "
-        f"{len(config.notifiers)} notifiers"
+    parts = (
+        (len(config.collectors), "collector"),
+        (rules, "rule"),
+        (len(config.routes), "route"),
+        (len(config.notifiers), "notifier"),
     )
+    counts = ", ".join(f"{number} {noun}{'s' * (number != 1)}" for number, noun in parts)
     return f"{path}: {counts}: fine, {warned}"
 
 

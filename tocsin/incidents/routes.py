@@ -29,7 +29,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tocsin.incidents.matching import fits, pattern
-from tocsin.model import Labels, Mention, Seconds
+from tocsin.model import Labels, Mention, Seconds, Severity
 
 EACH: Final = "..."
 """In `group_by`: each alert alone."""
@@ -113,12 +113,12 @@ class Route:
 
     def takes(self, labels: Mapping[str, str]) -> bool:
         """True when every expression matches its label."""
-        return all(fits(expression, labels.get(label, "")) for label, expression in self.match.items())
+        return not self.misses(labels)
 
     def misses(self, labels: Mapping[str, str]) -> str:
         """Why it does not take `labels`: the first expression that does not match; empty when it does."""
         for label, expression in self.match.items():
-            if not fits(expression, labels.get(label, "")):
+            if not fits(expression, labels.get(label, "")) and not _is_severity(label, expression, labels):
                 return f'{label}="{labels.get(label, "")}" is not {expression}'
         return ""
 
@@ -140,6 +140,11 @@ class Route:
         """The labels whose values make the incident of an alert with `labels`."""
         names = GROUP_BY if self.group_by is None else self.group_by
         return labels if names == (EACH,) else labels.only(*names)
+
+
+def _is_severity(label: str, expression: str, labels: Mapping[str, str]) -> bool:
+    """`severity: P1` takes what other houses call critical: rules run unchanged, and reach who is to be woken."""
+    return label == "severity" and bool(labels.get(label)) and fits(expression, Severity.of(labels).value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

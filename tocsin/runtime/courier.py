@@ -259,7 +259,9 @@ class Courier:
         match error:
             case Throttled():
                 await self._again(claim, why, error.retry_after, doubt=doubt)
-                self._paused_until = now + timedelta(seconds=error.retry_after)
+                if row.action is not Action.EDIT:
+                    # Slack limits each method apart: an edit that must wait is no reason for a page to.
+                    self._paused_until = now + timedelta(seconds=error.retry_after)
             case Unavailable():
                 await self._backed_off(claim, why, doubt=doubt)
             case Refused() if not doubt:

@@ -8,7 +8,7 @@
 
 What an error means is its class (tocsin.errors):
 
-  Throttled    the destination says how long: nothing goes there until then
+  Throttled    the destination says how long: nothing goes there until then; after an edit, that edit alone waits
   Unavailable  certainly not delivered: again, with growing, jittered pauses
   Uncertain    perhaps delivered: read back first, then send again if it is not there
   Refused      fail over to the notifier's `failover` at once; without one, try again every few minutes, because a

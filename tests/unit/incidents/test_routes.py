@@ -145,3 +145,16 @@ def test_a_route_that_makes_no_sense_is_refused(build: object, says: str) -> Non
     """With words that say what to write instead."""
     with pytest.raises(ValueError, match=says):
         build()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("word", "route"), [("critical", "P0|P1"), ("warning", "P2"), ("p1", "P0|P1"), ("info", "P3")])
+def test_the_words_of_public_rules_find_the_route_of_their_severity(word: str, route: str) -> None:
+    """Rules that a team already has run unchanged, and `critical` wakes somebody."""
+    router = Router([Route(match={"severity": each}) for each in ("P0|P1", "P2", "P3")])
+    assert [taken.name for taken in router.routes_of({"severity": word})] == [f"severity={route}"]
+
+
+def test_a_route_may_still_name_the_word_itself() -> None:
+    """`severity: critical` matches the label as it is written."""
+    router = Router([Route(match={"severity": "critical"})])
+    assert [taken.name for taken in router.routes_of({"severity": "critical"})] == ["severity=critical"]

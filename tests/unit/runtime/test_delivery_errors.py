@@ -64,6 +64,26 @@ async def test_throttled_waits_as_long_as_the_destination_says(world: World) -> 
     assert (world.channel.actions(), world.notifier.asked) == (["post", "post"], [])
 
 
+async def test_an_edit_that_is_throttled_holds_back_no_page(world: World) -> None:
+    """Slack limits chat.update and chat.postMessage apart."""
+    throttled: list[Notification] = []
+
+    def fault(row: Notification) -> Throttled | None:
+        if row.action is not Action.EDIT:
+            return None
+        throttled.append(row)
+        return Throttled("slow down", retry_after=3600)
+
+    world.notifier.fault_of = fault
+    await world.fires("ApiDown", service="api")
+    await world.delivers()
+    await world.fires("ApiDown", service="api", instance="2")
+    await world.passes(60)
+    await world.fires("WebDown", service="web")
+    await world.delivers()
+    assert (len(throttled), [each for each in world.channel.actions() if each == "post"]) == (1, ["post", "post"])
+
+
 async def test_unavailable_is_tried_again_with_growing_pauses(world: World) -> None:
     """It certainly was not delivered, so nothing is read back."""
     tried: list[float] = []

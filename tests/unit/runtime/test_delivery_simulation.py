@@ -18,7 +18,7 @@ AT_ONCE = 10
 RUNS = [range(int(ONE), int(ONE) + 1)] if ONE else [range(n, n + AT_ONCE) for n in range(0, SEEDS, AT_ONCE)]
 
 
-@pytest.mark.no_cover  # thousands of steps of the same code: traced, they take three times as long
+@pytest.mark.untraced  # thousands of steps of the same code: traced, they take three times as long
 @pytest.mark.parametrize("seeds", RUNS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
 async def test_nothing_lost_nothing_twice_every_debt_paid(seeds: range, tmp_path: Path) -> None:
     """Through crashes at every boundary and errors of every class, from transition to delivered message."""
@@ -32,7 +32,7 @@ async def test_nothing_lost_nothing_twice_every_debt_paid(seeds: range, tmp_path
     assert failed == []
 
 
-@pytest.mark.no_cover  # thousands of steps of the same code: traced, they take three times as long
+@pytest.mark.untraced  # thousands of steps of the same code: traced, they take three times as long
 async def test_a_seed_makes_the_same_history_again(tmp_path: Path) -> None:
     """Or a failure could not be looked into."""
     (tmp_path / "again").mkdir()

@@ -24,7 +24,7 @@ def severity_is_known(subject: Subject) -> Iterator[Remark]:
         if severity == "":
             mend = f"add `severity` to its labels: {known}"
             yield remark(rule, f"{rule.name} has no severity and counts as P2", mend, is_warning=True)
-        elif severity is not None and severity.upper() not in [*Severity]:
+        elif severity is not None and Severity.named(severity) is None:
             what = f"{rule.name} has severity '{severity}', which is unknown and counts as P2"
             yield remark(rule, what, f"known: {known}", is_warning=True)
 

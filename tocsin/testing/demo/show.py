@@ -45,7 +45,10 @@ class Narrator:
             sys.stdout.write(json.dumps(outcome.document(), ensure_ascii=False) + "\n")
             sys.stdout.flush()
         took = "" if outcome.seconds is None else f"told after {outcome.seconds:.2f} s, "
-        counts = f"{outcome.messages} message, {outcome.edits} edits, {outcome.replies} in the thread"
+        counts = (
+            f"{outcome.messages} message{'s' * (outcome.messages != 1)}, "
+            f"{outcome.edits} edit{'s' * (outcome.edits != 1)}, {outcome.replies} in the thread"
+        )
         self.say(f"  {'ok' if outcome.ok else 'NOT OK, ' + outcome.verdict}: {took}{counts}")
 
 
