@@ -58,6 +58,8 @@ class Dictionary:
 
 _MULTIPLIERS: dict[str, np.uint64] = {}
 _MULTIPLIERS_KEPT: Final = 65_536
+_SPELLED: Final = 32
+"""Series of a frame whose label sets are remembered: graphs of few series are asked again and again."""
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 _STIR: Final = np.uint64(0xBF58476D1CE4E5B9)
 _STIR2: Final = np.uint64(0x94D049BB133111EB)
@@ -227,9 +229,15 @@ class Frame:
 
     def labels(self) -> list[Labels]:
         """Every label set, spelled out."""
+        known = self._cache.get("labels")
+        if known is not None:
+            return list(known)  # type: ignore[call-overload,no-any-return]
         values = self.dictionary.values
         columns = [(name, self.column(name).tolist()) for name in self.names]
-        return [Labels({name: values[column[row]] for name, column in columns}) for row in range(self.size)]
+        spelled = [Labels({name: values[column[row]] for name, column in columns}) for row in range(self.size)]
+        if self.size <= _SPELLED:
+            self._cache["labels"] = spelled
+        return list(spelled)
 
 
 def label_order(frame: Frame) -> list[int]:

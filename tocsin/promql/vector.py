@@ -179,8 +179,10 @@ def joined(grids: list[Grid]) -> Grid:
 
 def unnamed(grid: Grid) -> Frame:
     """The frame of the result: name, type and unit left out where they are to be."""
+    if grid.nameless is False:
+        return grid.frame
     there = [name for name in METADATA if name in grid.frame.names]
-    if grid.nameless is False or not there:
+    if not there:
         return grid.frame
     if grid.nameless is True or bool(np.all(grid.nameless)):
         return grid.frame.without(*METADATA)

@@ -20,7 +20,7 @@ Matchers = tuple[Matcher, ...]
 class Selection:
     """The matching series of one table: columns, their frame, their timelines."""
 
-    __slots__ = ("columns", "few", "frame", "lines", "timeline", "version", "whole")
+    __slots__ = ("columns", "each", "few", "frame", "lines", "timeline", "version", "whole")
 
     def __init__(self, table: Table, matchers: Matchers) -> None:
         self.whole = table.frame
@@ -50,6 +50,7 @@ class Selection:
         lines, self.timeline = np.unique(table.panel().timeline[chosen], return_inverse=True)
         self.lines = _as_slice(lines)
         self.few = len(lines) <= 4
+        self.each: list[int] = lines.tolist() if self.few else []
 
     def panel(self, table: Table, after: int, until: int, decoded: Decoded) -> Panel | None:
         """The samples in (after, until], or None where there are none; rows of other times may come along."""
@@ -62,9 +63,10 @@ class Selection:
         finder = whole.finder
         assert finder is not None
         if self.few:
-            columns = finder.times[:, self.lines]
-            first = min(int(np.searchsorted(column, after, side="right")) for column in columns.T)
-            last = max(int(np.searchsorted(column, until, side="right")) for column in columns.T)
+            # Of one series this is a good part of the whole query, so numpy's slower doors are left aside here.
+            columns = [finder.times[:, line] for line in self.each]
+            first = min([int(column.searchsorted(after, "right")) for column in columns])
+            last = max([int(column.searchsorted(until, "right")) for column in columns])
         else:
             first = int(finder.until(after)[self.lines].min())
             last = int(finder.until(until)[self.lines].max())
@@ -72,7 +74,7 @@ class Selection:
             return None
         return Panel(
             frame=self.frame, times=whole.times[first:last, self.lines], timeline=self.timeline,
-            lengths=np.clip(whole.lengths[self.lines] - first, 0, last - first),
+            lengths=np.minimum(np.maximum(whole.lengths[self.lines] - first, 0), last - first),
             values=whole.values[first:last, self.columns], stale=whole.stale,
             finder=finder, lines=self.lines, first_row=first,
         )  # fmt: skip

@@ -28,7 +28,7 @@ class Loaded:
         """Forget everything."""
         self._points: dict[Labels, dict[float, float]] = defaultdict(dict)
         self._starts: dict[Labels, dict[int, int]] = defaultdict(dict)
-        self._histograms: set[Labels] = set()
+        self._histograms: dict[Labels, set[float]] = defaultdict(set)
         self._store: Store | None = None
 
     def load(self, command: Load) -> None:
@@ -41,23 +41,25 @@ class Loaded:
                     if isinstance(point, float):
                         self._starts[line.labels][round(at * 1000)] = round((at + point) * 1000)
                 elif point is HISTOGRAM:
-                    self._histograms.add(line.labels)
+                    self._histograms[line.labels].add(at)
                 elif isinstance(point, float):
                     self._points[line.labels][at] = point
             if command.with_nhcb:
-                self._note_nhcb(line.labels)
+                times = {index * command.step for index, point in enumerate(line.points) if point is not None}
+                self._note_nhcb(line.labels, times)
 
-    def _note_nhcb(self, labels: Labels) -> None:
+    def _note_nhcb(self, labels: Labels, times: set[float]) -> None:
         name = labels.get("__name__", "")
         for suffix in _SUFFIXES:
             if name.endswith(suffix):
-                self._histograms.add(labels.without("le").with_(__name__=name.removesuffix(suffix)))
+                self._histograms[labels.without("le").with_(__name__=name.removesuffix(suffix))] |= times
 
-    def meets_histograms(self, selector: Selector) -> bool:
-        """True when the selector takes a series with native histograms."""
+    def meets_histograms(self, selector: Selector, after: float, until: float) -> bool:
+        """True when the selector takes a native histogram between two times, both included."""
         return any(
             all(matches(matcher, labels.get(matcher.name, "")) for matcher in selector.matchers)
-            for labels in self._histograms
+            for labels, times in self._histograms.items()
+            if any(after <= at <= until for at in times)
         )
 
     @property

@@ -31,10 +31,15 @@ tests:
       - {eval_time: 25m, alertname: A}
       - {eval_time: 25m, alertname: B}
     promql_expr_test:
-      - {eval_time: 12m, expr: 'r or {__name__=~"r|ALERTS.*"}'}
-      - {eval_time: 20m, expr: 'count_over_time(r[15m]) or ALERTS'}
+      - {eval_time: 20m, expr: 'sum_over_time(r[15m])'}
+      - {eval_time: 20m, expr: 'sum_over_time(n[15m])'}
       - {eval_time: 20m, expr: 'sum(sub)'}
       - {eval_time: 20m, expr: 'bad('}
+"""
+
+OF_ALERTS = """\
+      - {eval_time: 12m, expr: 'sum_over_time(ALERTS[8m])'}
+      - {eval_time: 20m, expr: '{__name__=~"r|ALERTS.*"}'}
 """
 
 RULES = {
@@ -44,7 +49,7 @@ RULES = {
     "own past": "{record: r, expr: r * 2 or n}, {alert: A, expr: 'r > 20'}",
     "alerts read": "{alert: A, expr: n > 5}, {alert: B, expr: 'ALERTS{alertname=\"A\"} == 1'}",
     "value as label": "{alert: A, expr: m > 2, labels: {v: '{{ $value }}'}, for: 1m}",
-    "ahead": "{alert: A, expr: m offset -3m > 5}, {record: r, expr: 'n offset -2m'}",
+    "ahead": "{alert: A, expr: m offset -3m > 5, for: 2m}, {record: r, expr: 'm offset -2m'}",
     "ends": "{alert: A, expr: 'm @ end() > 5'}",
     "asks": "{alert: A, expr: n > 5, annotations: {s: '{{ with query \"m offset -2m\" }}{{ . | len }}{{ end }}'}}",
     "fails": "{alert: A, expr: n > 5}, {record: r, expr: 'm + on () m'}",
@@ -54,12 +59,12 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("limit", [0, 1])
+@pytest.mark.parametrize(("limit", "more"), [(0, ""), (1, ""), (0, OF_ALERTS)], ids=["free", "limited", "of alerts"])
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_rules_that_differ_by_step_are_told_alike(tmp_path: Path, rules: str, limit: int) -> None:
+def test_rules_that_differ_by_step_are_told_alike(tmp_path: Path, rules: str, limit: int, more: str) -> None:
     """Rules that see ahead, that fail, that read themselves or ALERTS, that are over their limit: no difference."""
     (tmp_path / "rules.yaml").write_text(f"groups: [{{name: g, limit: {limit}, rules: [{rules}]}}]\n")
-    (tmp_path / "test.yaml").write_text(TESTS)
+    (tmp_path / "test.yaml").write_text(TESTS + more)
     file, groups = read_unit_tests(tmp_path / "test.yaml"), load_rules([tmp_path / "rules.yaml"])
     singly = run_unit_tests(file, groups, Store, at_once=False)
     assert singly.of(Verdict.FAILED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from tocsin.durations import parse_duration
@@ -23,6 +24,8 @@ _RFC3339: Final = re.compile(
 )
 _OPEN: Final = ("-292273086-05-16T16:47:06Z", "292277025-08-18T07:12:54.999999999Z")
 """The earliest and the latest time that Go clients write: no bound."""
+_REMEMBERED: Final = 4096
+"""Characters of an expression that is worth remembering."""
 _LONGEST: Final = 2**63 / 1e9
 """Seconds: what a duration in nanoseconds can hold."""
 
@@ -115,9 +118,15 @@ def plan_of(form: Form, name: str = "query") -> Plan:
     """The expression. Raises ApiError, with line and column."""
     text = form.one(name)
     try:
-        return compile_expr(text)
+        return _compiled(text) if len(text) <= _REMEMBERED else compile_expr(text)
     except PromQLError as error:
         raise invalid(name, parse_error(text, error)) from None
+
+
+@lru_cache(maxsize=512)
+def _compiled(text: str) -> Plan:
+    """A dashboard asks the same few expressions over and over."""
+    return compile_expr(text)
 
 
 def parse_error(text: str, error: PromQLError) -> str:
