@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tocsin.cli.options import DURATION, TIME, config_option, json_option
+from tocsin.cli.options import DURATION, TIME, config_option, json_option, load
 from tocsin.cli.output import ago, print_json, print_table
 from tocsin.cli.store import ask, by_option, now, opened, runs_async, wait_option
 
 if TYPE_CHECKING:
     from tocsin.incidents.silences import Preview
+    from tocsin.incidents.windows import Window
     from tocsin.model import Alert, Matcher, Silence
     from tocsin.state import State
 
@@ -95,7 +96,7 @@ async def preview(matchers: tuple[str, ...], as_json: bool, config: Path) -> Non
 @config_option
 @runs_async
 async def list_(as_json: bool, config: Path) -> None:
-    """Silences that hold, or will."""
+    """Silences that hold, or will. What hides alerts by the calendar: `tocsin silence windows`."""
     at = now()
     async with opened(config) as state:
         found = await state.history.silences(at)
@@ -118,6 +119,23 @@ async def list_(as_json: bool, config: Path) -> None:
         ("id", "begins", "ends", "by", "why", "matchers"),
         rows,
         empty="no silences; add one: tocsin silence add MATCHER… --for 2h --why TEXT",
+    )
+
+
+@silence.command()
+@json_option
+@config_option
+def windows(as_json: bool, config: Path) -> None:
+    """The maintenance windows of the configuration: which hold now, and when each comes next."""
+    at, read = now(), load(config)
+    found = [settings.window(read.timezone) for settings in read.windows]
+    if as_json:
+        print_json([_window_document(window, at) for window in found])
+        return
+    print_table(
+        ("window", "begins", "lasts", "cron", "why", "match"),
+        [_window_row(window, at) for window in found],
+        empty="no windows; add one to `windows` in the configuration: see `tocsin check --example`",
     )
 
 
@@ -175,6 +193,24 @@ async def _previewed(state: State, wanted: Silence) -> Preview:
             if at - alert.active_at <= LOOKS_BACK and alert.state is AlertState.RESOLVED:
                 past[alert.id, alert.active_at] = alert
     return hides(wanted, firing, past.values())
+
+
+def _window_row(window: Window, at: datetime) -> tuple[str, ...]:
+    from tocsin.durations import format_duration
+
+    ends, begins = window.ends(at), window.next(at)
+    when = f"holds, ends {ago(ends, at)}" if ends else "never" if begins is None else ago(begins, at)
+    match = " ".join(f"{label}=~{expression}" for label, expression in window.match.items())
+    cron = f"{window.cron.text} {window.zone}"
+    return window.name, when, format_duration(window.lasts), cron, window.why, match
+
+
+def _window_document(window: Window, at: datetime) -> dict[str, object]:
+    return {
+        "window": window.name, "match": dict(window.match), "cron": window.cron.text, "timezone": window.zone,
+        "lasts": window.lasts, "why": window.why, "holds": window.ends(at) is not None, "ends_at": window.ends(at),
+        "next_at": window.next(at),
+    }  # fmt: skip
 
 
 def _document(silence: Silence, at: datetime) -> dict[str, object]:

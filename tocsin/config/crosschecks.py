@@ -33,8 +33,8 @@ Check = Callable[[dict[str, Any], Config | None], Iterator[Problem]]
 
 
 def names_are_unique(tree: dict[str, Any], config: Config | None) -> Iterator[Problem]:
-    """A name is the `job` label, or how routes call a notifier: two can't share it."""
-    for section in ("collectors", "notifiers"):
+    """A name is the `job` label, how routes call a notifier, or a window's in a reason: two can't share it."""
+    for section in ("collectors", "notifiers", "windows"):
         seen: dict[str, int] = {}
         for index, entry in _entries(tree, section):
             name = entry.get("name")

@@ -32,7 +32,13 @@ def plan_of(config: Config, notifiers: Catalogue[NotifierSpec] | None = None) ->
         )
         for settings in config.notifiers
     }
-    return Plan(router=router_of(config), destinations=destinations, contacts=contacts_of(config))
+    return Plan(
+        router=router_of(config),
+        destinations=destinations,
+        contacts=contacts_of(config),
+        windows=tuple(window.window(config.timezone) for window in config.windows),
+        dependencies=tuple(each.dependency() for each in config.dependencies),
+    )
 
 
 def contacts_of(config: Config) -> dict[str, tuple[Mention, ...]]:

@@ -19,6 +19,7 @@ from tocsin.access.webhooks import parse_secrets
 from tocsin.config.document import KeyPath
 from tocsin.config.environment import Places
 from tocsin.config.fields import LabelSet, Names, Section, Url, Zone
+from tocsin.config.muting import DependencySettings, WindowSettings
 from tocsin.config.routing import DigestSettings, RouteSettings
 from tocsin.config.secrets import PLACEHOLDER
 from tocsin.errors import ConfigError, Finding
@@ -229,6 +230,8 @@ class Config(BaseSettings):
     rules: Names = Field(default=("alert_rules/*.yaml",), description="globs, relative to this file")
     routes: tuple[RouteSettings, ...] = Field(default=(), description="who is told about what, tried in order")
     notifiers: tuple[SerializeAsAny[NotifierSettings], ...] = Field(default=(), description="where messages go")
+    windows: tuple[WindowSettings, ...] = Field(default=(), description="hours in which some alerts are not told")
+    dependencies: tuple[DependencySettings, ...] = Field(default=(), description="alerts that others explain")
     series: SeriesSettings = SeriesSettings()
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tocsin.incidents.calls import Withdrawal
+from tocsin.incidents.dependencies import Dependency
 from tocsin.incidents.grouping import Key
 from tocsin.incidents.routes import Route, Router
 from tocsin.incidents.storms import Level, Storm
 from tocsin.incidents.told import Destination, Told
+from tocsin.incidents.windows import Window
 from tocsin.model import Alert, Decision, Incident, IncidentState, Mention, Notification, Silence
 
 
@@ -26,6 +28,8 @@ class Plan:
     destinations: Mapping[str, Destination]
     contacts: Mapping[str, tuple[Mention, ...]] = field(default_factory=dict)
     """Names that an escalation may use → whom they wake. A notifier's name may be used too."""
+    windows: tuple[Window, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
 
     def destination(self, name: str) -> Destination:
         """The destination; one that is not configured can nothing but be posted to, and its rows wait."""
@@ -71,6 +75,8 @@ class Book:
     """Summaries that are not over, by id."""
     levels: Mapping[str, Level] = field(default_factory=dict)
     """What is left of each destination's budget."""
+    restored_at: datetime | None = None
+    """When the daemon started with what the state store had; None: nothing was restored."""
 
     @property
     def open(self) -> tuple[Incident, ...]:
@@ -152,6 +158,7 @@ def restore(
         plan=plan,
         silences={silence.id: silence for silence in silences},
         storms={storm.id: storm for storm in storms},
+        restored_at=now,
     )
     kept: dict[str, File] = {}
     by_group: dict[Key, str] = {}

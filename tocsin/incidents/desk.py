@@ -6,20 +6,22 @@ transitions come at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from tocsin.incidents.book import Book, Decided, File, Outcome, Plan
 from tocsin.incidents.calls import Withdrawal, carry_out, digest, withdrawal
+from tocsin.incidents.dependencies import Parents
 from tocsin.incidents.grouping import forgotten, incident_id, new_incident, with_alerts
-from tocsin.incidents.mutes import hush
+from tocsin.incidents.mutes import Hushing, hush
 from tocsin.incidents.policy import Context, decide, next_look
 from tocsin.incidents.routes import Route
 from tocsin.incidents.silences import in_force
 from tocsin.incidents.storms import Level, Storm, first, grown, known, next_calls, opened
 from tocsin.incidents.told import Correction, Told, Via
+from tocsin.incidents.windows import open_windows
 from tocsin.model import (
     Action,
     Alert,
@@ -132,6 +134,8 @@ class _Work:
         self.silences = dict(book.silences)
         self.storms = dict(book.storms)
         self.levels = dict(book.levels)
+        self.restored_at = book.restored_at
+        self._all_touched = False
         self.new_silences: list[Silence] = []
         self.told: dict[tuple[str, str], Told] = {}
         self.why: dict[str, str] = {}
@@ -196,6 +200,13 @@ class _Work:
         """Remember that a member changed; `outcome` rebuilds the incident once, however many did."""
         self._changes.setdefault(incident, {})[alert.id] = alert
         self.touch(incident)
+        self._touch_children((alert,))
+
+    def _touch_children(self, alerts: Iterable[Alert]) -> None:
+        """What waits for a parent is looked at when one begins, changes or ends."""
+        if not self._all_touched and any(d.has_parent(a.labels) for d in self.plan.dependencies for a in alerts):
+            self._all_touched = True
+            self.touch_open()
 
     def touch(self, incident: str) -> None:
         self._touched[incident] = None
@@ -210,6 +221,7 @@ class _Work:
         self.files[id] = replace(self.files[id], incident=incident)
         self._incidents[id] = incident
         self.touch(id)
+        self._touch_children(incident.members)
 
     def hand_over(self, id: str) -> None:
         """Destinations that are gone leave the file; those of the route today take over what was owed."""
@@ -247,6 +259,7 @@ class _Work:
                 silences=self.silences,
                 storms=self.storms,
                 levels=self.levels,
+                restored_at=self.restored_at,
             ),
             incidents=tuple(self._incidents.values()),
             members=tuple((id, alert) for id, alert in members if (id, alert.id) not in dropped),
@@ -330,20 +343,40 @@ class _Work:
             return
         if file.incident.state is IncidentState.RESOLVED and file.incident.resolved_at is not None:
             # It leaves the book once it can't reopen any more.
-            looks.append(max(file.incident.resolved_at + timedelta(seconds=route.flap_seconds), self.now))
+            looks.append(max(file.incident.resolved_at + self._kept(route), self.now))
         self.files[id] = replace(file, told=told, last=last, look=min(looks, default=None))
 
     def _context(self, file: File, route: Route, told: Told) -> Context:
-        mute, voice = hush(file.incident, in_force(self.silences.values(), self.now), self.now)
+        hushed = hush(file.incident, self._hushing)
         destination = self.plan.destination(told.notifier)
         return Context(
             route=route,
             destination=destination,
             told=told,
-            mute=mute,
-            voice=voice,
-            budget_until=self._level(told.notifier).until(destination.budget, voice),
+            mute=hushed.mute,
+            voice=hushed.voice,
+            hushed_until=hushed.until,
+            budget_until=self._level(told.notifier).until(destination.budget, hushed.voice),
         )
+
+    @cached_property
+    def _hushing(self) -> Hushing:
+        """What holds alerts back. Asked for once all that happened is in the files."""
+        parents = None
+        if self.plan.dependencies:
+            parents = Parents(self.plan.dependencies, self._told_of(), self.now, self.restored_at)
+        return Hushing(
+            silences=in_force(self.silences.values(), self.now),
+            windows=open_windows(self.plan.windows, self.now),
+            parents=parents,
+        )
+
+    def _told_of(self) -> Iterator[Alert]:
+        """The alerts that somebody is told of, or was until they ended."""
+        for file in self.files.values():
+            if file.told:
+                ended = file.incident.state is IncidentState.RESOLVED
+                yield from (a for a in file.alerts.values() if not ended or a.state is AlertState.RESOLVED)
 
     def _level(self, notifier: str) -> Level:
         budget = self.plan.destination(notifier).budget
@@ -478,11 +511,15 @@ class _Work:
         if decision.action is not Action.HOLD or (news and before != decision):
             self._decisions.append(Decided(incident=id, notifier=notifier, decision=decision, at=self.now))
 
+    def _kept(self, route: Route) -> timedelta:
+        """How long an incident stays in the book after its end: it may reopen, or its children may be settling."""
+        return timedelta(seconds=max(route.flap_seconds, *(each.settle for each in self.plan.dependencies), 0.0))
+
     def _closes(self, incident: Incident, route: Route, told: dict[str, Told]) -> bool:
         """True when it has ended, nobody is owed anything, and it can't reopen."""
         if incident.state is not IncidentState.RESOLVED or incident.resolved_at is None:
             return False
-        if self.now < incident.resolved_at + timedelta(seconds=route.flap_seconds):
+        if self.now < incident.resolved_at + self._kept(route):
             return False
         # What a storm summary told stays until that is over: it is counted there.
         return all(

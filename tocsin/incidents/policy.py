@@ -58,6 +58,8 @@ class Context:
     """Set when every firing member is muted; the mute of the worst one."""
     voice: Severity = Severity.P3
     """The worst severity among the members that are not muted."""
+    hushed_until: datetime | None = None
+    """When the first of its members' mutes ends."""
     budget_until: datetime | None = None
     """Set when the destination's budget has no message left for this incident: when it has one again."""
     contacts: Mapping[str, str] = field(default_factory=dict)
@@ -267,6 +269,7 @@ def _dues(incident: Incident, context: Context, now: datetime) -> Iterator[datet
         yield flap_end(incident, context) if not context.told.ended else None
         return
     yield context.mute.until if context.mute is not None else None
+    yield context.hushed_until
     yield context.budget_until if context.told.via in (Via.NOTHING, Via.DIGEST) else None
     yield escalation_due(incident, context)
     yield reminder_due(incident, context)

@@ -184,6 +184,10 @@ def test_a_matcher_that_is_none_shows_the_form(run: Run, store: Store) -> None:
         (["incidents", "list"], "no open incidents (--all shows those that have ended)\n"),
         (["incidents", "list", "--all"], "no incidents yet\n"),
         (["silence", "list"], "no silences; add one: tocsin silence add MATCHER… --for 2h --why TEXT\n"),
+        (
+            ["silence", "windows"],
+            "no windows; add one to `windows` in the configuration: see `tocsin check --example`\n",
+        ),
         (["token", "list"], "no tokens; make one: tocsin token create --scope query:read\n"),
     ],
 )
@@ -283,6 +287,20 @@ def test_a_silence_is_ended_early(run: Run) -> None:
     (listed,) = json.loads(run("silence", "list", "--json").output)
     assert run("silence", "expire", listed["id"], "--wait", "20s").output == f"{listed['id']} ended\n"
     assert json.loads(run("silence", "list", "--json").output) == []
+
+
+def test_windows_say_whether_they_hold(run: Run, folder: Path) -> None:
+    """One of them does; the other comes in less than a year."""
+    with (folder / "config.yaml").open("a") as config:
+        begins = datetime.now(UTC) - timedelta(minutes=5)
+        config.write(f"""windows:
+  - {{name: now, cron: "{begins.minute} {begins.hour} * * *", lasts: 1h, match: {{service: web}}, why: deploys}}
+  - {{name: never-now, cron: "0 0 {(begins + timedelta(days=9)).day} * *", lasts: 1h, match: {{service: api}}}}
+""")
+    holding, other = json.loads(run("silence", "windows", "--json").output)
+    assert (holding["window"], holding["holds"], other["holds"], other["ends_at"]) == ("now", True, False, None)
+    first, second = run("silence", "windows").output.splitlines()[1:]
+    assert (first.split()[:3], second.split()[:2]) == (["now", "holds,", "ends"], ["never-now", "in"])
 
 
 def test_a_preview_changes_nothing(run: Run, incident: str) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import time
 
+import pytest
+
 from tocsin.config import Config, plan_of, router_of
+from tocsin.errors import ConfigError
+from tocsin.incidents.dependencies import Dependency
 from tocsin.incidents.routes import Digest, Escalation
 from tocsin.model import Labels, Mention
 
@@ -80,3 +84,49 @@ def test_contacts_are_the_names_that_notifiers_know(load: Load, known_notifiers:
     """Which person that is, each notifier says for itself."""
     plan = plan_of(load(TEXT), known_notifiers)  # type: ignore[arg-type]
     assert plan.contacts == {"ana": (Mention(kind="user", id="ana"),)}
+
+
+def test_windows_and_dependencies_reach_the_policy(load: Load, known_notifiers: object) -> None:
+    """A window without a zone takes the file's."""
+    plan = plan_of(
+        load(
+            TEXT
+            + """
+    windows:
+      - {name: export, cron: "30 2 * * mon-fri", lasts: 45m, match: {service: reports}, why: slow}
+      - {name: night, cron: "0 0 * * *", lasts: 1h, match: {alertname: .+}, timezone: UTC}
+    dependencies:
+      - {match: {alertname: "Endpoint.*"}, depends_on: {alertname: PostgresDown}, equal: service, settle: 30s}
+"""
+        ),
+        known_notifiers,  # type: ignore[arg-type]
+    )
+    assert [(each.name, each.lasts, each.zone, each.why) for each in plan.windows] == [
+        ("export", 2700.0, "Europe/Berlin", "slow"),
+        ("night", 3600.0, "UTC", ""),
+    ]
+    assert plan.dependencies == (
+        Dependency(
+            match={"alertname": "Endpoint.*"}, depends_on={"alertname": "PostgresDown"}, equal=("service",), settle=30.0
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        ('windows: [{name: w, cron: "0 3 * *", lasts: 1h, match: {a: b}}]', "windows[w].cron", "needs five"),
+        ('windows: [{name: w, cron: "0 * * * *", lasts: 1h, match: {a: b}}]', "windows[w]", "would never end"),
+        ('windows: [{name: w, cron: "0 3 * * *", lasts: 1h, match: {}}]', "windows[w].match", ""),
+        ('windows: [{name: w, cron: "0 3 * * *", lasts: 1h, match: {a: "("}}]', "windows[w].match", "RE2"),
+        ("dependencies: [{match: {a: b}, depends_on: {1a: b}}]", "dependencies[0].depends_on", "not a label name"),
+    ],
+)
+def test_a_window_or_dependency_that_cannot_work_is_named(load: Load, text: str, key: str, says: str) -> None:
+    """With its line, as every key."""
+    with pytest.raises(ConfigError) as error:
+        load("    " + text)
+    whole = str(error.value)
+    assert key in whole, whole
+    assert says in whole, whole
+    assert "config.yaml:1" in whole, whole
