@@ -54,6 +54,9 @@ lock: setup-dev  ## write both lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --group build --universal --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev -c requirements.lock --universal --generate-hashes --no-header --no-annotate --quiet -o requirements-dev.lock
 
+attacks: setup-dev ## a storm of 100,000 errors and a million paths against the layers (minutes)
+	@TOCSIN_ATTACK=full $(BIN)/python -m pytest -q tests/asgi/test_storms_and_cardinality.py
+
 peers: setup-dev ## fetch the real peers that some tests and benchmarks stand beside (Debian's packages)
 	@$(BIN)/python -m tocsin.testing.peers
 

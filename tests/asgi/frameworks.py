@@ -330,7 +330,7 @@ def protected(name: str, app: Any, **arguments: Any) -> tuple[Protected, Site]:
     site = Site(name, 0, Kept(), CollectorRegistry(), Forge.hs256())
     options: dict[str, Any] = {
         "gate": Gate(ISSUER, allowlist=["ana@example.com"], jwt_secret=SECRET), "public": ["/healthz"],
-        "log_share": 1.0, "body_limit": 1000, "time_limit": 1.0,
+        "log_share": 1.0, "body_limit": 1000, "time_limit": 0.4,
     } | arguments  # fmt: skip
     made = protect(
         app, environment={}, registry=site.registry, lines=Lines(site.kept), observers=[site.told.append], **options

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tocsin.asgi import measures as application
 from tocsin.model import Metric, MetricType
 from tocsin.promql import Plan
 from tocsin.promql.syntax import Aggregate, Binary, Call, Node, Selector, String, walk
@@ -61,7 +62,7 @@ class Declared:
 
 
 def everything_declared(groups: Iterable[Group]) -> Declared:
-    """What the collectors, the daemon itself and the recording rules of `groups` yield."""
+    """What collectors, the daemon, an application behind our layers and the recording rules of `groups` yield."""
     telemetry = Telemetry()
     own = _own_labels(telemetry)
     labels: dict[str, Labels] = {}
@@ -69,6 +70,9 @@ def everything_declared(groups: Iterable[Group]) -> Declared:
         known: Labels = own.get(metric.name) or (frozenset(metric.labels) or None)
         # An alert's series bears the alert's labels.
         labels |= _series(metric, None if metric.name.startswith("ALERTS") else known)
+    for metric in application.DECLARED:
+        # Of a scraped target: what its configuration adds is there as well.
+        labels |= _series(metric, frozenset(metric.labels) | {"instance"})
     for spec in plugins.collectors().load_all().values():
         for metric in spec.metrics:
             labels |= _series(metric, frozenset(metric.labels))

@@ -3,10 +3,14 @@
 A Content-Length over the limit is refused before the application sees the request. A body that turns out larger is cut
 off as it streams in: the client is answered 413 and the application is told that it has gone, so that it stops reading.
 Where the answer had begun, it goes on without the rest of the body.
+
+What is on its way is read and thrown away first, DRAINED bytes and DRAINED_FOR at most: a client that is still sending
+when the connection closes gets a reset and not our answer.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +19,8 @@ from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import answer
 
 MOST: Final = 10 * 1024 * 1024
+DRAINED: Final = 1024 * 1024
+DRAINED_FOR: Final = 1.0
 
 
 class Body:
@@ -49,7 +55,7 @@ class Body:
         most = self._most_for(scope) or self._most
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
         if length > most:
-            await self._refuse(call, send)
+            await self._refuse(call, send, await _drained(receive) if length - most <= DRAINED else False)
             return
         counted = _Counted(self, call, receive, send, most)
         try:
@@ -58,11 +64,12 @@ class Body:
             if not counted.refused:
                 raise  # else it is about the client that seemed to go away
 
-    async def _refuse(self, call: Call, send: Send) -> None:
+    async def _refuse(self, call: Call, send: Send, whole: bool) -> None:
         self._hit()
         call.stopped_by = "body"
-        # The rest of the body is on its way: the server must not read it to its end for the next request.
-        await answer(call, send, 413, headers=[(b"connection", b"close")] if _is_http1(call.scope) else None)
+        # The server must not read the rest of an endless body for the sake of the next request.
+        closes = not whole and _is_http1(call.scope)
+        await answer(call, send, 413, headers=[(b"connection", b"close")] if closes else None)
 
 
 class _Counted:
@@ -87,7 +94,8 @@ class _Counted:
         self._over = True
         if not self._started:
             self.refused = True
-            await self._layer._refuse(self._call, self._send)
+            whole = not message.get("more_body", False) or await _drained(self._receive)
+            await self._layer._refuse(self._call, self._send, whole)
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -95,6 +103,21 @@ class _Counted:
             return
         self._started = True
         await self._send(message)
+
+
+async def _drained(receive: Receive) -> bool:
+    """Read on, and throw away; True when that was all."""
+    read = 0
+    try:
+        async with asyncio.timeout(DRAINED_FOR):
+            while read <= DRAINED:
+                message = await receive()
+                read += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return True
+    except TimeoutError:
+        return False
+    return False
 
 
 def _announced(scope: Scope) -> tuple[int, bool]:
