@@ -6,14 +6,13 @@ import asyncio
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tocsin.cli import FINDING
 from tocsin.cli.options import config_option, json_option, load
-from tocsin.cli.output import print_json
-from tocsin.cli.store import runs_async
+from tocsin.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +31,11 @@ class Line:
     mend: str = ""
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @config_option
 @json_option
-@runs_async
-async def doctor(config: Path, as_json: bool) -> None:
+@click.pass_context
+def doctor(context: click.Context, config: Path, as_json: bool) -> None:
     """What Tocsin can and can't see, and whom it can tell.
 
     Connects to every source and destination of the configuration once, sends nothing and changes nothing. Each gap
@@ -46,7 +45,74 @@ async def doctor(config: Path, as_json: bool) -> None:
     Examples:
       tocsin doctor
       tocsin doctor --json | jq '.[] | select(.ok | not)'
+      tocsin doctor logs /var/log/app
     """
+    if context.invoked_subcommand is None:
+        asyncio.run(_examined(config, as_json))
+
+
+@doctor.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--price", type=click.FloatRange(min=0), default=0.5, show_default=True, help="Of a GB, in any currency.")
+@json_option
+def logs(folder: Path, price: float, as_json: bool) -> None:
+    """What an application's request log costs a day, by route.
+
+    Reads the files that tocsin.asgi wrote to FOLDER (TOCSIN_APP_LOG_FOLDER), and says what a day of them weighs before
+    compression, what was left out by sampling, and what it would be without. PRICE is what your log store asks for a
+    GB of lines.
+
+    \b
+    Examples:
+      tocsin doctor logs /var/log/app
+      tocsin doctor logs /var/log/app --price 2.5 --json
+    """
+    from tocsin.asgi.logs.cost import read_cost
+
+    found = read_cost(folder)
+    # A folder of a minute would make a day of any burst: say so instead of multiplying by 1440 in silence.
+    days = max(found.days, 1 / 86400)
+    rows: list[dict[str, Any]] = [
+        {
+            "route": name,
+            "requests_per_day": round(route.requests / days),
+            "lines_per_day": round(route.lines / days),
+            "left_out_per_day": round(route.left_out / days),
+            "bytes_per_day": round(route.size / days),
+            "bytes_per_day_if_all": round(route.size_of_all / days),
+            "cost_per_day": route.size / days / 1e9 * price,
+        }
+        for name, route in sorted(found.routes.items(), key=lambda item: -item[1].size)
+    ]
+    if as_json:
+        print_json(
+            {"days": found.days, "stored_bytes": found.stored, "unreadable_lines": found.unreadable, "routes": rows}
+        )
+        return
+    print_table(
+        ["route", "requests/day", "lines/day", "MB/day", "MB/day, all", "cost/day"],
+        [
+            [
+                row["route"], f"{row['requests_per_day']:,}", f"{row['lines_per_day']:,}",
+                f"{row['bytes_per_day'] / 1e6:,.2f}", f"{row['bytes_per_day_if_all'] / 1e6:,.2f}",
+                f"{row['cost_per_day']:,.4f}",
+            ]
+            for row in rows
+        ],
+        empty="no lines",
+    )  # fmt: skip
+    total, whole = sum(row["bytes_per_day"] for row in rows), sum(row["bytes_per_day_if_all"] for row in rows)
+    click.echo(
+        f"{total / 1e6:,.2f} MB a day of lines, {total / 1e9 * price:,.4f} at {price:g} a GB; "
+        f"without sampling {whole / 1e6:,.2f} MB; {found.stored / 1e6:,.2f} MB on disk now"
+    )
+    if found.unreadable:
+        click.echo(f"{found.unreadable} lines are not of the request log and are not counted")
+    if found.days < 1 / 24:
+        click.echo("the files cover less than an hour: a day may be quite different")
+
+
+async def _examined(config: Path, as_json: bool) -> None:
     settings = load(config)
     lines = [
         Line(part="secrets", ok=False, what=finding.what, mend=finding.mend) for finding in settings.missing_secrets

@@ -60,9 +60,12 @@ class Subject:
     @cached_property
     def metrics(self) -> frozenset[str]:
         """Every name under which a sample may be stored, as far as it is declared or recorded."""
+        from tocsin.asgi.measures import DECLARED
         from tocsin.telemetry.metrics import Telemetry
 
-        declared = [*Telemetry().declarations(), *(metric for spec in self.specs.values() for metric in spec.metrics)]
+        collected = (metric for spec in self.specs.values() for metric in spec.metrics)
+        # An application behind our layers is scraped: the scrape collector can't declare what it will find.
+        declared = [*Telemetry().declarations(), *DECLARED, *collected]
         recorded = {rule.name for group in self.groups for rule in group.rules if isinstance(rule, RecordingRule)}
         return frozenset(name for metric in declared for name in metric.series_names()) | recorded
 

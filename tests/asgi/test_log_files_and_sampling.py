@@ -1,0 +1,186 @@
+"""The request log's counts, files and cost."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from prometheus_client import CollectorRegistry
+
+from tests.asgi.frameworks import Kept
+from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
+from tocsin.asgi import Lines, RequestLog, Sampling
+from tocsin.asgi.call import Call, Site
+from tocsin.asgi.logs.files import Files, Keeping
+from tocsin.asgi.logs.sampling import Sampler
+from tocsin.asgi.logs.writer import FileSink
+from tocsin.asgi.measures import measures_of
+from tocsin.cli import cli
+
+AT = 1_772_000_000.0
+LINE = b'{"event":"request.done","route":"/a","stands_for":1,"timestamp":"2026-02-25T06:13:20Z"}\n'
+
+
+async def test_the_lines_stand_for_every_request() -> None:
+    """Whatever the share: the sum over the lines is the number of requests, errors and all."""
+    kept = Kept()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        status = 500 if scope["path"].endswith("7") else 200
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"12345"})
+
+    log = RequestLog(
+        app, measures=measures_of(CollectorRegistry()), lines=Lines(kept), sampling=Sampling(share=0.1, slow=3600)
+    )
+    for number in range(1000):
+        await log(scope(f"/{number}"), nothing, nowhere)
+    log.close()
+    done, left = kept.of("request.done"), kept.of("request.left_out")
+    assert sum(line["stands_for"] for line in (*done, *left)) == 1000
+    assert sum(line["status"] == 500 for line in done) == 100
+    assert 150 < len(done) < 260
+    assert {line["bytes"] for line in done} == {5}
+
+
+def test_slow_and_rare_requests_are_always_written() -> None:
+    """And the first of a route in each minute; the rest only by its share, here none."""
+    sampler = Sampler(Sampling(share=0.0, slow=1.0, at_least_every=60.0))
+
+    def verdict(route: str, took: float, now: float) -> tuple[str, int]:
+        return sampler.verdict(Call(Site(None), scope("/")), route, took, now)
+
+    assert verdict("/a", 0.1, 0.0) == ("first", 1)
+    assert [verdict("/a", 0.1, now) for now in (1.0, 2.0)] == [("", 0), ("", 0)]
+    assert verdict("/a", 1.0, 3.0) == ("slow", 1)
+    assert verdict("/b", 0.1, 4.0) == ("first", 1)
+    assert verdict("/a", 0.1, 60.0) == ("first", 3)
+
+
+def test_services_of_one_trace_write_the_same_requests() -> None:
+    """The draw is by the trace id, so a trace is whole in every log or in none."""
+
+    def drawn(trace: str) -> bool:
+        sampler = Sampler(Sampling(share=0.5))
+        headers = [(b"traceparent", f"00-{trace}-b7ad6b7169203331-00".encode())]
+        sampler.verdict(Call(Site(None), scope("/")), "/a", 0.0, 0.0)
+        return sampler.verdict(Call(Site(None), scope("/", headers=headers)), "/a", 0.0, 1.0)[0] == "share"
+
+    traces = [f"{number:018x}{number * 0x9E3779B97F4A7C15 % 2**56:014x}" for number in range(1, 200)]
+    first = [drawn(trace) for trace in traces]
+    assert first == [drawn(trace) for trace in traces]
+    assert 60 < sum(first) < 140
+
+
+def test_a_file_turns_by_size_and_age_and_is_compressed(tmp_path: Path) -> None:
+    """No line is lost or in two files."""
+    files = Files(tmp_path, Keeping(turn_bytes=3 * len(LINE), turn_age=3600))
+    for number in range(10):
+        assert files.write(LINE, AT + number)
+    files.write(LINE, AT + 4000)
+    files.tidy(AT + 4000)
+    files.close()
+    packed, plain = sorted(tmp_path.glob("*.gz")), sorted(tmp_path.glob("*.jsonl"))
+    assert (len(packed), len(plain)) == (4, 1)
+    assert b"".join(gzip.decompress(path.read_bytes()) for path in packed) + plain[0].read_bytes() == LINE * 11
+
+
+def test_old_files_and_too_many_bytes_are_deleted(tmp_path: Path) -> None:
+    """By age first, then the oldest until the folder is small enough; what is being written stays."""
+    for number, age in enumerate((100, 50, 40, 30)):
+        path = tmp_path / f"requests.1.20260225T061320Z-{number}.jsonl.gz"
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (AT - age, AT - age))
+    files = Files(tmp_path, Keeping(keep_age=90, keep_bytes=250))
+    files.write(LINE[:49] + b"\n", AT)
+    files.tidy(AT)
+    files.close()
+    assert sorted(path.name[-10:-9] for path in tmp_path.glob("*.gz")) == ["2", "3"]
+    assert len(list(tmp_path.glob("requests.*.jsonl"))) == 1
+
+
+def test_what_a_killed_process_left_is_compressed(tmp_path: Path) -> None:
+    """Its number is nobody's now."""
+    gone = 2**22 + 1
+    (tmp_path / f"requests.{gone}.jsonl").write_bytes(LINE)
+    Files(tmp_path).tidy(AT)
+    assert [gzip.decompress(path.read_bytes()) for path in tmp_path.iterdir()] == [LINE]
+
+
+def test_a_line_cut_off_by_a_full_disk_does_not_swallow_the_next(tmp_path: Path) -> None:
+    """The half line ends where it is."""
+    path = tmp_path / f"requests.{os.getpid()}.jsonl"
+    path.write_bytes(b'{"event":"requ')
+    files = Files(tmp_path)
+    files.write(LINE, AT)
+    files.close()
+    assert path.read_bytes() == b'{"event":"requ\n' + LINE
+
+
+def test_a_disk_that_refuses_costs_lines_and_nothing_else() -> None:
+    """/dev/full is a full disk: the lines are counted as lost, and the sink goes on."""
+
+    class Full(Files):
+        def _open(self, now: float) -> None:
+            self._file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
+
+    files = Full(Path("/nowhere"))
+    sink = FileSink(files)
+    assert sink.put(LINE)
+    sink.close()
+    assert sink.lost == 1
+    assert os.strerror(errno.ENOSPC) in files.why
+
+
+def test_the_sink_writes_what_waits_before_it_ends(tmp_path: Path) -> None:
+    """Five thousand lines in order."""
+    sink = FileSink(Files(tmp_path))
+    for number in range(5000):
+        assert sink.put(b"%d" % number)
+    sink.close()
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert written.split() == [b"%d" % number for number in range(5000)]
+
+
+def test_a_full_queue_loses_lines_and_says_so(tmp_path: Path) -> None:
+    """The application's memory is not the log's."""
+    sink = FileSink(Files(tmp_path), most=0)
+    assert [sink.put(LINE), sink.lost] == [False, 1]
+    sink.close()
+
+
+def test_doctor_says_what_a_day_costs(tmp_path: Path) -> None:
+    """From plain and compressed files: written, left out, and what all would be."""
+
+    def line(hour: int, stands_for: int) -> bytes:
+        found = {
+            "event": "request.done",
+            "route": "/a",
+            "stands_for": stands_for,
+            "timestamp": f"2026-03-01T{hour:02}:00:00Z",
+        }
+        return json.dumps(found).ljust(199).encode() + b"\n"
+
+    (tmp_path / "requests.1.20260225T061320Z-1.jsonl.gz").write_bytes(gzip.compress(line(0, 1)))
+    (tmp_path / "requests.1.jsonl").write_bytes(line(12, 9) + b"not ours\n" + b'{"half')
+    ran = CliRunner().invoke(cli, ["doctor", "logs", str(tmp_path), "--price", "1000000", "--json"])
+    found = json.loads(ran.stdout)
+    assert (found["days"], found["unreadable_lines"]) == (0.5, 1)
+    (route,) = found["routes"]
+    assert route == {
+        "route": "/a", "requests_per_day": 20, "lines_per_day": 4, "left_out_per_day": 16, "bytes_per_day": 800,
+        "bytes_per_day_if_all": 4000, "cost_per_day": pytest.approx(0.8),
+    }  # fmt: skip
+
+
+def test_doctor_names_a_folder_without_logs(tmp_path: Path) -> None:
+    """And what to name instead."""
+    ran = CliRunner().invoke(cli, ["doctor", "logs", str(tmp_path)])
+    assert ran.exit_code == 2
+    assert "TOCSIN_APP_LOG_FOLDER" in ran.output
