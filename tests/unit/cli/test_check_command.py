@@ -152,6 +152,40 @@ def test_a_rule_on_a_metric_that_nothing_yields_is_a_finding(run: Run, folder: P
     ]
 
 
+@pytest.mark.parametrize(
+    ("expr", "call"),
+    [
+        ("histogram_count(rate(tocsin_endpoint_up[5m])) > 5", "histogram_count()"),
+        ("histogram_quantile(0.9, sum by (job) (rate(tocsin_endpoint_up[5m]))) > 5", "histogram_quantile() without le"),
+        ("histogram_fraction(0, 1, (sum without (le) (tocsin_endpoint_up))) > 5", "histogram_fraction() without le"),
+    ],
+)
+def test_a_rule_on_native_histograms_is_a_finding(run: Run, folder: Path, expr: str, call: str) -> None:
+    """The store has none, so that it would never fire; a server that has them takes it."""
+    rule(folder, expr=expr)
+    assert told(run("check")) == [
+        f"rules.yaml:4: Down calls {call}, which reads native histograms: there are none in the embedded store; "
+        "read the classic series (NAME_bucket by le, NAME_count, NAME_sum), or set series.engine"
+    ]
+    with (folder / "config.yaml").open("a") as file:
+        file.write('series: {engine: {prometheus: "http://127.0.0.1:9"}}\n')
+    assert run("check").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        "histogram_quantile(0.9, sum by (job, le) (rate(tocsin_endpoint_up[5m]))) > 5",
+        "histogram_quantile(0.9, sum without (job) (rate(tocsin_endpoint_up[5m]))) > 5",
+        "histogram_fraction(0, 1, tocsin_endpoint_up) > 5",
+    ],
+)
+def test_classic_histograms_are_fine(run: Run, folder: Path, expr: str) -> None:
+    """Their buckets keep `le`."""
+    rule(folder, expr=expr)
+    assert run("check").exit_code == 0
+
+
 def test_a_recorded_metric_is_known(run: Run, folder: Path) -> None:
     """A rule yields it."""
     rule(folder, expr="job:up:min == 0")

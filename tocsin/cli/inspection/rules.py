@@ -11,6 +11,7 @@ from tocsin.cli.inspection.subject import Check, Remark, Subject, remark
 from tocsin.config.routing import RouteSettings
 from tocsin.incidents.matching import fits
 from tocsin.model import Severity
+from tocsin.promql.native import native_only
 from tocsin.rules import AlertRule, repeated
 
 _TEMPLATE: Final = "{{"
@@ -66,6 +67,18 @@ def metrics_are_declared(subject: Subject) -> Iterator[Remark]:
                 yield remark(rule, f"{rule.name} reads '{name}', which no collector or rule yields", mend)
 
 
+def histograms_are_classic(subject: Subject) -> Iterator[Remark]:
+    """The embedded store holds floats: what only native histograms answer has no result here, and never fires."""
+    if subject.config.series.engine is not None:
+        return
+    for group in subject.groups:
+        for rule in group.rules:
+            for call in native_only(rule.plan):
+                what = f"{rule.name} calls {call}, which reads native histograms: there are none in the embedded store"
+                mend = "read the classic series (NAME_bucket by le, NAME_count, NAME_sum), or set series.engine"
+                yield remark(rule, what, mend)
+
+
 def rules_are_told_apart(subject: Subject) -> Iterator[Remark]:
     """The same rule twice is rarely meant."""
     for finding in repeated(subject.groups):
@@ -95,6 +108,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     annotations_are_there,
     runbooks_are_there,
     metrics_are_declared,
+    histograms_are_classic,
     rules_are_told_apart,
     alerts_have_a_route,
 )
