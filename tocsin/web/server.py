@@ -11,6 +11,7 @@ import uvicorn
 
 from tocsin.errors import TocsinError
 from tocsin.web.alertmanager.routes import alertmanager_routes
+from tocsin.web.connections import BoundedProtocol
 from tocsin.web.credentials import CachedTokens
 from tocsin.web.gate import Gate, GuardedRoute
 from tocsin.web.hooks import hook_route
@@ -73,6 +74,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=BoundedProtocol,
                 log_config=None,
                 access_log=False,
                 lifespan="off",

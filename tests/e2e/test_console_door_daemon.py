@@ -1,0 +1,258 @@
+"""The door of the real daemon: two processes on one Postgres, over HTTP, under attack."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tocsin.testing.forge import ISSUER, SECRET, Forge
+from tocsin.testing.postgres import EmbeddedPostgres
+
+from .test_access_attacks import AT, BAD_CLAIMS, BAD_HEADERS
+
+PATIENCE = 30.0
+ROLES = {"ana@example.com": "admin", "vic@example.com": "viewer", "old@example.com": "viewer"}
+
+
+@dataclass
+class Door:
+    """One daemon's port."""
+
+    port: int
+
+    def ask(self, path: str, token: str = "", method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            given = {name.replace("_", "-"): value for name, value in headers.items()}
+            if token:
+                given["Authorization"] = f"Bearer {token}"
+            connection.request(method, path, headers=given)
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def status(self, token: str, path: str = "/metrics") -> int:
+        return self.ask(path, token)[0]
+
+
+@dataclass
+class Site:
+    """Two daemons, the keys they take, and a command line on their host."""
+
+    doors: list[Door]
+    forges: dict[str, Forge]
+    published: list[Forge]
+    folder: Path
+    env: dict[str, str]
+
+    def tocsin(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "tocsin", *arguments], cwd=self.folder, env=self.env, capture_output=True, text=True,
+            timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def site(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("door")
+    postgres.execute("create database door owner postgres")
+    forges = {"ES256": Forge.es256(), "RS256": Forge.rs256(), "HS256": Forge.hs256()}
+    published = [forges["ES256"], forges["RS256"]]
+
+    class Keys(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = published[0].jwks(*published[1:])
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    keys = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+    threading.Thread(target=keys.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{keys.server_address[1]}"
+    env = {
+        **os.environ, "JWT_SECRET": SECRET, "SESSION_KEY": "k" * 40,
+        "STATE": f"postgresql://postgres:{postgres.password}@127.0.0.1:{postgres.port}/door",
+    }  # fmt: skip
+    site = Site([], forges, published, folder, env)
+    processes = []
+    try:
+        for number in (1, 2):
+            (folder / f"{number}.yaml").write_text(
+                "routes: [{notify: [log]}]\nnotifiers: [{kind: console, name: log}]\nrules: []\n"
+                f"series: {{path: series-{number}}}\nstate: {{url_env: STATE}}\n"
+                "web:\n  listen: 127.0.0.1:0\n  session: {key_env: SESSION_KEY}\n"
+                f"  supabase: {{url: '{address}', issuer: '{ISSUER}', jwks_url: '{address}/keys', "
+                "jwt_secret_env: JWT_SECRET}\n"
+            )
+            with (folder / f"{number}.log").open("wb") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "tocsin", "run", "--config", f"{number}.yaml"], cwd=folder, env=env,
+                    stdout=subprocess.PIPE, stderr=log,
+                )  # fmt: skip
+            processes.append(process)
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, (folder / f"{number}.log").read_text()
+            site.doors.append(Door(int(json.loads(line)["address"].rpartition(":")[2])))
+        for email, role in ROLES.items():
+            site.tocsin("allowlist", "add", email, "--role", role, "--config", "1.yaml")
+        yield site
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(PATIENCE)
+            assert process.stdout is not None
+            process.stdout.close()
+        keys.shutdown()
+        keys.server_close()
+
+
+ALGORITHMS = ("ES256", "RS256", "HS256")
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+def test_an_access_token_of_each_algorithm_comes_in_by_its_role(site: Site, alg: str) -> None:
+    """Or the attacks below would prove nothing."""
+    forge = site.forges[alg]
+    admin, viewer = forge.token(), forge.token(email="vic@example.com")
+    found = [site.doors[0].status(token, path) for token in (admin, viewer) for path in ("/metrics", "/openapi.json")]
+    assert (found, site.doors[1].status(viewer, "/api/tocsin/v1/sessions")) == ([200] * 4, 403)
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+def test_no_attack_on_a_token_comes_in(site: Site, alg: str) -> None:
+    """Each case of the attack suite, where keys and a shared secret are both taken: the widest door there is."""
+    forge, other = site.forges[alg], Forge.es256(kid=site.forges[alg].kid)
+    tokens = {name: forge.token(**_of_today(claims)) for name, claims in BAD_CLAIMS.items()}
+    tokens |= {name: forge.token(header=header) for name, header in BAD_HEADERS.items()}
+    tokens["another key of that kid"] = other.token()
+    tokens["no signature"] = forge.token().rpartition(".")[0] + "."
+    tokens["too long"] = forge.token(padding="x" * 9000)
+    public = Forge(alg="HS256", key=json.dumps(site.forges["ES256"].jwk()).encode(), kid=forge.kid)
+    tokens["a public key as a secret"] = public.token()
+    accepted = [name for name, token in tokens.items() if site.doors[0].status(token) not in (401, 403)]
+    assert accepted == []
+
+
+def _of_today(claims: dict[str, Any]) -> dict[str, Any]:
+    """Times are meant relative to the suite's own clock, which stands still; the daemon's does not."""
+    times = {"iat", "exp", "nbf"}
+    shift = int(time.time()) - AT
+    return {
+        name: value + shift if name in times and isinstance(value, int) else value for name, value in claims.items()
+    }
+
+
+def test_a_removal_from_the_list_bites_within_two_seconds_in_every_process(site: Site) -> None:
+    """Both have let in the viewer just now, and neither made the change."""
+    token = site.forges["ES256"].token(email="old@example.com")
+    before = [door.status(token) for door in site.doors]
+    site.tocsin("allowlist", "remove", "old@example.com", "--config", "1.yaml")
+    removed = time.monotonic()
+    after = [0, 0]
+    while time.monotonic() - removed < 2.0 and after != [403, 403]:
+        after = [door.status(token) for door in site.doors]
+    assert (before, after) == ([200, 200], [403, 403])
+
+
+def test_keys_that_rotate_under_load_refuse_no_valid_token(site: Site) -> None:
+    """The next key is published first, then signed with: all tokens of both are taken throughout."""
+    old, new = site.forges["ES256"], Forge.es256()
+    tokens = [old.token() for _ in range(4)]
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def load() -> None:
+        while not stop.is_set():
+            statuses.extend(site.doors[1].status(token, "/openapi.json") for token in list(tokens))
+
+    loads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in loads:
+        thread.start()
+    try:
+        site.published.insert(0, new)
+        tokens.extend(new.token() for _ in range(4))
+        deadline = time.monotonic() + PATIENCE
+        while len(statuses) < 60 and time.monotonic() < deadline:
+            stop.wait(0.05)
+    finally:
+        stop.set()
+        for thread in loads:
+            thread.join(PATIENCE)
+    assert (len(statuses) >= 60, set(statuses)) == (True, {200})
+
+
+def test_the_daemon_answers_with_the_headers_that_harden_a_browser(site: Site) -> None:
+    """As it is served: uvicorn adds nothing that tells what it is."""
+    status, headers, body = site.doors[0].ask("/login", Accept="text/html")
+    assert (status, headers["x-frame-options"], "server" in headers) == (200, "DENY", False)
+    assert re.search(rb"<script|\sstyle=", body) is None
+
+
+PATHS = ["/../etc/passwd", "/static/../../server.py", "/static/..%2f..%2fserver.py", "//login"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_path_leads_out(site: Site, path: str) -> None:
+    """Raw, as no client library would send it."""
+    assert site.doors[0].ask(path)[0] in (401, 404)
+
+
+def test_what_openapi_tells_makes_no_server_error(site: Site) -> None:
+    """schemathesis, with a token and without; TOCSIN_FUZZ examples per operation for a longer look."""
+    schemathesis: Any = pytest.importorskip("schemathesis")
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+
+    door, token = site.doors[0], site.forges["ES256"].token()
+    document = json.loads(door.ask("/openapi.json", token)[2])
+    base = f"http://127.0.0.1:{door.port}"
+    schema = schemathesis.openapi.from_dict(document)
+    budget = int(os.environ.get("TOCSIN_FUZZ", "2"))
+    failures: list[str] = []
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        def check(case: Any) -> None:
+            for headers in ({}, {"Authorization": f"Bearer {token}"}):
+                status = case.call(base_url=base, headers=headers, timeout=20).status_code
+                if status >= 500 and status != 503:
+                    failures.append(f"{case.method} {case.path}: {status}")
+
+        bounded = settings(
+            max_examples=budget, deadline=None, database=None, phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        seed(1)(bounded(given(case=operation.as_strategy())(check)))()
+    assert failures == []
+
+
+def test_a_service_token_is_revoked_in_every_process(site: Site) -> None:
+    """Within the two seconds for which one is remembered."""
+    made = json.loads(site.tocsin("token", "create", "--scope", "metrics:read", "--json", "--config", "1.yaml"))
+    before = [door.status(made["token"]) for door in site.doors]
+    site.tocsin("token", "revoke", made["id"], "--config", "1.yaml")
+    revoked, after = time.monotonic(), [0, 0]
+    while time.monotonic() - revoked < 3.0 and after != [401, 401]:
+        after = [door.status(made["token"]) for door in site.doors]
+    assert (before, after) == ([200, 200], [401, 401])
