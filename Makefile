@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup setup-dev demo test check bench lock peers clean
+.PHONY: help setup setup-dev demo test check bench fuzz lock peers clean
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
@@ -46,6 +46,9 @@ check: setup-dev ## layers, style, types, and that the shipped content is sound
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/tocsin check
+
+fuzz: setup-dev  ## what a daemon's HTTP port makes of random requests, for longer than the tests look
+	@TOCSIN_FUZZ=$${TOCSIN_FUZZ:-200} $(BIN)/python -m pytest -q tests/e2e/test_console_door_daemon.py -k openapi
 
 bench: setup-dev ## every benchmark; each prints its figure and, beside a peer, the ratio
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
