@@ -103,7 +103,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         method = _method(scope)
-        if any(public.covers(method, scope["path"]) for public in self._public):
+        if self._public and any(public.covers(method, scope["path"]) for public in self._public):
             await self._app(scope, receive, send)
             return
         verdict = await self._verdict(scope, method)

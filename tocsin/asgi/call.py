@@ -35,6 +35,7 @@ CURRENT: ContextVar[Call | None] = ContextVar("tocsin.call", default=None)
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
+_NO_TRACE: Final = b"0" * 32
 
 
 class Site:
@@ -228,7 +229,7 @@ def _header(scope: Scope, wanted: bytes) -> bytes | None:
 
 def _parent(header: bytes | None) -> tuple[str, str, bool]:
     match = _TRACEPARENT.fullmatch(header) if header is not None else None
-    if match is None or set(match[1]) == {48} or set(match[2]) == {48}:
+    if match is None or match[1] == _NO_TRACE or match[2] == _NO_TRACE[:16]:
         return "", "", False
     return match[1].decode(), match[2].decode(), bool(int(match[3], 16) & 1)
 

@@ -12,6 +12,7 @@ writing it costs as much as all the rest.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -23,12 +24,13 @@ CLIENT_GONE: Final = 499
 
 
 class _Series:
-    """The histogram of one method and route, and when it last got an exemplar."""
+    """The children of one method and route: `labels()` costs more than counting does."""
 
-    __slots__ = ("exemplar_at", "observe")
+    __slots__ = ("counts", "exemplar_at", "observe")
 
     def __init__(self, observe: Callable[..., None]) -> None:
         self.observe = observe
+        self.counts: dict[int, Callable[[], None]] = {}
         self.exemplar_at = 0.0
 
 
@@ -42,9 +44,7 @@ class Latency:
         self._site = site or Site(app)
         self._measures = measures or measures_of()
         self._exemplar_every = exemplar_every
-        # Children by their labels: `labels()` costs more than counting does. Bounded as the labels are.
-        self._seconds: dict[tuple[str, str], _Series] = {}
-        self._counts: dict[tuple[str, str, int], Callable[[], None]] = {}
+        self._series: dict[tuple[str, str], _Series] = {}  # bounded as the labels are
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,21 +59,20 @@ class Latency:
             self._count(call)
 
     def _count(self, call: Call) -> None:
-        method, route = method_label(call.method), call.route
+        method, route = method_label(call.scope["method"]), call.route
         status = call.status or (CLIENT_GONE if call.fate else 500)
-        took = call.seconds
-        series = self._seconds.get((method, route))
+        ended = call.ended or time.perf_counter()
+        series = self._series.get((method, route))
         if series is None:
-            child = self._measures.seconds.labels(method, route)
-            series = self._seconds[method, route] = _Series(child.observe)
-        ended = call.began + took
+            series = self._series[method, route] = _Series(self._measures.seconds.labels(method, route).observe)
         if ended - series.exemplar_at >= self._exemplar_every and call.trace_id:
             series.exemplar_at = ended
-            series.observe(took, {"trace_id": call.trace_id})
+            series.observe(ended - call.began, {"trace_id": call.trace_id})
         else:
-            series.observe(took)
-        key = (method, route, status if 100 <= status <= 599 else 0)
-        count = self._counts.get(key)
+            series.observe(ended - call.began)
+        count = series.counts.get(status)
         if count is None:
-            count = self._counts[key] = self._measures.requests.labels(method, route, status_label(status)).inc
+            count = self._measures.requests.labels(method, route, status_label(status)).inc
+            if 100 <= status <= 599:
+                series.counts[status] = count
         count()

@@ -17,7 +17,7 @@ _PERSONAL: Final = re.compile(
     r"(?P<key>\b(?:Key \([^)]{1,200}\)=|Failing row contains ))\([^\n]{0,2000}\)"
     r"|(?P<scheme>\b(?:Bearer|Basic) )[A-Za-z0-9._~+/=-]{8,}"
     r"|(?P<name>(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|authorization|cookie|session(?:_?id)?|credential)s?"
-    r"['\"]?\s{0,3}[=:]\s{0,3})(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s,;&)}\]]+)"
+    r"['\"]?\s{0,3}[=:]\s{0,3}(?:Bearer |Basic )?)(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s,;&)}\]]+)"
     r"|\b(?:sk|pk|rk|sb|ghp|gho|glpat|AKIA)[-_]?(?:live|test|secret|publishable)?[-_]?[A-Za-z0-9]{16,}"
     r"|[A-Za-z0-9.!#$%&*+/=?^_{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
     r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"
