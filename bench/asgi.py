@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import getrandbits
 from statistics import median
 from typing import Any
 
@@ -107,11 +108,12 @@ def scope_maker() -> Callable[[], dict[str, Any]]:
     headers = [
         (b"host", b"app.example"), (b"user-agent", b"Mozilla/5.0"), (b"accept", b"application/json"),
         (b"accept-encoding", b"gzip"), (b"authorization", f"Bearer {token}".encode()),
-        (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"),
     ]  # fmt: skip
+    # Each request is of a trace of its own, or the log's share would be all or nothing.
+    trace = lambda: [(b"traceparent", b"00-%032x-b7ad6b7169203331-00" % getrandbits(128))]  # noqa: E731
     return lambda: {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": "/a/1",
-        "raw_path": b"/a/1", "query_string": b"", "root_path": "", "scheme": "http", "headers": headers,
+        "raw_path": b"/a/1", "query_string": b"", "root_path": "", "scheme": "http", "headers": headers + trace(),
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
     }  # fmt: skip
 

@@ -33,9 +33,11 @@ CURRENT: ContextVar[Call | None] = ContextVar("tocsin.call", default=None)
 """The call that the running task serves, for log lines of the application itself."""
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
-_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
-_NO_TRACE: Final = b"0" * 32
+_NO_TRACE: Final = "0" * 32
+_ODD: Final = "13579bdf"
+"""The last digit of flags whose lowest bit, `sampled`, is set."""
 
 
 class Site:
@@ -229,9 +231,13 @@ def _header(scope: Scope, wanted: bytes) -> bytes | None:
 
 def _parent(header: bytes | None) -> tuple[str, str, bool]:
     match = _TRACEPARENT.fullmatch(header) if header is not None else None
-    if match is None or match[1] == _NO_TRACE or match[2] == _NO_TRACE[:16]:
+    if header is None or match is None:
         return "", "", False
-    return match[1].decode(), match[2].decode(), bool(int(match[3], 16) & 1)
+    text = header.decode("ascii")
+    trace_id, span_id = text[3:35], text[36:52]
+    if trace_id == _NO_TRACE or span_id == _NO_TRACE[:16]:
+        return "", "", False
+    return trace_id, span_id, text[54] in _ODD
 
 
 def _principal(scope: Scope) -> str | None:
