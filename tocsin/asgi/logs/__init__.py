@@ -91,4 +91,4 @@ class RequestLog:
                 fields["refusal"] = call.refusal
         if call.failed is not None:
             fields.update(call.failed)
-        self._lines.info("request.done", **fields)
+        self._lines.request(fields)

@@ -8,6 +8,7 @@ lines get the request id, trace id and span id of the request they are written i
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -40,6 +41,7 @@ class Lines:
     def __init__(self, sink: Sink | None = None, *, lost: Callable[[], None] = lambda: None) -> None:
         """`lost` is called for each line that the sink did not take."""
         self._sink = sink or StreamSink()
+        self._lost = lost
         self._logger: Any = structlog.wrap_logger(
             _ToSink(self._sink, lost),
             processors=[
@@ -52,6 +54,15 @@ class Lines:
             wrapper_class=structlog.make_filtering_bound_logger(20),
             cache_logger_on_first_use=True,
         ).bind()
+
+    def request(self, fields: dict[str, Any]) -> None:
+        """The line of a request that is done: the same JSON, without the chain of processors, which costs ten times
+        as much and would find nothing to do here (ids, templates and numbers)."""
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        bound = structlog.contextvars.get_contextvars()
+        line = {**bound, **fields, "event": "request.done", "level": "info", "timestamp": now}
+        if not self._sink.put(_json(line)):
+            self._lost()
 
     def info(self, event: str, **fields: Any) -> None:
         """A line of level info."""
