@@ -23,7 +23,7 @@ from typing import Any, Final
 import orjson
 
 from tocsin import __version__
-from tocsin.config import Config, load_config, plan_of, rule_files
+from tocsin.config import Config, content_path, load_config, plan_of, rule_files
 from tocsin.errors import InputError, StateError
 from tocsin.incidents import Correction, restore
 from tocsin.model import METRIC_NAME, Alert, Labels, Matcher, MatchOp, Metric
@@ -333,6 +333,7 @@ class Daemon:
             engine=lambda: self.remote.engine,
             entrance=self.entrance,
             address=lambda: self.setup.config.external_url or f"http://{self.address}",
+            runbooks=lambda: content_path("runbooks", self.setup.config.folder),
         )
 
     def declared(self) -> list[Metric]:

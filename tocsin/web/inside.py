@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from tocsin.model import Metric
 from tocsin.ports import Clock
@@ -35,3 +36,5 @@ class Inside:
     """People's way in; without it only service tokens are."""
     address: Callable[[], str] = lambda: ""
     """Where clients reach us, as a URL; empty when not known."""
+    runbooks: Callable[[], Path] = lambda: Path("runbooks")
+    """The folder of the runbooks' pages."""

@@ -12,6 +12,7 @@ import uvicorn
 from tocsin.errors import TocsinError
 from tocsin.web.alertmanager.routes import alertmanager_routes
 from tocsin.web.connections import BoundedProtocol
+from tocsin.web.console import console_routes
 from tocsin.web.credentials import CachedTokens
 from tocsin.web.gate import Gate, GuardedRoute
 from tocsin.web.hooks import hook_route
@@ -34,6 +35,7 @@ def routes(inside: Inside) -> list[GuardedRoute]:
         *prometheus_routes(inside),
         *alertmanager_routes(inside),
         *incident_routes(inside),
+        *console_routes(inside),
     ]
     if inside.entrance is not None:
         found += [*login_routes(inside.entrance), *session_routes(inside.entrance), hook_route(inside.entrance)]

@@ -10,6 +10,7 @@ Storing is tocsin.state's: `AllowlistTable`.
 
 from tocsin.access.allowlist.address import Address, BadAddress, Folding
 from tocsin.access.allowlist.change import AuditLine, Change, ChangeRefused, Fold, Put, Remove, Replace
+from tocsin.access.allowlist.csv_file import Difference, difference, export_csv, import_csv
 from tocsin.access.allowlist.entry import Effect, Entry, Kind, Role, entry_of
 from tocsin.access.allowlist.roll import Listed, Roll, Ruling
 from tocsin.access.allowlist.roster import Roster, Shelf
@@ -20,6 +21,7 @@ __all__ = [
     "BadAddress",
     "Change",
     "ChangeRefused",
+    "Difference",
     "Effect",
     "Entry",
     "Fold",
@@ -34,5 +36,8 @@ __all__ = [
     "Roster",
     "Ruling",
     "Shelf",
+    "difference",
     "entry_of",
+    "export_csv",
+    "import_csv",
 ]

@@ -376,12 +376,6 @@ def login_routes(entrance: Entrance) -> list[GuardedRoute]:
             file.read_bytes(), media_type=_KINDS[file.suffix], headers={"Cache-Control": "public, max-age=300"}
         )
 
-    async def start(request: Request) -> Response:
-        person = person_of(request)
-        if person is None:
-            raise HTTPException(404)
-        return page("login_account", person=person)
-
     def told(summary: str, *fields: str, media: str = "text/html") -> Operation:
         parameters = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in fields]
         return Operation(summary=summary, tag="Login", media=media, parameters=parameters)
@@ -397,5 +391,4 @@ def login_routes(entrance: Entrance) -> list[GuardedRoute]:
         public("/login/link", login.link, told("One-time link", "code", "csrf"), methods=both),
         public("/static/{name}", static, told("Style and script of the pages", media="text/css")),
         protected("/logout", login.logout, methods=post, operation=told("Sign out")),
-        protected("/", start, operation=told("Who you are here")),
     ]

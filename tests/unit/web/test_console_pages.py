@@ -1,0 +1,268 @@
+"""The console's pages: what they show, what they do, and that their forms are refused without their token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from tocsin.access.allowlist import Put, Role, entry_of
+from tocsin.access.tokens import Scope
+from tocsin.config import load_config
+from tocsin.state.allowlist import AllowlistTable
+from tocsin.testing.asking import Answer, ask
+from tocsin.web.browser import CSRF_FIELD
+from tocsin.web.console import console_routes
+from tocsin.web.entrance import Entrance
+from tocsin.web.gate import Gate
+from tocsin.web.server import application
+
+HERE = {"Host": "testserver", "Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}
+HOSTILE = "<script>alert(1)</script>\"'{{ 7*7 }}"
+
+
+@dataclass
+class Admin:
+    """A browser that a one-time link has let in."""
+
+    app: Gate
+    port: Any
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def listed(self) -> AllowlistTable:
+        return AllowlistTable(self.port.state)
+
+    async def ask(self, method: str, target: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
+        given = [
+            *(headers or {}).items(),
+            ("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())),
+        ]
+        answer = await ask(self.app, method, target, more_headers=given, **more)
+        for line in answer.cookies:
+            name, _, value = line.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return answer
+
+    async def page(self, target: str) -> str:
+        answer = await self.ask("GET", target, {"Accept": "text/html"})
+        assert answer.status == 200, (target, answer.status, answer.content)
+        return answer.content.decode()
+
+    async def submit(self, target: str, page: str, **fields: str) -> Answer:
+        found = re.search(r'name="csrf" value="([^"]+)"', await self.page(page))
+        assert found, f"no form on {page}"
+        return await self.ask("POST", target, HERE, form=[(CSRF_FIELD, found[1]), *fields.items()])
+
+
+@pytest.fixture
+async def admin(port: Any, tmp_path: Path) -> AsyncIterator[Admin]:
+    """Signed in."""
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "routes: [{notify: [log]}]\nnotifiers: [{kind: console, name: log}]\nstate: {url: 'sqlite:///state.db'}\n"
+        "web: {listen: '127.0.0.1:9475'}\n"
+    )
+    entrance = await Entrance.of(load_config(file, {}), port.state, port.clock)
+    entrance.address = "127.0.0.1:9475"
+    folder = tmp_path / "runbooks"
+    folder.mkdir()
+    (folder / "ApiDown.md").write_text(f"# ApiDown\n\n{HOSTILE}\n")
+    (tmp_path / "secret.md").write_text("not a runbook")
+    inside = replace(port.inside, entrance=entrance, runbooks=lambda: folder)
+    found = Admin(application(inside), port)
+    link = urlsplit(await entrance.one_time_link())
+    target = f"{link.path}?{link.query}"
+    await found.submit("/login/link", target, code=parse_qs(link.query)["code"][0])
+    yield found
+    await entrance.close()
+
+
+async def fires(port: Any, name: str = "ApiDown", **labels: str) -> str:
+    """An alert comes in; → its incident's id."""
+    every = {"alertname": name, "severity": "P0", "service": "api", **labels}
+    end = port.clock.now() + timedelta(hours=1)
+    body = [{"labels": every, "annotations": {"summary": f"{HOSTILE} is down"}, "endsAt": end.isoformat()}]
+    assert (await port.ask("POST", "/api/v2/alerts", Scope.ALERTS_WRITE, json=body)).status == 200
+    return str(port.pipeline.book.open[0].id)
+
+
+class Tags(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.starts: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.starts.append((tag, dict(attrs)))
+
+
+# Looking -------------------------------------------------------------------------------------------------------------
+
+
+async def test_with_nothing_wrong_the_first_page_says_so(admin: Admin) -> None:
+    """An empty page would leave one guessing."""
+    text = await admin.page("/")
+    assert "Nothing is wrong that can be seen" in text
+    assert "Every source answers." in text
+
+
+async def test_what_fires_is_on_the_first_page_and_escaped(admin: Admin) -> None:
+    """Annotations are a peer's text: it becomes no element."""
+    id = await fires(admin.port)
+    text = await admin.page("/")
+    assert ("1 open incident" in text, f"/incidents/{id}" in text, "/runbooks/ApiDown" in text) == (True, True, True)
+    assert [tag for tag, _ in Tags(text).starts if tag == "script"] == []
+
+
+async def test_every_page_is_whole_and_runs_no_script(admin: Admin) -> None:
+    """Each page that takes no parameter, and one of each that does: a heading, a language, labelled fields."""
+    id = await fires(admin.port)
+    await admin.submit("/allowlist", "/allowlist", value="eve@example.com", note=HOSTILE)
+    fixed = [r.path for r in console_routes(admin.port.inside) if "GET" in r.asked_by and "{" not in r.path]
+    targets = [path for path in fixed if path not in ("/allowlist/export.csv", "/allowlist/entry")]
+    targets += [f"/incidents/{id}", "/incidents?state=all", "/runbooks/ApiDown"]
+    targets += ["/allowlist/entry?value=eve%40example.com", f"/allowlist?{urlencode({'q': HOSTILE})}"]
+    targets += [f"/allowlist/test?{urlencode({'address': HOSTILE})}"]
+    for target in targets:
+        starts = Tags(await admin.page(target)).starts
+        names = [tag for tag, _ in starts]
+        assert (names.count("h1"), names.count("main"), "script" in names, "style" in names) == (1, 1, False, False), (
+            target
+        )
+        assert [attrs["lang"] for tag, attrs in starts if tag == "html"] == ["en"]
+        assert not [attrs for _, attrs in starts if "style" in attrs or any(name.startswith("on") for name in attrs)]
+
+
+async def test_a_viewer_sees_no_forms_that_would_be_refused(admin: Admin) -> None:
+    """A token that may only read, here."""
+    id = await fires(admin.port)
+    text = (await admin.port.ask("GET", f"/incidents/{id}", Scope.ALERTS_READ)).content.decode()
+    assert ("Take it" in text, "Allowlist" in text) == (False, False)
+
+
+async def test_a_runbook_is_shown_and_nothing_beside_the_folder(admin: Admin) -> None:
+    """Names are names: no path is made of what is asked."""
+    assert "# ApiDown" in await admin.page("/runbooks/ApiDown")
+    statuses = [(await admin.ask("GET", f"/runbooks/{name}")).status for name in ("..%2Fsecret", "Nope", "%2e%2e")]
+    assert statuses == [404, 404, 404]
+
+
+# Doing ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_incident_is_taken_and_closed(admin: Admin) -> None:
+    """Under the name of who is signed in."""
+    id = await fires(admin.port)
+    taken = await admin.submit(f"/incidents/{id}/ack", f"/incidents/{id}")
+    (incident,) = admin.port.pipeline.book.open
+    assert (taken.status, taken.headers["location"]) == (303, f"/incidents/{id}?done=acked")
+    assert incident.acked_by == "console on this host"
+    await admin.submit(f"/incidents/{id}/resolve", f"/incidents/{id}", why="rolled back")
+    assert "rolled back" in await admin.page(f"/incidents/{id}")
+
+
+async def test_a_form_without_its_token_changes_nothing(admin: Admin) -> None:
+    """Nor one from another site."""
+    id = await fires(admin.port)
+    bare = await admin.ask("POST", f"/incidents/{id}/ack", HERE, form=[])
+    assert (bare.status, admin.port.pipeline.book.open[0].acked_by) == (403, "")
+
+
+async def test_what_done_says_is_not_the_addresss_to_choose(admin: Admin) -> None:
+    """A link can't put words into the console's mouth."""
+    assert "Call this number" not in await admin.page("/?done=Call%20this%20number")
+
+
+# The allowlist -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_entry_is_added_found_changed_and_removed(admin: Admin) -> None:
+    """Each step is in the audit, with who did it."""
+    added = await admin.submit(
+        "/allowlist",
+        "/allowlist",
+        value=" Eve@Example.com ",
+        role="viewer",
+        note="contractor",
+        expires_at="2027-01-01T12:00",
+    )
+    assert added.headers["location"] == "/allowlist?done=added"
+    assert "eve@example.com" in await admin.page("/allowlist?q=contract&effect=allow&role=viewer&kind=email")
+    assert "None of the 1 fits" in await admin.page("/allowlist?role=admin")
+    entry = "/allowlist/entry?value=eve%40example.com"
+    await admin.submit("/allowlist/entry", entry, value="eve@example.com", effect="deny", do="change")
+    assert "Stays out" in await admin.page("/allowlist/test?address=EVE%40example.com")
+    await admin.submit("/allowlist/entry", entry, value="eve@example.com", do="remove")
+    lines = await admin.listed.audit()
+    assert [(each.line.action, each.line.actor) for each in lines] == [
+        (action, "console on this host") for action in ("remove", "change", "add")
+    ]
+    assert "contractor" not in await admin.page("/allowlist")
+
+
+@pytest.mark.parametrize(
+    ("value", "fields", "says"),
+    [
+        ("a@b@c", {}, ""),
+        ("eve@example.com", {"expires_at": "soon"}, "is no time"),
+        ("example.com", {"role": "admin"}, "not to a whole domain"),
+        ("eve@example.com", {"role": "root"}, "role viewer, operator"),
+    ],
+)
+async def test_what_is_wrong_with_an_entry_is_said_and_what_was_typed_kept(
+    admin: Admin, value: str, fields: dict[str, str], says: str
+) -> None:
+    """Nobody types a form twice."""
+    answer = await admin.submit("/allowlist", "/allowlist", value=value, note="kept", **fields)
+    text = answer.content.decode()
+    assert (answer.status, 'role="alert"' in text, says in text, 'value="kept"' in text) == (422, True, True, True)
+    assert (await admin.listed.load()).entries == ()
+
+
+async def test_the_last_admin_can_not_be_removed(admin: Admin) -> None:
+    """The page says what would do."""
+    now = admin.port.clock.now()
+    await admin.listed.change(Put((entry_of("ana@example.com", now, by="tests", role=Role.ADMIN),)), "tests", now)
+    answer = await admin.submit(
+        "/allowlist/entry", "/allowlist/entry?value=ana%40example.com", value="ana@example.com", do="remove"
+    )
+    assert (answer.status, "make another one first" in answer.content.decode()) == (422, True)
+
+
+async def test_an_import_shows_what_it_would_do_before_it_does_it(admin: Admin) -> None:
+    """The same text, another button."""
+    await admin.submit("/allowlist", "/allowlist", value="old@example.com")
+    text = "value,effect,role,expires_at,note\nnew@example.com,allow,viewer,,\n*.bad.example,deny,,,\n"
+    page = "/allowlist/import"
+    look = (await admin.submit(page, page, text=text, prune="yes", do="look")).content.decode()
+    shown = [part for part in ("add new@example.com", "add *.bad.example", "remove old@example.com") if part in look]
+    before = [entry.value for entry in (await admin.listed.load()).entries]
+    done = await admin.submit(page, page, text=text, prune="yes", do="import")
+    after = [entry.value for entry in (await admin.listed.load()).entries]
+    assert (len(shown), before, done.status) == (3, ["old@example.com"], 303)
+    assert sorted(after) == ["*.bad.example", "new@example.com"]
+
+
+async def test_a_bad_line_of_an_import_is_named_and_nothing_is_done(admin: Admin) -> None:
+    """With its number."""
+    page = "/allowlist/import"
+    answer = await admin.submit(page, page, text="value\nfine@example.com\na@@b\n", do="import")
+    assert (answer.status, "pasted.csv:3" in answer.content.decode()) == (422, True)
+    assert (await admin.listed.load()).entries == ()
+
+
+async def test_the_export_is_safe_in_a_spreadsheet(admin: Admin) -> None:
+    """A note that begins like a formula is quoted."""
+    await admin.submit("/allowlist", "/allowlist", value="eve@example.com", note="=1+1")
+    answer = await admin.ask("GET", "/allowlist/export.csv")
+    assert (answer.headers["content-type"], "'=1+1" in answer.content.decode()) == ("text/csv; charset=utf-8", True)

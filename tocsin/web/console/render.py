@@ -1,0 +1,106 @@
+"""Pages from tocsin/web/console/templates, autoescaped. No script and no inline style: the policy allows none."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from tocsin.access.tokens import Scope, allows
+from tocsin.durations import format_duration
+from tocsin.web.gate import Operation, shown_token
+from tocsin.web.people import Person, person_of
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+DONE: Final = {
+    "acked": "You have it: no reminders, no escalation.",
+    "resolved": "Closed. What still fires is told again when it changes.",
+    "expired": "The silence has ended.",
+    "added": "Added.",
+    "changed": "Changed.",
+    "removed": "Removed: whoever came in by it is out within two seconds.",
+    "imported": "Imported.",
+}
+"""What `?done=` may say after a change; a text in the address itself could be anybody's."""
+
+
+def actor(request: Request) -> str:
+    """Who does this, as the audit and the incidents call them."""
+    person = person_of(request)
+    if person is not None:
+        return person.email or person.name
+    token = shown_token(request)
+    return token.note or f"token {token.id}"
+
+
+def page(request: Request, template: str, now: datetime, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """One page. `error`: what went wrong, for people."""
+    person = person_of(request)
+
+    def ago(at: datetime | None) -> str:
+        if at is None:
+            return "never"
+        seconds = (now - at).total_seconds()
+        span = format_duration(float(_coarse(abs(seconds)))) if abs(seconds) >= 1 else "0s"
+        return f"in {span}" if seconds < 0 else f"{span} ago"
+
+    known: dict[str, Any] = {
+        "error": "",
+        "done": DONE.get(request.query_params.get("done", ""), ""),
+        "path": request.url.path,
+        "person": person,
+        "csrf": person.csrf if person is not None else "",
+        "can": lambda scope: _may(request, person, Scope(scope)),
+        "ago": ago,
+        "now": now,
+    }
+    text = _environment().get_template(f"{template}.html.j2").render({**known, **context})
+    return HTMLResponse(text, status)
+
+
+def sent_on(path: str, done: str) -> Response:
+    """After a change: the browser is sent to a page that says what was done."""
+    assert done in DONE
+    return RedirectResponse(f"{path}{'&' if '?' in path else '?'}done={done}", HTTPStatus.SEE_OTHER)
+
+
+def told(summary: str, *fields: str, media: str = "text/html") -> Operation:
+    """What /openapi.json says of a page."""
+    parameters = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in fields]
+    return Operation(summary=summary, tag="Console", media=media, parameters=parameters)
+
+
+def _may(request: Request, person: Person | None, scope: Scope) -> bool:
+    return allows(person.as_token() if person is not None else shown_token(request), scope)
+
+
+def _coarse(seconds: float) -> int:
+    """Seconds in a minute, minutes in a day, then days: nobody reads `2d3h17m5s`."""
+    for unit in (86_400, 3_600, 60):
+        if seconds >= unit:
+            return int(seconds // unit) * unit
+    return int(seconds)
+
+
+def _utc(at: datetime | None) -> str:
+    return "" if at is None else at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _machine(at: datetime | None) -> str:
+    return "" if at is None else at.isoformat().replace("+00:00", "Z")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"utc": _utc, "machine": _machine}
+    return environment
