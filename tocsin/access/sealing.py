@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tocsin.errors import TocsinError
 
+KEY_FILE: Final = "tocsin-session.key"
+"""Beside the state, where no key is configured."""
 LEAST_SECRET: Final = 32
 _NONCE: Final = 12
 

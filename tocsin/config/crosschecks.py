@@ -170,6 +170,27 @@ def listening_is_meant(tree: dict[str, Any], config: Config | None) -> Iterator[
         yield Problem(path=path, what=what, mend="set web.supabase.url to sign in from elsewhere", is_warning=True)
 
 
+def people_can_sign_in(tree: dict[str, Any], config: Config | None) -> Iterator[Problem]:
+    """What of the console's sign-in does not work, or less well than it might."""
+    if config is None:
+        return
+    supabase = config.web.supabase
+    if supabase is None:
+        return
+    path: KeyPath = ("web", "supabase")
+    if supabase.api_key is None:
+        what = "without an API key nobody signs in to the console, and ended sessions and bans are not noticed"
+        yield Problem(path=path, what=what, mend="set web.supabase.api_key_env", is_warning=True)
+    elif supabase.api_key.get_secret_value().startswith("sb_publishable_"):
+        what = "with a publishable key all sign-ins count as this host's at Supabase, its limits included"
+        mend = "use a secret key (sb_secret_…), so that the browser's address is passed on"
+        yield Problem(path=path, what=what, mend=mend, is_warning=True)
+    if not config.web.is_loopback and not (config.external_url or "").startswith("https:"):
+        what = "browsers keep the console's cookies on https only, so nobody can sign in from another machine"
+        mend = "put a proxy with TLS in front, and its address as external_url: https://…"
+        yield Problem(path=("web", "listen"), what=what, mend=mend, is_warning=True)
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     names_are_unique,
     routes_name_notifiers,
@@ -181,6 +202,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     something_to_do,
     notifiers_are_used,
     listening_is_meant,
+    people_can_sign_in,
 )
 
 

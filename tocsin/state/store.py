@@ -231,7 +231,7 @@ class State:
 def _make_private(file: Path) -> None:
     """Make a new file that only its owner may read: it holds tokens' digests, sessions and addresses.
 
-    SQLite gives its -wal and -shm the same mode. One that is there stays as it is; `tocsin doctor` looks at it.
+    SQLite gives its -wal and -shm the same mode. One that is there stays as it is; `tocsin check` looks at it.
     """
     with contextlib.suppress(FileExistsError, FileNotFoundError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -16,7 +16,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 import aiohttp
 import structlog
@@ -27,7 +26,7 @@ from tocsin.access.door import Admitted, Door
 from tocsin.access.grant import Grant
 from tocsin.access.jwt import JwksKeys, KeySource, SharedSecret, TokenPolicy, TokenVerifier
 from tocsin.access.live import LiveSessions
-from tocsin.access.sealing import Seal, key_of_file
+from tocsin.access.sealing import KEY_FILE, Seal, key_of_file
 from tocsin.access.signin import SupabaseAuth
 from tocsin.access.verdicts import NotAllowed, Reason, Refusal, Unavailable, Unproven
 from tocsin.access.webhooks import parse_secrets
@@ -40,8 +39,6 @@ from tocsin.state.allowlist import AllowlistTable
 from tocsin.web.browser import origin_of
 from tocsin.web.people import Person
 from tocsin.web.sessions import Sessions
-
-KEY_FILE: Final = "tocsin-session.key"
 
 log = structlog.get_logger(__name__)
 

@@ -348,3 +348,14 @@ def test_the_example_shows_every_key(run: Run) -> None:
 def test_the_shipped_content_is_where_it_is_looked_for(kind: str) -> None:
     """In a checkout: the repository's own folders."""
     assert bundled_path(kind).is_dir()  # type: ignore[arg-type]
+
+
+def test_a_state_file_that_others_may_read_is_a_warning(run: Run, folder: Path) -> None:
+    """It holds sessions and the digests of tokens; one that is its owner's alone is not named."""
+    (folder / "tocsin.db").touch()
+    (folder / "tocsin.db").chmod(0o644)
+    (folder / "tocsin-session.key").touch(0o600)
+    told = run("check").output
+    assert [name for name in ("tocsin.db can be read", "tocsin-session.key can be read") if name in told] == [
+        "tocsin.db can be read"
+    ]

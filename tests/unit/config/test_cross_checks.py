@@ -171,3 +171,24 @@ def test_listening_beyond_this_machine_is_a_warning(load: Load) -> None:
         "1: web.listen 0.0.0.0:9475 is reached from other machines, in plain HTTP",
         "1: without web.supabase the console opens by a one-time link, which works from this machine only",
     ]
+
+
+def test_what_signing_in_lacks_is_a_warning(load: Load) -> None:
+    """No key; a key that hides whose address it is; plain HTTP from elsewhere, on which no browser keeps a cookie."""
+    told = routes("{notify: [pages, backup]}").replace("routes", "\nroutes", 1)
+
+    def warned(web: str, **environ: str) -> list[str]:
+        return warnings(load(f"web: {{{web}}}" + told, environ))
+
+    url = "supabase: {url: https://ref.supabase.co"
+    secret, public = {"K": "sb_secret_abcdefgh"}, {"K": "sb_publishable_abcdefgh"}
+    assert warned(f"{url}}}") == [
+        "1: without an API key nobody signs in to the console, and ended sessions and bans are not noticed"
+    ]
+    assert warned(f"{url}, api_key_env: K}}", **secret) == []
+    assert warned(f"{url}, api_key_env: K}}", **public) == [
+        "1: with a publishable key all sign-ins count as this host's at Supabase, its limits included"
+    ]
+    assert warned(f"listen: '0.0.0.0:1', {url}, api_key_env: K}}", **secret)[1:] == [
+        "1: browsers keep the console's cookies on https only, so nobody can sign in from another machine"
+    ]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tocsin.access.sealing import KEY_FILE
 from tocsin.cli.inspection.subject import Check, Remark, Subject
 from tocsin.config.document import KeyPath
 from tocsin.errors import ConfigError, Finding
@@ -48,7 +49,23 @@ def plugins_load(subject: Subject) -> Iterator[Remark]:
             yield Remark(finding=Finding(file=origin, line=0, what=str(broken), mend=broken.mend), is_warning=True)
 
 
-CHECKS: Final[tuple[Check, ...]] = (secrets_are_there, folders_are_writable, plugins_load)
+def secret_files_are_private(subject: Subject) -> Iterator[Remark]:
+    """The state has tokens' digests and sessions, the key opens what sessions hold: for the daemon's user alone."""
+    try:
+        url = subject.config.state_url
+    except ConfigError:
+        return  # its secret is missing, which is said already
+    if not url.startswith("sqlite"):
+        return
+    state = Path(url.partition(":///")[2])
+    for file in (state, state.with_name(KEY_FILE)):
+        if file.exists() and file.stat().st_mode & 0o077:
+            what = f"{file} can be read by other users of this machine"
+            finding = subject.config.finding(("state", "url"), what, f"chmod 600 {file}")
+            yield Remark(finding=finding, is_warning=True)
+
+
+CHECKS: Final[tuple[Check, ...]] = (secrets_are_there, folders_are_writable, secret_files_are_private, plugins_load)
 
 
 def _writable(subject: Subject, path: KeyPath, folder: Path, key: str) -> Iterator[Remark]:
