@@ -20,6 +20,9 @@ from tocsin.model import Seconds
 MOST_WAITING: Final = 20_000
 _HEAP: Final = 2000
 _TIDY_EVERY: Final[Seconds] = 60.0
+_GATHERED_FOR: Final[Seconds] = 0.1
+"""A write for each line would wake the thread and take the interpreter from the event loop each time. It is also what
+`kill -9` may cost."""
 
 
 class Sink(Protocol):
@@ -63,6 +66,7 @@ class FileSink:
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._starting = threading.Lock()
+        self._closing = threading.Event()
         self.lost = 0
 
     def put(self, line: bytes) -> bool:
@@ -79,6 +83,7 @@ class FileSink:
         """Write what waits, and end the thread."""
         thread, self._thread = self._thread, None
         if thread is not None and self._pid == os.getpid():
+            self._closing.set()
             self._queue.put(None)
             thread.join(self._patience)
 
@@ -91,11 +96,12 @@ class FileSink:
                 self._files = Files(self._files.folder, self._files._keeping)
                 self._queue = SimpleQueue()
             self._pid = os.getpid()
+            self._closing = threading.Event()
             self._thread = threading.Thread(target=self._run, name="tocsin-log", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
-        queue, files = self._queue, self._files
+        queue, files, closing = self._queue, self._files, self._closing
         tidied = 0.0
         going = True
         while going:
@@ -106,6 +112,7 @@ class FileSink:
                 heap = [queue.get(timeout=_TIDY_EVERY)]
             except Empty:
                 continue
+            closing.wait(_GATHERED_FOR)
             while len(heap) < _HEAP and heap[-1] is not None:
                 try:
                     heap.append(queue.get_nowait())
