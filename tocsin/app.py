@@ -45,6 +45,7 @@ from tocsin.runtime.scheduler import Scheduler
 from tocsin.runtime.sources import Source, new_source
 from tocsin.series import Store
 from tocsin.state import State
+from tocsin.state.account import UNACCOUNTED, balance
 from tocsin.state.inbox import Inbox
 from tocsin.telemetry import logs
 from tocsin.telemetry.logs import logger
@@ -58,6 +59,7 @@ from tocsin.web.server import Server, application, listen
 LOOKBACK: Final = timedelta(minutes=5)
 """How long PromQL believes a sample that no newer one follows."""
 OUTBOX_EVERY: Final = 5
+ACCOUNT_EVERY: Final = 60
 """Ticks between two looks at what waits in the outbox, for the gauges."""
 DRAIN_SECONDS: Final = 10.0
 """How long what is due may take to be sent when the daemon ends."""
@@ -360,6 +362,8 @@ class Daemon:
                 await self._inbox.serve(self.pipeline.act, self.clock.now())
             if self._ticks % OUTBOX_EVERY == 0:
                 await self._measure_outbox()
+            if self._ticks % ACCOUNT_EVERY == OUTBOX_EVERY:
+                await self._measure_account()
         except StateError as error:
             logger().warning("state.not_asked", error=str(error))
 
@@ -376,6 +380,15 @@ class Daemon:
             self.telemetry.outbox.labels(entry.notifier).set(entry.count)
             self.telemetry.outbox_age.labels(entry.notifier).set(max(0.0, oldest))
             self.telemetry.dead_letters.labels(entry.notifier).set(entry.dead)
+
+    async def _measure_account(self) -> None:
+        account = await balance(self.state, self.clock.now())
+        self.telemetry.account.clear()
+        for outcome, pairs in account.outcomes.items():
+            self.telemetry.account.labels(outcome).set(pairs)
+        self.telemetry.unaccounted.set(account.outcomes.get(UNACCOUNTED, 0))
+        if not account.balances:
+            logger().error("account.unbalanced", account=account.text(), lost=[f"{i} at {n}" for i, n in account.lost])
 
     async def _heard(self, correction: Correction) -> None:
         await self.pipeline.hear(correction)

@@ -216,12 +216,17 @@ async def _destinations(config: Config) -> list[Line]:
 
 
 async def _state(config: Config) -> list[Line]:
-    from tocsin.cli.store import opened
+    from tocsin.cli.store import now, opened
     from tocsin.errors import TocsinError
+    from tocsin.state.account import balance
 
     try:
         async with opened(config.file) as state:
             wrong = await state.check()
+            account = await balance(state, now())
     except TocsinError as error:
         return [Line(part="state", ok=False, what=str(error))]
-    return [Line(part="state", ok=False, what=line) for line in wrong] or [Line(part="state", ok=True, what="sound")]
+    sound = [Line(part="state", ok=False, what=line) for line in wrong] or [Line(part="state", ok=True, what="sound")]
+    lost = ", ".join(f"{incident} at {notifier}" for incident, notifier in account.lost)
+    mend = "" if account.balances else f"tell them by hand: {lost}; then see the runbook TocsinUnaccounted"
+    return [*sound, Line(part="account", ok=account.balances, what=account.text(), mend=mend)]

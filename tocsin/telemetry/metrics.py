@@ -119,6 +119,13 @@ class Telemetry:
         self.dead_letters = Gauge(
             "tocsin_outbox_dead", "Notifications given up, by notifier", ["notifier"], registry=registry
         )
+        self.account = Gauge(
+            "tocsin_account", "Pairs of incident and destination, by what came of telling them", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.unaccounted = Gauge(
+            "tocsin_account_unaccounted", "Of them: what came of telling them is not known", registry=registry
+        )
         self.notifier_ok = Gauge(
             "tocsin_notifier_up", "1 when the destination could take a message: channel, membership, scopes",
             ["notifier"], registry=registry,

@@ -13,7 +13,8 @@ notifier. What must hold whatever happens is in `violations`:
   deleted its message;
 - resolution debt is paid: whoever was told that it fires is told that it ended;
 - P0 is never behind P3: no row is claimed while a more urgent one is due;
-- the sums balance: every row of the outbox has ended, and what is marked sent has a receipt.
+- the sums balance: every row of the outbox has ended, what is marked sent has a receipt, and at any time the account
+  (tocsin.state.account) says of each incident and destination what came of it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from tocsin.incidents.routes import Digest, Escalation, Route
 from tocsin.incidents.windows import Cron, Window
 from tocsin.model import Action, AlertState, IncidentState, Labels, Notification, Severity
 from tocsin.state import Claim
+from tocsin.state.account import balance
 from tocsin.state.schema import notifications
 from tocsin.testing.destination import LOST_ANSWER, Said
 from tocsin.testing.world import World, plan
@@ -129,10 +131,13 @@ class Simulation:
         self.world = await World.open(self._file, self._plan, seed=self.result.seed)
         self._arm()
         try:
-            for _ in range(self._steps):
+            for step in range(self._steps):
                 await self._survive(self._something_happens)
+                if step % 5 == 0:
+                    await self._check_account()
             await self._calm()
             await self._check_firing_is_told()
+            await self._check_account()
             await self._survive(self._everything_recovers)
             await self._settle()
             await self._check_the_end()
@@ -319,6 +324,11 @@ class Simulation:
             if waiting and lane >= 4:
                 self._violated(f"{row.id} went before {waiting}")
 
+    async def _check_account(self) -> None:
+        account = await balance(self.world.state, self.world.clock.now())
+        if not account.balances:
+            self._violated(f"{account.text()}: {account.lost}")
+
     async def _lane(self, id: str) -> int:
         async with self.world.state.reading() as connection:
             found = await connection.execute(sa.select(notifications.c.lane).where(notifications.c.id == id))
@@ -359,6 +369,7 @@ class Simulation:
 
     async def _check_the_end(self) -> None:
         world = self.world
+        await self._check_account()
         if world.firing or world.book.open:
             self._violated(f"still open: {[incident.id for incident in world.book.open]}")
         for name, channel in world.channels.items():

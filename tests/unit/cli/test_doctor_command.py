@@ -67,3 +67,10 @@ def test_looking_changes_nothing(folder: Path) -> None:
     before = sorted(path.name for path in folder.iterdir())
     said(folder)
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_the_account_of_what_was_told_is_a_line(folder: Path) -> None:
+    """With the store there, its sums are shown."""
+    assert CliRunner().invoke(cli, ["state", "migrate"]).exit_code == 0
+    _, verdicts, text = said(folder)
+    assert (verdicts["state"], verdicts["account"], "in 0 = out 0" in text) == ([True], [True], True)
