@@ -87,7 +87,7 @@ class StateSettings(Section):
     """Where incidents, silences, the outbox and tokens are kept."""
 
     url: SecretStr = Field(
-        default=SecretStr("sqlite:///tocsin.db"), description="sqlite:///FILE, or postgresql://… for several replicas"
+        default=SecretStr("sqlite:///tocsin.db"), description="sqlite:///FILE, or postgresql://…; one daemon for each"
     )
 
     @field_validator("url")

@@ -1,4 +1,4 @@
-"""Connections: SQLite by default, Postgres for several replicas, one code path above this module.
+"""Connections: SQLite by default, or Postgres, one code path above this module.
 
 SQLite runs in WAL mode with synchronous=FULL: what a transaction promised is on the disk when it returns. Transactions
 that write take the write lock when they begin, so that none fails half-way because another came first.
