@@ -26,6 +26,8 @@ from tocsin.model import NO_LABELS, Blind, Metric, Sample, Seconds
 from tocsin.ports import CollectorContext
 
 _VERSION: Final = 1
+_LEFT_BEHIND: Final[Seconds] = 1.0
+"""How long a poll waits for the file work of one that was cut short."""
 _HUNG: Final[Seconds] = 5.0
 """The watcher gives up on a file system that takes longer to answer."""
 _SAVE_EVERY: Final[Seconds] = 60.0
@@ -127,6 +129,11 @@ class AuthLogsCollector:
     async def _blocking(self, work: Callable[[], _Result]) -> _Result:
         """Run file work in our thread, one at a time."""
         async with self._turn:
+            if self._at_work is not None and not self._at_work.done():
+                # A poll that was cut short leaves its work behind, which is nearly done unless the file system hangs.
+                earlier = asyncio.wrap_future(self._at_work)
+                earlier.add_done_callback(lambda done: done.cancelled() or done.exception())
+                await asyncio.wait({earlier}, timeout=_LEFT_BEHIND)
             if self._at_work is not None and not self._at_work.done():
                 raise CollectError(
                     f"the file system of {self._path} has not answered since an earlier poll; check its disk or mount"
