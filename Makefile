@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PYTEST_WORKERS ?= 2
+# One more than the two cores of a small machine: tests with real processes wait as much as they work.
+PYTEST_WORKERS ?= 3
 
 .PHONY: help setup setup-dev demo test check bench fuzz lock peers clean
 help:            ## this list
