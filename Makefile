@@ -55,8 +55,8 @@ bench: setup-dev ## every benchmark; each prints its figure and, beside a peer, 
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 lock: setup-dev  ## write both lock files anew from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --extra demo --group build --universal --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev -c requirements.lock --universal --generate-hashes --no-header --no-annotate --quiet -o requirements-dev.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra demo --group build --universal --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev -c requirements.lock --universal --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements-dev.lock
 
 attacks: setup-dev ## a storm of 100,000 errors and a million paths against the layers (minutes)
 	@TOCSIN_ATTACK=full $(BIN)/python -m pytest -q tests/asgi/test_storms_and_cardinality.py
