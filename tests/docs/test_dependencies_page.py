@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from docs.source import weigh
 
@@ -35,4 +40,32 @@ def test_names_are_read_without_extras_and_versions() -> None:
         "psycopg",
         "apscheduler",
         "pyyaml",
+    ]
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_names_the_extras_that_its_packages_ask_of_each_other(root: Path, lock: str) -> None:
+    """`coverage[toml]==1.2`, not `coverage==1.2`: pip before 23.3 looks for `coverage[toml]` apart, takes the newest
+    release instead of the locked one, and refuses it for want of a hash."""
+    pins = [Requirement(line.rstrip(" \\")) for line in (root / lock).read_text().splitlines() if line[:1].isalnum()]
+    pinned = {canonicalize_name(pin.name): pin for pin in pins}
+    missing = [
+        f"{pin.name} asks for {asked}"
+        for pin in pins
+        for asked in asked_by(pin)
+        if not asked.extras <= pinned[canonicalize_name(asked.name)].extras
+    ]
+    assert missing == []
+
+
+def asked_by(pin: Requirement) -> list[Requirement]:
+    """What an installed package requires here, with the extras it is pinned with; nothing where it is not for here."""
+    if pin.marker is not None and not pin.marker.evaluate():
+        return []
+    requirements = [Requirement(text) for text in importlib.metadata.requires(pin.name) or ()]
+    extras = pin.extras or {""}
+    return [
+        asked
+        for asked in requirements
+        if asked.marker is None or any(asked.marker.evaluate({"extra": extra}) for extra in extras)
     ]
