@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # One more than the two cores of a small machine: tests with real processes wait as much as they work.
 PYTEST_WORKERS ?= 3
 
-.PHONY: help setup setup-dev demo test check bench fuzz lock peers clean
+.PHONY: help setup setup-dev demo test check bench fuzz lock audit update attacks peers clean
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
@@ -55,8 +55,16 @@ bench: setup-dev ## every benchmark; each prints its figure and, beside a peer, 
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 lock: setup-dev  ## write both lock files anew from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --extra demo --group build --universal --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev -c requirements.lock --universal --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements-dev.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra demo --group build --universal $(UPGRADE) --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev -c requirements.lock --universal $(UPGRADE) --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements-dev.lock
+
+audit: setup-dev ## known vulnerabilities in both locks; fails on a high one, an unrated one, or when nobody could be asked
+	@$(BIN)/tocsin doctor dependencies $(AUDIT) requirements.lock requirements-dev.lock
+
+update: setup-dev ## raise every locked version, show what changed, then check, test and audit
+	@$(MAKE) --no-print-directory lock UPGRADE=--upgrade
+	@git --no-pager diff -U0 -- requirements.lock requirements-dev.lock | grep -E '^[-+][a-z0-9]' || echo "make: nothing newer"
+	@$(MAKE) --no-print-directory check test audit
 
 attacks: setup-dev ## a storm of 100,000 errors and a million paths against the layers (minutes)
 	@TOCSIN_ATTACK=full $(BIN)/python -m pytest -q tests/asgi/test_storms_and_cardinality.py

@@ -46,6 +46,7 @@ def doctor(context: click.Context, config: Path, as_json: bool) -> None:
       tocsin doctor
       tocsin doctor --json | jq '.[] | select(.ok | not)'
       tocsin doctor logs /var/log/app
+      tocsin doctor dependencies requirements.lock
     """
     if context.invoked_subcommand is None:
         asyncio.run(_examined(config, as_json))
@@ -110,6 +111,27 @@ def logs(folder: Path, price: float, as_json: bool) -> None:
         click.echo(f"{found.unreadable} lines are not of the request log and are not counted")
     if found.days < 1 / 24:
         click.echo("the files cover less than an hour: a day may be quite different")
+
+
+@doctor.command()
+@click.argument("locks", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--osv-url", default="https://api.osv.dev", show_default=True, help="OSV's API, or a mirror of it.")
+@click.option("--unknown-passes", is_flag=True, help="Exit 0 when the advisories can't be asked (it is still said).")
+@json_option
+def dependencies(locks: tuple[Path, ...], osv_url: str, unknown_passes: bool, as_json: bool) -> None:
+    """Which packages of these locks have a known vulnerability.
+
+    Exit 0 when none is rated high or critical and none is unrated, 1 when one is, or when LOCKS could not be looked up:
+    unknown is not clean. Needs pip-audit (pip install 'tocsin[scan]').
+
+    \b
+    Examples:
+      tocsin doctor dependencies requirements.lock
+      tocsin doctor dependencies requirements.lock requirements-dev.lock --json
+    """
+    from tocsin.cli.audit import audited
+
+    sys.exit(audited(locks, osv_url, unknown_passes=unknown_passes, as_json=as_json))
 
 
 async def _examined(config: Path, as_json: bool) -> None:

@@ -1,0 +1,276 @@
+"""The dependencies collector, with the real pip-audit and a stand-in for the advisory database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from pydantic import ValidationError
+
+from collectors.dependencies import SPEC, DependenciesSettings
+from collectors.dependencies.collector import DependenciesCollector
+from tocsin.model import Blind, Sample
+from tocsin.ports import CollectorContext
+from tocsin.testing.osv import FakeOsv, advisory
+
+AT = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)
+HIGH = advisory("GHSA-high", "left-pad", "1.0", severity="HIGH", fixed="1.1")
+UNRATED = advisory("PYSEC-2026-1", "right-pad", "2.0", aliases=("CVE-2026-1",))
+BY_ALIAS = advisory("PYSEC-2026-2", "right-pad", "2.0", aliases=("GHSA-other",))
+ALIAS = advisory("GHSA-other", "elsewhere", severity="MODERATE")
+PACKAGE_LOCK = {
+    "name": "site",
+    "version": "1.0.0",
+    "lockfileVersion": 3,
+    "packages": {
+        "": {"name": "site", "version": "1.0.0", "dependencies": {"left-pad": "1.0.0"}},
+        "node_modules/left-pad": {"version": "1.0.0"},
+    },
+}
+
+
+class Memory:
+    """A checkpoint in memory."""
+
+    blob: bytes | None = None
+
+    async def load(self) -> bytes | None:
+        return self.blob
+
+    async def save(self, blob: bytes) -> None:
+        self.blob = blob
+
+
+class Scanning:
+    """A collector, and a way to wait until the scan that a poll began has ended."""
+
+    def __init__(self, folder: Path, osv: str, memory: Memory, **settings: Any) -> None:
+        self._poked = asyncio.Event()
+        self.collector: DependenciesCollector = SPEC.build(
+            DependenciesSettings.model_validate(
+                {
+                    "kind": "dependencies",
+                    "name": "dependencies",
+                    "sources": [{"name": "api", "lock": "requirements.lock"}],
+                    "osv_url": osv,
+                    **settings,
+                }
+            ),
+            CollectorContext(checkpoint=memory, poke=self._poked.set, folder=folder),
+        )  # type: ignore[assignment]
+
+    async def poll(self, at: datetime = AT) -> list[Sample | Blind]:
+        return [item async for item in self.collector.collect(at)]
+
+    async def scanned(self, at: datetime = AT) -> list[Sample | Blind]:
+        """A poll that begins a scan, and the poll that the scan's end asks for."""
+        await self.poll(at)
+        await asyncio.wait_for(self._poked.wait(), 60)
+        self._poked.clear()
+        return await self.poll(at)
+
+
+@pytest.fixture
+async def osv() -> AsyncIterator[FakeOsv]:
+    async with FakeOsv() as fake:
+        yield fake
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "requirements.lock").write_text("left-pad==1.0\nright-pad==2.0\n")
+    return tmp_path
+
+
+def values(items: list[Sample | Blind], name: str, label: str) -> dict[str, float]:
+    return {item.labels[label]: item.value for item in items if isinstance(item, Sample) and item.name == name}
+
+
+def up(items: list[Sample | Blind]) -> list[float]:
+    return [item.value for item in items if isinstance(item, Sample) and item.name == "tocsin_dependency_scan_up"]
+
+
+async def test_each_vulnerability_is_counted_by_how_bad_it_is(folder: Path, osv: FakeOsv, memory: Memory) -> None:
+    """By its own word or an alias'; what nobody rated is unknown, and what nobody has is 0."""
+    osv.records = [HIGH, UNRATED, BY_ALIAS, ALIAS]
+    scanning = Scanning(folder, osv.url, memory)
+    found = await scanning.scanned()
+    await scanning.collector.close()
+    assert values(found, "tocsin_dependency_findings", "severity") == {
+        "critical": 0, "high": 1, "unknown": 1, "moderate": 1, "low": 0,
+    }  # fmt: skip
+    assert values(found, "tocsin_dependency_packages", "source") == {"api": 2}
+    assert values(found, "tocsin_dependency_scan_timestamp_seconds", "source") == {"api": AT.timestamp()}
+    assert up(found) == [1.0]
+    named = [item.labels for item in found if isinstance(item, Sample) and item.name == "tocsin_dependency_finding"]
+    assert [(one["id"], one["package"], one["version"], one["severity"], one.get("fixed_in")) for one in named] == [
+        ("GHSA-high", "left-pad", "1.0", "high", "1.1"),
+        ("PYSEC-2026-1", "right-pad", "2.0", "unknown", None),
+        ("PYSEC-2026-2", "right-pad", "2.0", "moderate", None),
+    ]
+    declared = {metric.name: set(metric.labels) for metric in SPEC.metrics}
+    assert {item.name for item in found if isinstance(item, Sample)} == set(declared)
+    assert [item for item in found if isinstance(item, Sample) and not set(item.labels) <= declared[item.name]] == []
+
+
+async def test_a_source_that_was_never_scanned_is_blind_and_not_clean(
+    folder: Path, osv: FakeOsv, memory: Memory
+) -> None:
+    """With the advisories out of reach there is no figure at all, and the reason is said."""
+    osv.status = 503
+    scanning = Scanning(folder, osv.url, memory)
+    found = await scanning.scanned()
+    await scanning.collector.close()
+    assert values(found, "tocsin_dependency_findings", "severity") == {}
+    assert up(found) == [0.0]
+    assert [item.why[:14] for item in found if isinstance(item, Blind)] == ["api: pip-audit"]
+
+
+async def test_a_scan_that_fails_keeps_the_last_findings_with_their_date(
+    folder: Path, osv: FakeOsv, memory: Memory
+) -> None:
+    """Across a restart too; the failure is told by scan_up, and the next try comes after `retry`."""
+    osv.records = [HIGH]
+    first = Scanning(folder, osv.url, memory)
+    await first.scanned()
+    await first.collector.close()
+    osv.status = 503
+    later = AT + timedelta(hours=7)
+    second = Scanning(folder, osv.url, memory)
+    found = await second.scanned(later)
+    asked = len(osv.asked)
+    await second.poll(later + timedelta(minutes=9))
+    assert values(found, "tocsin_dependency_findings", "severity")["high"] == 1
+    assert values(found, "tocsin_dependency_scan_timestamp_seconds", "source") == {"api": AT.timestamp()}
+    assert (up(found), [item for item in found if isinstance(item, Blind)]) == ([0.0], [])
+    assert len(osv.asked) == asked
+    osv.status, osv.records = 200, []
+    mended = await second.scanned(later + timedelta(minutes=10))
+    await second.collector.close()
+    assert (up(mended), values(mended, "tocsin_dependency_findings", "severity")["high"]) == ([1.0], 0)
+
+
+async def test_a_scan_that_is_not_due_is_not_made(folder: Path, osv: FakeOsv, memory: Memory) -> None:
+    """Polls repeat the last one, after a restart as well."""
+    first = Scanning(folder, osv.url, memory)
+    await first.scanned()
+    await first.collector.close()
+    asked = len(osv.asked)
+    second = Scanning(folder, osv.url, memory)
+    found = await second.poll(AT + timedelta(hours=5))
+    await second.collector.close()
+    assert up(found) == [1.0]
+    assert len(osv.asked) == asked
+
+
+async def test_a_lock_that_leaves_versions_open_is_refused_with_the_mend(
+    folder: Path, osv: FakeOsv, memory: Memory
+) -> None:
+    """What would be installed is not known, so nothing is said of it."""
+    (folder / "requirements.lock").write_text("left-pad>=1.0\n")
+    scanning = Scanning(folder, osv.url, memory)
+    found = await scanning.scanned()
+    await scanning.collector.close()
+    assert ["leaves versions open" in item.why for item in found if isinstance(item, Blind)] == [True]
+    assert osv.asked == []
+
+
+async def test_an_environment_is_scanned_and_its_sbom_written(tmp_path: Path, osv: FakeOsv, memory: Memory) -> None:
+    """What is installed in it, by its metadata."""
+    packages = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages" / "left_pad-1.0.dist-info"
+    packages.mkdir(parents=True)
+    (packages / "METADATA").write_text("Metadata-Version: 2.1\nName: left-pad\nVersion: 1.0\n")
+    osv.records = [HIGH]
+    source = {"name": "worker", "environment": ".venv", "sbom": "sbom.json"}
+    scanning = Scanning(tmp_path, osv.url, memory, sources=[source])
+    found = await scanning.scanned()
+    await scanning.collector.close()
+    assert values(found, "tocsin_dependency_findings", "severity")["high"] == 1
+    assert '"CycloneDX"' in (tmp_path / "sbom.json").read_text()
+
+
+async def test_the_worst_findings_have_series_of_their_own_and_all_are_counted(
+    folder: Path, osv: FakeOsv, memory: Memory
+) -> None:
+    """A package with a hundred advisories does not fill the store."""
+    osv.records = [HIGH, UNRATED]
+    scanning = Scanning(folder, osv.url, memory, max_findings=1)
+    found = await scanning.scanned()
+    await scanning.collector.close()
+    assert values(found, "tocsin_dependency_finding", "id") == {"GHSA-high": 1}
+    assert sum(values(found, "tocsin_dependency_findings", "severity").values()) == 2
+
+
+async def test_closing_ends_a_scan_that_runs(folder: Path, osv: FakeOsv, memory: Memory) -> None:
+    """The daemon's stop does not wait for a database that is slow, and leaves no process."""
+    scanning = Scanning(folder, osv.url, memory)
+    await scanning.poll()
+    await asyncio.wait_for(scanning.collector.close(), 5)
+    assert memory.blob is None
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed (Node.js brings it)")
+async def test_a_package_lock_is_audited_by_npm(
+    tmp_path: Path, osv: FakeOsv, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real npm, asking a registry on loopback; an empty registry's answer is unknown, not clean."""
+    (tmp_path / "package.json").write_text(
+        '{"name": "site", "version": "1.0.0", "dependencies": {"left-pad": "1.0.0"}}'
+    )
+    (tmp_path / "package-lock.json").write_text(json.dumps(PACKAGE_LOCK))
+    advisories = {"left-pad": [{
+        "id": 1, "url": "https://github.com/advisories/GHSA-npm", "title": "it can be misused", "severity": "critical",
+        "vulnerable_versions": "<1.1.0",
+    }]}  # fmt: skip
+
+    async def bulk(_: web.Request) -> web.Response:
+        return web.json_response(advisories)
+
+    async def packument(_: web.Request) -> web.Response:
+        versions = {number: {"name": "left-pad", "version": number} for number in ("1.0.0", "1.1.0")}
+        return web.json_response({"name": "left-pad", "dist-tags": {"latest": "1.1.0"}, "versions": versions})
+
+    app = web.Application()
+    app.router.add_post("/-/npm/v1/security/advisories/bulk", bulk)
+    app.router.add_get("/left-pad", packument)
+    async with TestServer(app) as registry:
+        monkeypatch.setenv("npm_config_registry", str(registry.make_url("/")))
+        monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
+        monkeypatch.setenv("npm_config_update_notifier", "false")
+        scanning = Scanning(tmp_path, osv.url, memory, sources=[{"name": "site", "npm": "package-lock.json"}])
+        found = await scanning.scanned()
+        await scanning.collector.close()
+    assert values(found, "tocsin_dependency_finding", "id") == {"GHSA-npm": 1}
+    assert values(found, "tocsin_dependency_findings", "severity")["critical"] == 1
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    unasked = Scanning(tmp_path, osv.url, Memory(), sources=[{"name": "site", "npm": "package-lock.json"}])
+    found = await unasked.scanned()
+    await unasked.collector.close()
+    assert (up(found), values(found, "tocsin_dependency_findings", "severity")) == ([0.0], {})
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ({"name": "a"}, "exactly one of lock, environment, npm"),
+        ({"name": "a", "lock": "x", "npm": "y"}, "exactly one of lock, environment, npm"),
+        ({"name": "a", "npm": "x", "sbom": "y"}, "not of npm"),
+    ],
+)
+def test_a_source_is_one_thing(source: dict[str, str], why: str) -> None:
+    """And the error says which."""
+    with pytest.raises(ValidationError, match=why):
+        DependenciesSettings.model_validate({"kind": "dependencies", "name": "d", "sources": [source]})
