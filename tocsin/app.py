@@ -30,11 +30,14 @@ from tocsin.model import METRIC_NAME, Alert, Labels, Matcher, MatchOp, Metric
 from tocsin.ports import CollectorContext, CollectorSettings, Notifier, NotifierContext, NotifierSettings, secret_text
 from tocsin.rules import Group, load_rules
 from tocsin.runtime import plugins
+from tocsin.runtime.canary import NAME as CANARY
+from tocsin.runtime.canary import Canary
 from tocsin.runtime.clock import SteadyClock
 from tocsin.runtime.delivery import Delivery, Endpoint
 from tocsin.runtime.evaluation import RuleBook
 from tocsin.runtime.external import ExternalAlerts
 from tocsin.runtime.health import watch_destinations
+from tocsin.runtime.heartbeat import Heartbeat, HeartbeatPlan
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.memory import open_store
@@ -43,9 +46,11 @@ from tocsin.runtime.polling import Poller
 from tocsin.runtime.remote import Remote
 from tocsin.runtime.scheduler import Scheduler
 from tocsin.runtime.sources import Source, new_source
+from tocsin.runtime.watchdog import LoopWatchdog
 from tocsin.series import Store
 from tocsin.state import State
 from tocsin.state.account import UNACCOUNTED, balance
+from tocsin.state.canary import forget_walks
 from tocsin.state.inbox import Inbox
 from tocsin.telemetry import logs
 from tocsin.telemetry.logs import logger
@@ -98,6 +103,8 @@ class Daemon:
     lifeboat: Lifeboat = field(init=False)
     scheduler: Scheduler = field(init=False)
     entrance: Entrance = field(init=False)
+    watchdog: LoopWatchdog = field(init=False)
+    heartbeat: Heartbeat | None = None
     address: str = ""
     """HOST:PORT, once it listens."""
     _pollers: dict[str, Poller] = field(default_factory=dict)
@@ -155,12 +162,15 @@ class Daemon:
         restored = await self.state.load(now)
         sent = [alert for alert in restored.alerts if ExternalAlerts.owns(alert)]
         rules = self._rule_book(self.setup, (alert for alert in restored.alerts if not ExternalAlerts.owns(alert)))
+        self.heartbeat = self._heartbeat_of(config)
         sources = [self._source(settings) for settings in config.collectors]
         recorded = {name for group in self.setup.groups for name in group.yields}
         for source in sources:
             job = Matcher(name="job", op=MatchOp.EQUAL, value=source.name)
             stored = self.store.series([job], after=now - LOOKBACK)
             source.remember(labels for labels in stored if labels[METRIC_NAME] not in recorded)
+        if self.heartbeat is not None:
+            sources.append(self.heartbeat.source())
         self.pipeline = Pipeline(
             Parts(
                 store=self.store,
@@ -175,12 +185,30 @@ class Daemon:
             sources=sources,
             external=ExternalAlerts(sent, now),
         )
+        self.pipeline.canary = self._canary()
         self._inbox = Inbox(self.state)
+        self.watchdog = LoopWatchdog(self.telemetry, environ=self.environ)
+        await forget_walks(self.state, CANARY)
         self.scheduler = Scheduler(clock=self.clock, telemetry=self.telemetry, tick=self._tick)
         logger().info(
             "daemon.restored", alerts=len(restored.alerts), incidents=len(restored.files),
             silences=len(restored.silences), in_doubt=in_doubt,
         )  # fmt: skip
+
+    def _heartbeat_of(self, config: Config) -> Heartbeat | None:
+        keys = config.heartbeat
+        if keys is None:
+            return None
+        return Heartbeat(
+            HeartbeatPlan(
+                url=keys.url.get_secret_value(), every=keys.every, within=keys.within, through=keys.through
+            ),
+            clock=self.clock, telemetry=self.telemetry, state=self.state, pipeline=lambda: self.pipeline,
+            endpoints=lambda: self.delivery.endpoints(),
+        )  # fmt: skip
+
+    def _canary(self) -> Canary | None:
+        return None if self.heartbeat is None else self.heartbeat.canary
 
     def _rule_book(self, setup: Setup, alerts: Iterable[Alert]) -> RuleBook:
         return RuleBook(
@@ -230,7 +258,8 @@ class Daemon:
                 known = (settings, plugins.notifiers().find(settings.kind).build(settings, context))
             kept[settings.name] = known
         self._notifiers = kept
-        return [
+        canary = [self.heartbeat.endpoint()] if self.heartbeat is not None else []
+        return canary + [
             Endpoint(
                 name=name,
                 notifier=notifier,
@@ -272,7 +301,11 @@ class Daemon:
         await self.pipeline.begin()
         self.remote.start(self.pipeline)
         self._pollers = {settings.name: self._poller(settings) for settings in config.collectors}
+        if self.heartbeat is not None:
+            self._pollers[CANARY] = self.heartbeat.poller(self.tracing)
+            self.heartbeat.start()
         self.scheduler.start(self._pollers.values())
+        self.watchdog.start()
         self._reloaded()
         self._announce(config)
         await self._show_the_way_in(config)
@@ -283,6 +316,7 @@ class Daemon:
             await self._until_told_or_broken(serving)
         finally:
             health.cancel()
+            self.watchdog.stop()
             await self._drain()
             reader.close()
             server.should_exit = True
@@ -413,6 +447,11 @@ class Daemon:
             self.pipeline.sources[settings.name] if settings.name in stays else self._source(settings)
             for settings in setup.config.collectors
         ]
+        if setup.config.heartbeat == before.config.heartbeat:
+            stays |= {CANARY}
+            sources += [self.pipeline.sources[CANARY]] if self.heartbeat is not None else []
+        else:
+            sources += await self._replace_heartbeat(setup.config)
         await self.entrance.configure(setup.config)
         await self.pipeline.reconfigure(lambda alerts: self._rule_book(setup, alerts), sources, plan_of(setup.config))
         olds = dict(self._notifiers)
@@ -420,16 +459,30 @@ class Daemon:
         # The old ones end before their successors begin: two readers of one checkpoint would count twice.
         gone = self.scheduler.replace([poller for name, poller in self._pollers.items() if name in stays])
         await asyncio.gather(*(poller.close() for poller in gone))
+        canary = self._pollers.get(CANARY)
         self._pollers = {
             settings.name: self._pollers[settings.name] if settings.name in stays else self._poller(settings)
             for settings in setup.config.collectors
         }
+        if self.heartbeat is not None:
+            kept = canary if CANARY in stays else None
+            self._pollers[CANARY] = kept or self.heartbeat.poller(self.tracing)
         self.scheduler.replace(self._pollers.values())
         for name, (_, notifier) in olds.items():
             if self._notifiers.get(name, (None, None))[1] is not notifier:
                 await notifier.close()
         self._reloaded()
         logger().info("config.reloaded", collectors=len(self._pollers), notifiers=len(self._notifiers))
+
+    async def _replace_heartbeat(self, config: Config) -> list[Source]:
+        if self.heartbeat is not None:
+            await self.heartbeat.stop()
+        self.heartbeat = self._heartbeat_of(config)
+        self.pipeline.canary = self._canary()
+        if self.heartbeat is None:
+            return []
+        self.heartbeat.start()
+        return [self.heartbeat.source()]
 
     def _refuse_what_needs_a_restart(self, config: Config) -> None:
         now = self.setup.config
@@ -452,6 +505,8 @@ class Daemon:
     async def _drain(self) -> None:
         self._draining = True
         logger().info("daemon.draining")
+        if self.heartbeat is not None:
+            await self.heartbeat.stop()
         await self.scheduler.stop()
         await self.pipeline.tick()
         await self.remote.stop(drain=DRAIN_SECONDS / 2)

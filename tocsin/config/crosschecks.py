@@ -16,6 +16,8 @@ from tocsin.config.routing import BROADCASTS
 from tocsin.config.schema import Config
 from tocsin.config.wording import nearest
 
+CANARY: Final = "tocsin-canary"
+"""As in tocsin.runtime.canary, which a check should not have to import."""
 _SET_BY_RUNTIME: Final = ("job",)
 
 
@@ -95,6 +97,21 @@ def routes_are_reached(tree: dict[str, Any], config: Config | None) -> Iterator[
             yield Problem(path=("routes", index), what=f"routes[{index}] {what}", mend=mend, is_warning=True)
         elif not route.get("match") and not route.get("continue"):
             catch_all = index
+
+
+def heartbeat_asks_notifiers(tree: dict[str, Any], config: Config | None) -> Iterator[Problem]:
+    """Whom the heartbeat goes through must exist, and the canary's name is its own."""
+    heartbeat, known = tree.get("heartbeat"), _notifier_names(tree)
+    through = heartbeat.get("through") if isinstance(heartbeat, dict) else None
+    for at, name in _names(through, ("heartbeat", "through")):
+        if name not in known:
+            what = f"heartbeat goes through '{name}', which is no notifier"
+            yield Problem(path=at, what=what, mend=nearest(name, known, "notifiers"))
+    for section in ("collectors", "notifiers"):
+        for index, entry in _entries(tree, section):
+            if entry.get("name") == CANARY:
+                what = f"'{CANARY}' is the name of the heartbeat's canary"
+                yield Problem(path=(section, index, "name"), what=what, mend="give it another name")
 
 
 def failovers_end(tree: dict[str, Any], config: Config | None) -> Iterator[Problem]:
@@ -197,6 +214,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     escalations_name_somebody,
     routes_tell_somebody,
     routes_are_reached,
+    heartbeat_asks_notifiers,
     failovers_end,
     labels_are_usable,
     something_to_do,

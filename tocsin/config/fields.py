@@ -20,7 +20,7 @@ def one_or_many(value: Any) -> Any:
     return (value,) if isinstance(value, (str, Mapping)) else value
 
 
-def _url(value: str) -> str:
+def is_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("not an address; write it like https://tocsin.example")
@@ -52,7 +52,7 @@ def _wall_time(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(one_or_many)]
 """One name or a list of them."""
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(is_url)]
 Zone = Annotated[str, AfterValidator(_zone)]
 LabelSet = Annotated[dict[str, str], AfterValidator(_label_names)]
 WallTime = Annotated[time, BeforeValidator(_wall_time)]

@@ -19,6 +19,7 @@ from tocsin.access.webhooks import parse_secrets
 from tocsin.config.document import KeyPath
 from tocsin.config.environment import Places
 from tocsin.config.fields import LabelSet, Names, Section, Url, Zone
+from tocsin.config.heartbeat import HeartbeatSettings
 from tocsin.config.muting import DependencySettings, WindowSettings
 from tocsin.config.routing import DigestSettings, RouteSettings
 from tocsin.config.secrets import PLACEHOLDER
@@ -236,6 +237,7 @@ class Config(BaseSettings):
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    heartbeat: HeartbeatSettings | None = None
     digest: DigestSettings = Field(default=DigestSettings(), description="when `digest: daily` is sent")
     timezone: Zone = Field(default="UTC", description="of digests, e.g. Europe/Berlin")
     external_url: Url | None = Field(default=None, description="where people reach the console, for links in messages")

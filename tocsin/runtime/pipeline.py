@@ -19,6 +19,8 @@ from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reco
 from tocsin.model import Alert, Sample, Seconds, Severity
 from tocsin.ports import Clock
 from tocsin.rules import Group
+from tocsin.runtime.canary import NAME as CANARY
+from tocsin.runtime.canary import Canary
 from tocsin.runtime.evaluation import Evaluation, RuleBook
 from tocsin.runtime.external import ExternalAlerts, News, Posted
 from tocsin.runtime.ledger import Ledger
@@ -63,6 +65,8 @@ class Pipeline:
         self.book = book
         self.rules = rules
         self.external = external or ExternalAlerts()
+        self.canary: Canary | None = None
+        """Set while a heartbeat is configured."""
         self.sources = {source.name: source for source in sources}
         self._parts = parts
         self._lock = asyncio.Lock()
@@ -96,6 +100,8 @@ class Pipeline:
                 for spot in (*before, *source.spots):
                     names |= spot.metrics
             await self._evaluate(names, sampled_at=poll.at)
+            if self.canary is not None and poll.source == CANARY:
+                await self._let_on(self.canary)
             self._flush()
 
     async def tick(self) -> None:
@@ -275,6 +281,10 @@ class Pipeline:
     def store_recorded(self, samples: Sequence[Sample]) -> None:
         """What rules recorded goes to the store."""
         self._append("rules", samples)
+
+    async def _let_on(self, canary: Canary) -> None:
+        rows = canary.evaluate(self._parts.store, blind_spots(self.sources), self._parts.clock.now())
+        await self._parts.ledger.commit(Change(calls=rows))
 
     async def _commit(self, outcome: Outcome, alerts: Iterable[Alert] = ()) -> None:
         change = Change.of(outcome, alerts)

@@ -103,7 +103,7 @@ class Waiting:
     notifier: str
     count: int
     oldest: datetime | None
-    """When the oldest that is due became due."""
+    """Since when the oldest that is due, or was tried in vain, waits."""
     dead: int
 
 
@@ -322,12 +322,15 @@ class Outbox:
 
     async def waiting(self, now: datetime) -> tuple[Waiting, ...]:
         """What is in front of each destination."""
-        live, due = outbox.c.state.in_(WAITING), sa.and_(outbox.c.state.in_(WAITING), outbox.c.not_before <= now)
+        live = outbox.c.state.in_(WAITING)
+        # One that was tried waits for its next try, and is overdue all the while.
+        tried = sa.and_(live, outbox.c.attempts > 0)
+        since = sa.case((tried, outbox.c.created_at), (sa.and_(live, outbox.c.not_before <= now), outbox.c.not_before))
         query = (
             sa.select(
                 outbox.c.notifier,
                 sa.func.sum(sa.case((live, 1), else_=0)).label("live"),
-                sa.func.min(sa.case((due, outbox.c.not_before))).label("oldest"),
+                sa.func.min(since).label("oldest"),
                 sa.func.sum(sa.case((outbox.c.state == "dead", 1), else_=0)).label("dead"),
             )
             .where(outbox.c.state.in_((*WAITING, "dead")))

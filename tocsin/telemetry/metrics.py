@@ -53,6 +53,28 @@ class Telemetry:
         self.loop_lag = Gauge(
             "tocsin_event_loop_lag_seconds", "How late the watchdog's last tick came", registry=registry
         )
+        self.stalls = Counter(
+            "tocsin_loop_stalls_total",
+            "Times that the event loop stood still for 5 seconds: blocked (by something on it), paused (the process)",
+            ["kind"], registry=registry,
+        )  # fmt: skip
+        self.heartbeats = Counter(
+            "tocsin_heartbeats_total",
+            "Walks of the canary by what came of them: sent, failed (the address did not take it), withheld",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self.heartbeat_at = Gauge(
+            "tocsin_heartbeat_last_success_timestamp_seconds", "When the heartbeat's address took a ping",
+            registry=registry,
+        )  # fmt: skip
+        self.heartbeat_every = Gauge(
+            "tocsin_heartbeat_interval_seconds", "Between two pings; 0 while no heartbeat is configured",
+            registry=registry,
+        )  # fmt: skip
+        self.canary_seconds = Histogram(
+            "tocsin_canary_duration_seconds", "The canary's way from its poll to its receipt", buckets=_STEPS,
+            registry=registry,
+        )  # fmt: skip
         self.clock_skew = Gauge(
             "tocsin_clock_skew_seconds",
             "Tocsin's own time less the wall clock: above 0 after the wall clock was set back",
@@ -190,6 +212,8 @@ class Telemetry:
             "tocsin_config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded",
             registry=registry,
         )  # fmt: skip
+        for kind in ("blocked", "paused"):
+            self.stalls.labels(kind)  # there from the start: increase() needs a zero to count from
         self.pipeline_ok.set(1)
         self.state_ok.set(1)
         self.series_ok.set(1)
@@ -212,7 +236,13 @@ class Telemetry:
         return (*found, *COLLECTOR_METRICS)
 
 
+CANARY_WALK: Final = Metric(
+    name="tocsin_canary_walk", type=MetricType.GAUGE, labels=("job",),
+    help="Walks of the heartbeat's canary since the start, by its own count",
+)  # fmt: skip
+
 COLLECTOR_METRICS: Final = (
+    CANARY_WALK,
     Metric(
         name="tocsin_collector_up", type=MetricType.GAUGE, labels=("job",),
         help="1 when the collector's last poll saw all it should, 0 when it failed or was blind in part",

@@ -41,6 +41,20 @@ def test_a_route_to_an_unknown_notifier_names_the_nearest(findings: Findings) ->
     ]
 
 
+def test_a_heartbeat_through_nobody_and_the_canarys_own_name_are_refused(findings: Findings) -> None:
+    """A walk that can never arrive would be an alarm for ever."""
+    text = (
+        routes("{notify: [pages, backup]}")
+        + "  - {kind: plain, name: tocsin-canary}\n"
+        + "heartbeat: {url_file: config.yaml, through: [page]}\n"
+    )
+    told = [finding for finding in findings(text) if "heartbeat.url" not in finding]
+    assert told == [
+        "config.yaml:6: 'tocsin-canary' is the name of the heartbeat's canary; give it another name",
+        "config.yaml:7: heartbeat goes through 'page', which is no notifier; did you mean 'pages'?",
+    ]
+
+
 def test_a_nested_route_is_checked_too(findings: Findings) -> None:
     """At its own line."""
     told = findings("routes:\n  - notify: [pages, backup]\n    routes:\n      - {notify: page}\n" + NOTIFIERS)
