@@ -186,7 +186,11 @@ def _write_files(
     module = {
         "prober": "http",
         "timeout": "950ms",
-        "http": {"preferred_ip_protocol": "ip4", "ip_protocol_fallback": False},
+        "http": {
+            "preferred_ip_protocol": "ip4",
+            "ip_protocol_fallback": False,
+            "bearer_token_file": str(stage.auth.token),
+        },
     }
     rules = [{"alert": name, "expr": expression} for name, expression in ALERTS.items()]
     route = {
@@ -221,7 +225,11 @@ def _prometheus(folder: Path, ports: Mapping[str, int], stage: Stage, interval: 
         "scrape_configs": [
             {"job_name": "postgres", "static_configs": static("postgres")},
             {"job_name": "mtail", "static_configs": static("mtail")},
-            {"job_name": "app", "static_configs": [{"targets": [stage.app.removeprefix("http://")]}]},
+            {
+                "job_name": "app",
+                "authorization": {"credentials": stage.metrics_token},
+                "static_configs": [{"targets": [stage.app.removeprefix("http://")]}],
+            },
             {
                 "job_name": "probe",
                 "metrics_path": "/probe",

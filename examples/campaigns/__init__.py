@@ -3,13 +3,16 @@
 A campaign is drafted with its recipients, launched, paused, launched again, and ends as a report. A worker delivers the
 sends of running campaigns. Run it:
 
-    DATABASE_URL=postgresql://… python -m examples.campaigns --prepare --seed
+    DATABASE_URL=postgresql://… TOCSIN_APP_SUPABASE_URL=https://REF.supabase.co TOCSIN_APP_ALLOWLIST=allowlist.csv \\
+        python -m examples.campaigns --prepare --seed
 
-It prints one JSON line with its address. What it offers:
+It prints one JSON line with its address. Everything but /healthz wants a Supabase token of somebody on the allowlist
+(`tocsin.asgi.protect`; `TOCSIN_APP_SUPABASE_URL=off` opens it), /metrics the token in TOCSIN_APP_METRICS_TOKEN. What it
+offers:
 
     GET  /                            what it is, and where things are
     GET  /healthz                     200 while the database answers, else 503
-    GET  /metrics                     requests, latency by route template, requests in flight, sends
+    GET  /metrics                     requests, latency by route template, errors by category, sends
     GET  /campaigns?status=&limit=&before=    newest first
     POST /campaigns                   {"name", "subject", "body", "recipients": [addresses]}
     GET  /campaigns/ID

@@ -1,4 +1,4 @@
-"""The HTTP side: routes, and what each answers."""
+"""The HTTP side: routes, and what each answers. Who may ask, errors and measures are tocsin.asgi's (`__main__`)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from examples.campaigns.database import Pool
-from examples.campaigns.measures import Measured, Measures
 from examples.campaigns.problems import Problem
 from examples.campaigns.requests import MoreRecipients, NewCampaign, body_of, id_of, page_of
 from examples.campaigns.store import Campaigns
@@ -38,17 +35,12 @@ class Answer(Response):
 
 
 async def about(request: Request) -> Response:
-    return Answer({"service": "campaigns", "campaigns": "/campaigns", "health": "/healthz", "metrics": "/metrics"})
+    return Answer({"service": "campaigns", "campaigns": "/campaigns", "health": "/healthz"})
 
 
 async def healthz(request: Request) -> Response:
     await _campaigns(request).ping()
     return Answer({"status": "ok"})
-
-
-async def metrics(request: Request) -> Response:
-    measures: Measures = request.app.state.measures
-    return Response(generate_latest(measures.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 async def list_campaigns(request: Request) -> Response:
@@ -106,16 +98,9 @@ async def _answer_http(request: Request, found: Exception) -> Response:
     return Answer(body, status_code=status, media_type="application/problem+json", headers=dict(found.headers or {}))
 
 
-async def _answer_bug(request: Request, bug: Exception) -> Response:
-    """The caller learns nothing of our insides; the log has them (Starlette raises it on, with its traceback)."""
-    body = {"type": "about:blank", "title": "Internal Server Error", "status": 500, "detail": "This is our mistake."}
-    return Answer(body, status_code=500, media_type="application/problem+json")
-
-
 ROUTES: Final = (
     Route("/", about),
     Route("/healthz", healthz),
-    Route("/metrics", metrics),
     Route("/campaigns", list_campaigns),
     Route("/campaigns", create_campaign, methods=["POST"]),
     Route("/campaigns/{id:int}", read_campaign),
@@ -130,8 +115,8 @@ Alongside = Callable[[], AbstractAsyncContextManager[None]]
 """Something that runs while the application does: the worker."""
 
 
-def build_app(pool: Pool, *, measures: Measures | None = None, alongside: Alongside | None = None) -> Starlette:
-    """The application on `pool`, which it opens and closes."""
+def build_app(pool: Pool, *, alongside: Alongside | None = None) -> Starlette:
+    """The application on `pool`, which it opens and closes. What it does not handle is for the layers around it."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -145,13 +130,10 @@ def build_app(pool: Pool, *, measures: Measures | None = None, alongside: Alongs
         finally:
             await pool.close(timeout=2.0)
 
-    measures = measures or Measures()
     app = Starlette(
         routes=list(ROUTES),
         lifespan=lifespan,
-        middleware=[Middleware(Measured, measures)],
-        exception_handlers={Problem: _answer_problem, HTTPException: _answer_http, Exception: _answer_bug},
+        exception_handlers={Problem: _answer_problem, HTTPException: _answer_http},
     )
     app.state.campaigns = Campaigns(pool)
-    app.state.measures = measures
     return app

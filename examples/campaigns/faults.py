@@ -1,4 +1,4 @@
-"""Faults on demand: an ASGI wrapper that the demo puts around the application, and nobody else.
+"""Faults on demand: an ASGI layer that the demo puts around the application, inside of its others, and nobody else.
 
 It exists only where `CAMPAIGNS_FAULTS` holds a secret of at least 16 characters and the server listens on loopback;
 the application inside knows nothing of it. Every call carries the secret as `X-Faults-Secret`:
@@ -33,6 +33,7 @@ log = logging.getLogger("campaigns.faults")
 PREFIX: Final = "/-/faults"
 SECRET_HEADER: Final = "x-faults-secret"
 SECRET_LENGTH: Final = 16
+CONTROLS: Final = frozenset({"PUT", "POST", "DELETE"})
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 
 Wait = Annotated[float, Field(gt=0, le=60)]

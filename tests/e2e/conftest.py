@@ -15,6 +15,7 @@ import pytest
 from tocsin.testing.postgres import EmbeddedPostgres
 
 FAULTS_SECRET = "a secret of the tests"
+METRICS_TOKEN = "a token of the tests"
 
 
 @dataclass
@@ -48,7 +49,13 @@ def serve(postgres: EmbeddedPostgres, root: Path) -> Iterator[Callable[..., Serv
             stdout=subprocess.PIPE,
             text=True,
             cwd=root,
-            env={**os.environ, "DATABASE_URL": postgres.dsn("campaigns", "campaigns"), **env},
+            env={
+                **os.environ,
+                "DATABASE_URL": postgres.dsn("campaigns", "campaigns"),
+                "TOCSIN_APP_SUPABASE_URL": "off",
+                "TOCSIN_APP_METRICS_TOKEN": METRICS_TOKEN,
+                **env,
+            },
         )
         assert process.stdout is not None
         services.append(Service(json.loads(process.stdout.readline())["address"], process))

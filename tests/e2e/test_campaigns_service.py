@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.e2e.conftest import METRICS_TOKEN
 from tocsin.testing.postgres import EmbeddedPostgres
 
 Call = Callable[..., Awaitable[tuple[int, Any]]]
@@ -195,11 +196,9 @@ async def test_metrics_are_by_route_template(call: Call) -> None:
     """No path of a client becomes a label, and what matches nothing is one series."""
     for path in ("/campaigns/123456", "/campaigns/654321", "/nowhere/1", "/nowhere/2"):
         await call("GET", path)
-    _, text = await call("GET", "/metrics")
+    _, text = await call("GET", "/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
     families = {family.name: family for family in text_string_to_metric_families(text)}
-    routes = {
-        sample.labels["route"] for sample in families["campaigns_http_requests"].samples if "route" in sample.labels
-    }
+    routes = {sample.labels["route"] for sample in families["tocsin_http_requests"].samples if "route" in sample.labels}
     assert {"/campaigns/{id:int}", "unmatched"} <= routes
     assert not any("1" in route for route in routes)
 
@@ -282,6 +281,8 @@ async def test_sigterm_ends_it_in_order(serve: Callable[..., Any]) -> None:
         (("--host", "0.0.0.0"), {"CAMPAIGNS_FAULTS": "a secret of the tests"}, "is not loopback"),
         ((), {"CAMPAIGNS_FAULTS": "short"}, "at least 16 characters"),
         (("--port", "99999"), {}, "choose another with --port"),
+        ((), {"TOCSIN_APP_SUPABASE_URL": ""}, "nothing says who may come in"),
+        ((), {"TOCSIN_APP_SUPABASE_URL": "https://ref.supabase.co"}, "there is no allowlist"),
         (("--prepare",), {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "can't prepare the database"),
     ],
 )
@@ -294,7 +295,12 @@ def test_what_it_can_not_start_with_is_said_in_one_line(
         capture_output=True,
         text=True,
         cwd=root,
-        env={**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x", **env},
+        env={
+            **os.environ,
+            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x",
+            "TOCSIN_APP_SUPABASE_URL": "off",
+            **env,
+        },
         timeout=30,
     )
     assert (run.returncode, run.stdout, "Traceback" in run.stderr) == (2, "", False)

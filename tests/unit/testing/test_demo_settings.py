@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tocsin.config import Config, load_config, plan_of
-from tocsin.testing.demo.settings import POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
+from tocsin.testing.demo.settings import METRICS_TOKEN, POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
 
 
 @pytest.fixture
@@ -16,10 +16,13 @@ def config(tmp_path: Path, root: Path) -> Config:
         app="http://127.0.0.1:8000",
         slack="http://127.0.0.1:8001/api/",
         auth_log=tmp_path / "auth.jsonl",
+        user_token=tmp_path / "user.token",
         rules=root / "examples" / "campaigns" / "rules",
     )
+    addresses.user_token.write_text("a token")
     path = write_configuration(tmp_path / "config.yaml", addresses)
-    return load_config(path, {POSTGRES_DSN: "postgresql://tocsin:hunter2@127.0.0.1/campaigns", SLACK_TOKEN: "xoxb-1"})
+    dsn = "postgresql://tocsin:hunter2@127.0.0.1/campaigns"
+    return load_config(path, {POSTGRES_DSN: dsn, SLACK_TOKEN: "xoxb-1", METRICS_TOKEN: "m-hunter2"})
 
 
 def test_every_collector_polls_each_second(config: Config) -> None:

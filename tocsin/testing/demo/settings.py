@@ -10,6 +10,7 @@ import yaml
 
 POSTGRES_DSN: Final = "TOCSIN_DEMO_POSTGRES"
 SLACK_TOKEN: Final = "TOCSIN_DEMO_SLACK_TOKEN"
+METRICS_TOKEN: Final = "TOCSIN_DEMO_METRICS_TOKEN"
 CHANNEL: Final = "C0ALERTS"
 SERVICE: Final = "campaigns"
 AUTH_SERVICE: Final = "campaigns-auth"
@@ -28,6 +29,8 @@ class Addresses:
     app: str
     slack: str
     auth_log: Path
+    user_token: Path
+    """A file with the access token of a user, which the probes use."""
     rules: Path
 
 
@@ -36,7 +39,12 @@ def configuration(addresses: Addresses, *, interval: str = "1s") -> dict[str, An
     labels = {"service": SERVICE}
     paths = {"healthz": "/healthz", "campaigns": FAILING_PATH, "report": SLOW_PATH}
     targets = [
-        {"url": addresses.app + path, "name": name, "expect": {"status": 200, "max_seconds": SLOW}}
+        {
+            "url": addresses.app + path,
+            "name": name,
+            "bearer_token_file": str(addresses.user_token),
+            "expect": {"status": 200, "max_seconds": SLOW},
+        }
         for name, path in paths.items()
     ]
     return {
@@ -48,7 +56,7 @@ def configuration(addresses: Addresses, *, interval: str = "1s") -> dict[str, An
                 "name": "app",
                 "interval": interval,
                 "labels": labels,
-                "targets": [{"url": addresses.app + "/metrics"}],
+                "targets": [{"url": addresses.app + "/metrics", "bearer_token_env": METRICS_TOKEN}],
             },
             {
                 "kind": "auth_logs",

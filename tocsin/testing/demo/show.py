@@ -94,7 +94,8 @@ async def _perform(fault: Fault, stage: Stage, narrator: Narrator) -> Outcome:
 def _introduce(stage: Stage, narrator: Narrator) -> None:
     narrator.plain(f"Slack channel   {stage.slack.address}/   (open this page and watch)")
     narrator.plain(f"Tocsin          {stage.web}/")
-    narrator.plain(f"Application     {stage.app}/campaigns")
+    narrator.plain(f"Application     {stage.app}/campaigns   (behind tocsin.asgi: 401 without a token)")
+    narrator.plain(f"A user's token  {stage.auth.token}")
     narrator.plain(f"Configuration   {stage.config}   logs beside it")
     narrator.plain()
 

@@ -22,8 +22,8 @@ import tocsin
 from tocsin.errors import TocsinError
 from tocsin.testing.demo.journal import decided_after, errors_after
 from tocsin.testing.demo.processes import Child, DemoError
-from tocsin.testing.demo.settings import POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
-from tocsin.testing.demo.traffic import USERS, AuthClient, users_at_work
+from tocsin.testing.demo.settings import METRICS_TOKEN, POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
+from tocsin.testing.demo.traffic import OFFICE, USERS, AuthClient, users_at_work
 from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.slack import FakeSlack
 
@@ -48,6 +48,8 @@ class Stage:
     auth_log: Path
     children: tuple[Child, ...]
     faults_secret: str = field(repr=False)
+    metrics_token: str = field(repr=False)
+    """What the application shows its /metrics for."""
     config: Path
     web: str = ""
     """The daemon's address; empty on a stage that is set without it."""
@@ -119,17 +121,27 @@ async def set_stage(
         slack = await stack.enter_async_context(FakeSlack(token=f"xoxb-{secrets.token_hex(12)}"))
         starting = _Starting(folder=place, stack=stack, http=http)
         auth_log = place / "auth.jsonl"
-        secret = secrets.token_urlsafe(24)
+        secret, metrics_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         # What does not need each other starts together.
         try:
             async with asyncio.TaskGroup() as group:
                 authing = group.create_task(starting.auth(auth_log))
-                serving = group.create_task(starting.postgres_and_app(secret))
+                raising = group.create_task(starting.postgres())
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         auth, auth_child = authing.result()
-        postgres, app, app_child = serving.result()
-        addresses = Addresses(app=app, slack=slack.base_url, auth_log=auth_log, rules=APPLICATION / "rules")
+        postgres = raising.result()
+        app, app_child = await starting.app(
+            postgres, {"CAMPAIGNS_FAULTS": secret, "TOCSIN_APP_METRICS_TOKEN": metrics_token}, auth
+        )
+        await auth.sign_in(*next(iter(USERS.items())), address=OFFICE)
+        addresses = Addresses(
+            app=app,
+            slack=slack.base_url,
+            auth_log=auth_log,
+            user_token=auth.token,
+            rules=APPLICATION / "rules",
+        )
         config = write_configuration(place / "config.yaml", addresses, interval=interval)
         if traffic:
             await stack.enter_async_context(users_at_work(http, app, auth))
@@ -144,10 +156,12 @@ async def set_stage(
             auth_log=auth_log,
             children=(app_child, auth_child),
             faults_secret=secret,
+            metrics_token=metrics_token,
             config=config,
         )
         if daemon:
-            stage.daemon, stage.web = await starting.daemon(config, stage.postgres_dsn, slack.token)
+            env = {POSTGRES_DSN: stage.postgres_dsn, SLACK_TOKEN: slack.token, METRICS_TOKEN: metrics_token}
+            stage.daemon, stage.web = await starting.daemon(config, env)
             stage.children = (stage.daemon, *stage.children)
         yield stage
 
@@ -173,22 +187,33 @@ class _Starting:
         users = [argument for email, password in USERS.items() for argument in ("--user", f"{email}={password}")]
         child = await self.child("auth", "-m", "tocsin.testing.supabase", "--log", str(log), *users)
         hello = await child.said(_START)
-        return AuthClient(http=self.http, url=hello["url"], api_key=hello["api_key"]), child
+        token = self.folder / "user.token"
+        return AuthClient(http=self.http, url=hello["url"], api_key=hello["api_key"], token=token), child
 
-    async def postgres_and_app(self, secret: str) -> tuple[EmbeddedPostgres, str, Child]:
+    async def postgres(self) -> EmbeddedPostgres:
         postgres = await asyncio.to_thread(EmbeddedPostgres.start)
         self.stack.push_async_callback(asyncio.to_thread, postgres.close)
         await asyncio.to_thread(_furnish, postgres)
+        return postgres
+
+    async def app(self, postgres: EmbeddedPostgres, env: dict[str, str], auth: AuthClient) -> tuple[str, Child]:
+        """The application, into which the demo's users may come and nobody else."""
+        allowlist = self.folder / "allowlist.csv"
+        allowlist.write_text("value,effect\n" + "".join(f"{email},allow\n" for email in USERS))
         child = await self.child(
             "app",
             *("-m", "examples.campaigns", "--port", "0", "--prepare", "--seed"),
-            env={"DATABASE_URL": postgres.dsn("campaigns", "campaigns"), "CAMPAIGNS_FAULTS": secret},
+            env={
+                "DATABASE_URL": postgres.dsn("campaigns", "campaigns"),
+                "TOCSIN_APP_SUPABASE_URL": auth.url.removesuffix("/auth/v1"),
+                "TOCSIN_APP_ALLOWLIST": str(allowlist),
+                **env,
+            },
         )
         hello = await child.said(_START, event="campaigns.listening")
-        return postgres, hello["address"], child
+        return hello["address"], child
 
-    async def daemon(self, config: Path, dsn: str, token: str) -> tuple[Child, str]:
-        env = {POSTGRES_DSN: dsn, SLACK_TOKEN: token}
+    async def daemon(self, config: Path, env: dict[str, str]) -> tuple[Child, str]:
         child = await self.child("tocsin", "-m", "tocsin", "run", "--config", str(config), env=env)
         hello = await child.said(_START, event="web.listening")
         web = f"http://{hello['address']}"

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -34,6 +35,8 @@ class AuthClient:
     http: aiohttp.ClientSession
     url: str
     api_key: str
+    token: Path
+    """Whoever signs in leaves the access token here: for the readers and for the daemon's probes."""
 
     async def sign_in(self, email: str, password: str, *, address: str) -> int:
         """The status of the answer."""
@@ -42,8 +45,22 @@ class AuthClient:
             json={"email": email, "password": password},
             headers={"apikey": self.api_key, "X-Forwarded-For": address},
         ) as response:
-            await response.read()
+            answer = await response.json()
+            if response.status == 200:
+                self._keep(answer["access_token"])
             return response.status
+
+    def _keep(self, token: str) -> None:
+        """In one piece, so that no probe reads half of one."""
+        fresh = self.token.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(token + "\n")
+        fresh.replace(self.token)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of a user who is signed in."""
+        return {"Authorization": f"Bearer {self.token.read_text().strip()}"}
 
 
 async def _sign_in_now_and_then(auth: AuthClient) -> None:
@@ -54,10 +71,10 @@ async def _sign_in_now_and_then(auth: AuthClient) -> None:
         await asyncio.sleep(_PAUSE)
 
 
-async def _read_campaigns(http: aiohttp.ClientSession, app: str) -> None:
+async def _read_campaigns(http: aiohttp.ClientSession, app: str, auth: AuthClient) -> None:
     for path in itertools.cycle(("/campaigns", "/campaigns/2/progress", "/campaigns/1/report", "/campaigns/3")):
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with http.get(app + path) as response:
+            async with http.get(app + path, headers=auth.headers) as response:
                 await response.read()
         await asyncio.sleep(_PAUSE)
 
@@ -67,7 +84,7 @@ async def users_at_work(http: aiohttp.ClientSession, app: str, auth: AuthClient)
     """They use it while the block runs."""
     tasks = [
         asyncio.create_task(_sign_in_now_and_then(auth), name="demo.sign-ins"),
-        asyncio.create_task(_read_campaigns(http, app), name="demo.readers"),
+        asyncio.create_task(_read_campaigns(http, app, auth), name="demo.readers"),
     ]
     try:
         yield
