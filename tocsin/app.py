@@ -38,6 +38,7 @@ from tocsin.runtime.evaluation import RuleBook
 from tocsin.runtime.external import ExternalAlerts
 from tocsin.runtime.health import watch_destinations
 from tocsin.runtime.heartbeat import Heartbeat, HeartbeatPlan
+from tocsin.runtime.inlets import Inlets
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.memory import open_store
@@ -109,6 +110,7 @@ class Daemon:
     """HOST:PORT, once it listens."""
     _pollers: dict[str, Poller] = field(default_factory=dict)
     _notifiers: dict[str, tuple[NotifierSettings, Notifier]] = field(default_factory=dict)
+    _inlets: Inlets = field(default_factory=Inlets)
     _inbox: Inbox = field(init=False)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _draining: bool = False
@@ -300,6 +302,7 @@ class Daemon:
         )
         await self.pipeline.begin()
         self.remote.start(self.pipeline)
+        await self._inlets.replace(config.collectors, config.folder)
         self._pollers = {settings.name: self._poller(settings) for settings in config.collectors}
         if self.heartbeat is not None:
             self._pollers[CANARY] = self.heartbeat.poller(self.tracing)
@@ -370,6 +373,7 @@ class Daemon:
             entrance=self.entrance,
             address=lambda: self.setup.config.external_url or f"http://{self.address}",
             runbooks=lambda: content_path("runbooks", self.setup.config.folder),
+            inlets=lambda: self._inlets.open,
         )
 
     def declared(self) -> list[Metric]:
@@ -468,6 +472,7 @@ class Daemon:
             kept = canary if CANARY in stays else None
             self._pollers[CANARY] = kept or self.heartbeat.poller(self.tracing)
         self.scheduler.replace(self._pollers.values())
+        await self._inlets.replace(setup.config.collectors, setup.config.folder, stays=stays)
         for name, (_, notifier) in olds.items():
             if self._notifiers.get(name, (None, None))[1] is not notifier:
                 await notifier.close()
@@ -514,6 +519,7 @@ class Daemon:
         await self.lifeboat.close()
 
     async def _close(self) -> None:
+        await self._inlets.close()
         for _, notifier in self._notifiers.values():
             await notifier.close()
         await self.entrance.close()

@@ -6,7 +6,7 @@ A collector or notifier is one module (or package) in `collectors/` or `notifier
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -106,6 +106,25 @@ class Collector(Protocol):
         """Release connections and background tasks."""
 
 
+class Inlet(Protocol):
+    """Where what is pushed to a collector waits until a poll counts it. Routes: see tocsin.web.ingest."""
+
+    name: str
+    """The collector's."""
+
+    def admits(self, secret: str) -> bool:
+        """True for the secret that the collector's settings want of a sender; compared in constant time."""
+
+    async def take(self, body: bytes) -> Mapping[str, int]:
+        """Keep what was posted: it outlives a kill when this returns. What became of how many, for the sender.
+
+        Raises ValueError that says what is wrong with it, and OSError where it can't be kept.
+        """
+
+    async def close(self) -> None:
+        """Keep what is under way, then release what is open."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CollectorSpec:
     """How the runtime finds, configures, builds and documents a collector."""
@@ -120,6 +139,8 @@ class CollectorSpec:
     """It also yields names that nobody can declare (scrape: whatever the target says)."""
     examine: Callable[[Any, Path], Awaitable[Sequence[Health]]] | None = None
     """(settings, folder) → what `tocsin doctor` shows: what can be seen, and each gap with what mends it."""
+    inlet: Callable[[Any, Path], Inlet | None] | None = None
+    """(settings, folder) → where events are pushed to it; None: it fetches them itself. Does no I/O."""
 
 
 # Notifiers -----------------------------------------------------------------------------------------------------------

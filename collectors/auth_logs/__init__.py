@@ -4,10 +4,24 @@
       name: auth
       source: {file: /var/log/gotrue.jsonl}
 
-Follows a file of JSON lines (GOTRUE_LOG_FILE, or a container's output sent to a file) through rotation by rename, by
-copy and truncate, truncation, and restarts of either side. Position and counters are saved together, so after kill -9
-each line is counted once. A watcher looks every `watch` for growth, so a burst is seen at once and not at the next
-poll. At the first start ever, reading begins at the end of the file (`start: beginning` counts what is there).
+`source` is one of:
+  {file: PATH}               a file of JSON lines
+  {drain: {secret_env: …}}   Supabase's log drain, which posts to /ingest/auth-logs
+
+Whatever the source, position and counters are saved together, so after kill -9 each line is counted once. At the first
+start ever, reading begins at the end (`start: beginning` counts what is there).
+
+file. JSON lines as Auth writes them (GOTRUE_LOG_FILE), or a container's output as Docker (json-file) or Kubernetes
+(CRI) keeps it, which is recognised; the pieces of a long line are joined. Followed through rotation by rename, by copy
+and truncate, truncation, and restarts of either side. A watcher looks every `watch` for growth, so a burst is seen at
+once and not at the next poll.
+
+drain. In Supabase (Pro plan): a log drain to a generic HTTP endpoint, https://…/ingest/auth-logs, with the header
+X-Tocsin-Secret that holds `secret`, or Authorization: Bearer with a service token of the scope ingest:write. A batch is
+answered when it is on the disk, in the folder `spool`, which belongs to the daemon; what was counted stays there for
+ten minutes (until the next batch, if that is longer) and is then deleted. An event that comes again in that time is
+known by its id. Events of other services are left out. Supabase tries no batch twice: what is sent while the daemon is
+down is lost to it. Before the first batch the collector is blind.
 
 Yields, as counters:
   tocsin_auth_sign_in_attempts_total{outcome,method}     success, failure, error (5xx) · password, otp, oauth, …
@@ -46,13 +60,16 @@ Time. Lines count at the poll that read them. A label set seen for the first tim
 the first burst of a new address counts. What is read before the end of the file is first reached is history: it sets
 the counters' first values and is no burst.
 
-A file that is missing or can't be read is blind, with what to do about it, and is picked up when it appears. A silent
-file is not blind: watch tocsin_auth_log_last_event_timestamp_seconds.
+A source that is missing or can't be read is blind, with what to do about it, and is picked up when it appears. A silent
+file or drain is not blind: watch tocsin_auth_log_last_event_timestamp_seconds.
 """
 
 from collectors.auth_logs.collector import AuthLogsCollector
 from collectors.auth_logs.declarations import METRICS
 from collectors.auth_logs.settings import AuthLogsSettings
+from collectors.auth_logs.sources.drain import inlet_of
 from tocsin.ports import CollectorSpec
 
-SPEC = CollectorSpec(kind="auth_logs", settings=AuthLogsSettings, build=AuthLogsCollector, metrics=METRICS)
+SPEC = CollectorSpec(
+    kind="auth_logs", settings=AuthLogsSettings, build=AuthLogsCollector, metrics=METRICS, inlet=inlet_of
+)

@@ -17,9 +17,9 @@ import orjson
 
 from collectors.auth_logs import declarations as are
 from collectors.auth_logs.counts import Counts
-from collectors.auth_logs.file_source import FileSource
 from collectors.auth_logs.settings import AuthLogsSettings
-from collectors.auth_logs.source import Source, Trouble
+from collectors.auth_logs.sources import source_of
+from collectors.auth_logs.sources.source import Source, Trouble
 from tocsin.errors import CollectError, StateError
 from tocsin.model import NO_LABELS, Blind, Metric, Sample, Seconds
 from tocsin.ports import CollectorContext
@@ -133,7 +133,7 @@ class AuthLogsCollector:
         if saved is not None:
             counts.load(saved["counts"])
             try:
-                source = _source_of(settings, self._context, saved["position"])
+                source = source_of(settings, self._context.folder, saved["position"])
                 gone_on = source.name == saved["source"]
             except (ValueError, TypeError, KeyError, AttributeError):
                 unusable = 1
@@ -142,7 +142,7 @@ class AuthLogsCollector:
             self._polled_at = datetime.fromisoformat(saved["polled_at"]) if saved["polled_at"] else None
         if source is None or not gone_on:
             # Of another place only the counters are taken over: reading begins there as it does for any new one.
-            source = _source_of(settings, self._context, None)
+            source = source_of(settings, self._context.folder, None)
         counts.take_gap(unusable)
         return source, counts
 
@@ -183,14 +183,6 @@ def _parsed(blob: bytes | None) -> tuple[dict[str, Any] | None, int]:
     except (ValueError, TypeError, KeyError, AttributeError):
         return None, 1
     return saved, 0
-
-
-def _source_of(settings: AuthLogsSettings, context: CollectorContext, saved: Any) -> Source:
-    """The source, at its saved position (None: there is none). Raises ValueError, TypeError or KeyError for a position
-    that is none."""
-    path = context.folder / settings.source.file
-    from_end = settings.start == "end"
-    return FileSource(path, saved=saved, from_end=from_end, max_line=settings.max_line, job=settings.name)
 
 
 def _gauge(metric: Metric, value: float, at: datetime) -> Sample:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from collectors.auth_logs.place import Place, place_in
-from collectors.auth_logs.siblings import Sibling, Siblings
+from collectors.auth_logs.siblings import Identity, Sibling, Siblings
 from tocsin.model import Seconds, since
 
 GRACE: Final[Seconds] = 60.0
@@ -124,6 +124,10 @@ class Follower:
     def commit(self, chunk: Chunk) -> None:
         """The lines of `chunk` were counted."""
         chunk.file.place = chunk.place
+
+    def holds(self, identity: Identity) -> bool:
+        """True while this file is read from."""
+        return any((file.place.device, file.place.inode) == identity for file in self._files)
 
     def unread(self) -> int:
         """Bytes that are not read yet."""

@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from tocsin.ports import CollectorSettings, Duration
 
 
-class FileSource(BaseModel):
-    """A file of JSON lines."""
+class Drain(BaseModel):
+    """Supabase's log drain (Pro plan), which posts to /ingest/auth-logs."""
+
+    # A secret in the wrong key must not be shown in the error about it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    secret: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="what the header X-Tocsin-Secret must hold, as secret_env or secret_file; without it a service "
+        "token with the scope ingest:write is wanted",
+    )
+    spool: str = Field(
+        default="auth-drain",
+        min_length=1,
+        description="folder where events wait to be counted; relative to config.yaml",
+    )
+    spool_bytes: int = Field(
+        default=256 << 20, ge=1 << 20, description="what may wait there; more is answered 503, and so lost"
+    )
+
+
+class SourceSettings(BaseModel):
+    """Where the log comes from: one of these."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: str = Field(min_length=1, description="relative paths are relative to config.yaml")
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="of JSON lines, or a container's output as Docker or CRI keeps it; relative to config.yaml",
+    )
+    drain: Drain | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            known = ", ".join(type(self).model_fields)
+            raise ValueError(f"name exactly one of {known}; found {' and '.join(given) or 'none'}")
+        return self
 
 
 class AuthLogsSettings(CollectorSettings):
     """`kind: auth_logs`."""
 
-    source: FileSource
+    source: SourceSettings
     start: str = Field(
         default="end",
         pattern="^(end|beginning)$",

@@ -92,8 +92,12 @@ class GuardedRoute(Route):
         scopes: frozenset[Scope] | None,
         methods: Sequence[str],
         operation: Operation,
+        proof: Callable[[Request], bool] | None = None,
     ) -> None:
         super().__init__(path, endpoint, methods=list(methods))
+        self.proof = proof
+        """Another way in than a token, of this route alone: a secret that the request shows. There is no
+        `shown_token` then."""
         self.scopes = scopes
         """Any of these lets in; none named: any valid token; None: the route is public."""
         self.asked_by = tuple(methods)
@@ -111,10 +115,11 @@ def public(path: str, endpoint: Endpoint, operation: Operation, *, methods: Sequ
 
 
 def protected(
-    path: str, endpoint: Endpoint, *scopes: Scope, operation: Operation, methods: Sequence[str] = ("GET",)
-) -> GuardedRoute:
-    """A route that wants a token with one of `scopes`; with none named, any valid token."""
-    return GuardedRoute(path, endpoint, scopes=frozenset(scopes), methods=methods, operation=operation)
+    path: str, endpoint: Endpoint, *scopes: Scope, operation: Operation, methods: Sequence[str] = ("GET",),
+    proof: Callable[[Request], bool] | None = None,
+) -> GuardedRoute:  # fmt: skip
+    """A route that wants a token with one of `scopes`; with none named, any valid token; or `proof`."""
+    return GuardedRoute(path, endpoint, scopes=frozenset(scopes), methods=methods, operation=operation, proof=proof)
 
 
 def problem(status: int, title: str, detail: str, **headers: str) -> JSONResponse:
@@ -201,6 +206,8 @@ class Gate:
 
     async def _refusal(self, request: Request, route: GuardedRoute | None) -> Response | None:
         """What to answer to who may not pass; None for who may, and the scope says then who it is."""
+        if route is not None and route.proof is not None and route.proof(request):
+            return None
         cookie = browser.cookie_of(request, browser.SESSION_COOKIE)
         by_cookie = bool(cookie) and "authorization" not in request.headers and self._people is not None
         found = await (self._by_cookie(request, cookie) if by_cookie else self._by_header(request))

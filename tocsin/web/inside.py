@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from tocsin.model import Metric
-from tocsin.ports import Clock
+from tocsin.ports import Clock, Inlet
 from tocsin.runtime.pipeline import Pipeline
 from tocsin.series.remote.engine import Engine
 from tocsin.state import State
@@ -38,3 +38,5 @@ class Inside:
     """Where clients reach us, as a URL; empty when not known."""
     runbooks: Callable[[], Path] = lambda: Path("runbooks")
     """The folder of the runbooks' pages."""
+    inlets: Callable[[], Mapping[str, Inlet]] = dict
+    """Where events are pushed to collectors, by the collector's name."""

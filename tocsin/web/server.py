@@ -17,6 +17,7 @@ from tocsin.web.credentials import CachedTokens
 from tocsin.web.gate import Gate, GuardedRoute
 from tocsin.web.hooks import hook_route
 from tocsin.web.incidents import incident_routes
+from tocsin.web.ingest import ingest_route
 from tocsin.web.inside import Inside
 from tocsin.web.login.routes import login_routes
 from tocsin.web.login.sessions import session_routes
@@ -36,6 +37,7 @@ def routes(inside: Inside) -> list[GuardedRoute]:
         *alertmanager_routes(inside),
         *incident_routes(inside),
         *console_routes(inside),
+        ingest_route(inside),
     ]
     if inside.entrance is not None:
         found += [*login_routes(inside.entrance), *session_routes(inside.entrance), hook_route(inside.entrance)]

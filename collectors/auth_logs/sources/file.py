@@ -1,17 +1,19 @@
-"""The lines of a file that grows (see `follow`), read in a thread of its own."""
+"""The lines of a file that grows (see `follow`), read in a thread of its own; a container's output is unwrapped."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from collectors.auth_logs.follow import Follower
-from collectors.auth_logs.source import Batch
+from collectors.auth_logs.sources.container import unwrap
+from collectors.auth_logs.sources.source import Batch
 from tocsin.errors import CollectError
 from tocsin.model import Seconds
 
@@ -27,7 +29,11 @@ class FileSource:
     def __init__(self, path: Path, *, saved: dict[str, Any] | None, from_end: bool, max_line: int, job: str) -> None:
         self.name = str(path)
         self._path = path
+        self._max_line = max_line
         self._follower = Follower(path, saved=saved, from_end=from_end, max_line=max_line)
+        begun = saved.get("begun", {}) if saved else {}
+        self._begun: Mapping[str, bytes] = {str(stream): b64decode(text) for stream, text in begun.items()}
+        """Lines of a container's output of which a piece was read."""
         # One thread of our own: a file system that hangs takes no other collector's threads with it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"auth-logs-{job}")
         self._turn = asyncio.Lock()
@@ -35,7 +41,7 @@ class FileSource:
 
     async def look(self, at: datetime) -> tuple[int, str]:
         gaps, trouble = await self._blocking(lambda: self._look(at))
-        return gaps, _what_to_do(self._path, trouble) if trouble is not None else ""
+        return gaps, self._what_to_do(trouble) if trouble is not None else ""
 
     def _look(self, at: datetime) -> tuple[int, OSError | None]:
         """Files that are open are read even where there is trouble."""
@@ -48,10 +54,15 @@ class FileSource:
         chunk = await self._blocking(self._follower.read)
         if chunk is None:
             return None
-        return Batch(lines=chunk.lines, size=chunk.size, oversize=chunk.oversize, after=chunk)
+        lines, begun = self._lines(chunk.lines)
+        return Batch(lines=lines, size=chunk.size, oversize=chunk.oversize, after=(chunk, begun))
+
+    def _lines(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], Mapping[str, bytes]]:
+        return unwrap(lines, self._begun, most=self._max_line)
 
     def commit(self, batch: Batch) -> None:
-        self._follower.commit(batch.after)
+        chunk, self._begun = batch.after
+        self._follower.commit(chunk)
 
     async def unread(self) -> int:
         return await self._blocking(self._follower.unread)
@@ -60,7 +71,8 @@ class FileSource:
         return await self._blocking(self._follower.signature)
 
     def to_json(self) -> Any:
-        return self._follower.to_json()
+        begun = {stream: b64encode(text).decode() for stream, text in self._begun.items()}
+        return {**self._follower.to_json(), **({"begun": begun} if begun else {})}
 
     async def close(self) -> None:
         if self._at_work is None or self._at_work.done():
@@ -82,8 +94,12 @@ class FileSource:
             self._at_work = self._thread.submit(work)
             return await asyncio.wrap_future(self._at_work)
 
+    def _what_to_do(self, error: OSError) -> str:
+        return what_to_do(self._path, error)
 
-def _what_to_do(path: Path, error: OSError) -> str:
+
+def what_to_do(path: Path, error: OSError) -> str:
+    """Why the file at `path` can't be followed, and how to mend it."""
     if isinstance(error, FileNotFoundError):
         return (
             f"{path} does not exist; check source.file, and that Supabase Auth writes there (GOTRUE_LOG_FILE). "

@@ -1,0 +1,24 @@
+"""Where log lines come from: a file, a log drain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from collectors.auth_logs.settings import AuthLogsSettings
+from collectors.auth_logs.sources.drain import DrainSource
+from collectors.auth_logs.sources.file import FileSource
+from collectors.auth_logs.sources.source import Source
+
+
+def source_of(settings: AuthLogsSettings, folder: Path, saved: Any) -> Source:
+    """The source that `settings` name, at its saved position (None: there is none yet).
+
+    Raises ValueError, TypeError, KeyError or AttributeError for a position that is none.
+    """
+    name, source = settings.name, settings.source
+    if source.drain is not None:
+        return DrainSource(folder / source.drain.spool, saved=saved, max_line=settings.max_line, job=name)
+    assert source.file is not None
+    from_end = settings.start == "end"
+    return FileSource(folder / source.file, saved=saved, from_end=from_end, max_line=settings.max_line, job=name)

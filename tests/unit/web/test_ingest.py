@@ -1,0 +1,124 @@
+"""POST /ingest/auth-logs: who may send, how it is packed, and what is answered."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tocsin.access.tokens import Scope
+from tocsin.testing.asking import ask
+from tocsin.web.ingest import MOST_BYTES, PATH
+from tocsin.web.server import application
+
+# A type of this folder's conftest, which a test can't import.
+Port = Any
+
+
+class Kept:
+    """An inlet that keeps in memory."""
+
+    def __init__(self, name: str, secret: str = "") -> None:
+        self.name, self._secret = name, secret
+        self.bodies: list[bytes] = []
+        self.broken: Exception | None = None
+
+    def admits(self, secret: str) -> bool:
+        return bool(self._secret) and secret == self._secret
+
+    async def take(self, body: bytes) -> Mapping[str, int]:
+        if self.broken is not None:
+            raise self.broken
+        self.bodies.append(body)
+        return {"accepted": 1}
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def inlets(port: Port) -> dict[str, Kept]:
+    """One collector with a drain; the port serves it."""
+    found = {"auth": Kept("auth", "the-secret")}
+    object.__setattr__(port.inside, "inlets", lambda: found)
+    port.app = application(port.inside)
+    return found
+
+
+async def sent(port: Port, body: bytes = b"[]", path: str = PATH, **headers: str) -> Any:
+    """A request with headers only."""
+    return await ask(port.app, "POST", path, body=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+
+async def test_who_may_send(port: Port, inlets: dict[str, Kept]) -> None:
+    """The drain's secret or a token for ingesting; nobody else, and no body of theirs is read."""
+    assert (await sent(port)).status == 401
+    assert (await sent(port, x_tocsin_secret="wrong")).status == 401
+    assert (await sent(port, x_tocsin_secret="")).status == 401
+    answer = await sent(port, x_tocsin_secret="the-secret")
+    assert (answer.status, answer.json()) == (200, {"accepted": 1})
+    assert (await port.ask("POST", PATH, Scope.INGEST_WRITE, body=b"[]")).status == 200
+    assert (await port.ask("POST", PATH, Scope.QUERY_READ, body=b"[]")).status == 403
+    assert len(inlets["auth"].bodies) == 2
+
+
+async def test_a_drains_secret_opens_nothing_else(port: Port, inlets: dict[str, Kept]) -> None:
+    """It is of this route."""
+    assert (await sent(port, path="/api/v2/alerts", x_tocsin_secret="the-secret")).status == 401
+    assert (await sent(port, path=PATH + "/", x_tocsin_secret="the-secret")).status == 401
+
+
+async def test_gzip_is_unpacked(port: Port, inlets: dict[str, Kept]) -> None:
+    """As Supabase sends it by default."""
+    answer = await sent(port, gzip.compress(b'[{"id":"x"}]'), x_tocsin_secret="the-secret", content_encoding="gzip")
+    assert (answer.status, inlets["auth"].bodies) == (200, [b'[{"id":"x"}]'])
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "status"),
+    [
+        (b"no gzip", "gzip", 400),
+        (gzip.compress(b"[]")[:-4], "gzip", 400),
+        (gzip.compress(b"[]") * 2, "gzip", 400),
+        (gzip.compress(b" " * (MOST_BYTES + 1)), "gzip", 413),
+        (b"[]", "br", 415),
+    ],
+    ids=["no-gzip", "cut-off", "two-members", "bomb", "brotli"],
+)
+async def test_what_can_not_be_unpacked(
+    port: Port, inlets: dict[str, Kept], body: bytes, coding: str, status: int
+) -> None:
+    """Each is told, and a bomb is stopped at the bound."""
+    answer = await sent(port, body, x_tocsin_secret="the-secret", content_encoding=coding)
+    assert (answer.status, inlets["auth"].bodies) == (status, [])
+    assert answer.json()["detail"]
+
+
+async def test_what_is_wrong_is_told(port: Port, inlets: dict[str, Kept]) -> None:
+    """400 for the batch, 503 for our disk."""
+    inlets["auth"].broken = ValueError("event 3 is not an object")
+    answer = await sent(port, x_tocsin_secret="the-secret")
+    assert (answer.status, answer.json()["detail"]) == (400, "event 3 is not an object")
+    inlets["auth"].broken = OSError(28, "No space left on device")
+    answer = await sent(port, x_tocsin_secret="the-secret")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_of_several_drains_one_is_meant(port: Port, inlets: dict[str, Kept]) -> None:
+    """By its secret, or by name with a token."""
+    inlets["other"] = Kept("other", "its-secret")
+    await sent(port, x_tocsin_secret="its-secret")
+    assert (len(inlets["auth"].bodies), len(inlets["other"].bodies)) == (0, 1)
+    answer = await port.ask("POST", PATH, Scope.INGEST_WRITE, body=b"[]")
+    assert (answer.status, "auth, other" in answer.json()["detail"]) == (400, True)
+    await port.ask("POST", f"{PATH}?collector=other", Scope.INGEST_WRITE, body=b"[]")
+    assert len(inlets["other"].bodies) == 2
+
+
+async def test_without_a_drain_it_says_what_to_configure(port: Port) -> None:
+    """To whoever may know."""
+    answer = await port.ask("POST", PATH, Scope.INGEST_WRITE, body=b"[]")
+    assert (answer.status, "drain" in answer.json()["detail"]) == (404, True)
+    assert (await sent(port, x_tocsin_secret="anything")).status == 401
