@@ -26,6 +26,7 @@ class Scope(StrEnum):
     ALERTS_READ = "alerts:read"
     ALERTS_WRITE = "alerts:write"
     INCIDENTS_WRITE = "incidents:write"
+    ALLOWLIST_READ = "allowlist:read"
     ALLOWLIST_WRITE = "allowlist:write"
     INGEST_WRITE = "ingest:write"
     ADMIN = "admin"

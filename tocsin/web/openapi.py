@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tocsin import __version__
-from tocsin.web import incidents
+from tocsin.web import allowlist, incidents
 from tocsin.web.alertmanager import routes as alertmanager
 from tocsin.web.gate import GuardedRoute, Operation, protected
 from tocsin.web.inside import Inside
@@ -33,7 +33,13 @@ _PROBLEM: Final[Mapping[str, Any]] = {
         },
     }
 }  # fmt: skip
-SCHEMAS: Final[Mapping[str, Any]] = {**_PROBLEM, **prometheus.SCHEMAS, **alertmanager.SCHEMAS, **incidents.SCHEMAS}
+SCHEMAS: Final[Mapping[str, Any]] = {
+    **_PROBLEM,
+    **prometheus.SCHEMAS,
+    **alertmanager.SCHEMAS,
+    **incidents.SCHEMAS,
+    **allowlist.SCHEMAS,
+}
 
 
 def document(routes: Sequence[GuardedRoute], address: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ import uvicorn
 
 from tocsin.errors import TocsinError
 from tocsin.web.alertmanager.routes import alertmanager_routes
+from tocsin.web.allowlist import allowlist_routes
 from tocsin.web.connections import BoundedProtocol
 from tocsin.web.console import console_routes
 from tocsin.web.credentials import CachedTokens
@@ -36,6 +37,7 @@ def routes(inside: Inside) -> list[GuardedRoute]:
         *prometheus_routes(inside),
         *alertmanager_routes(inside),
         *incident_routes(inside),
+        *allowlist_routes(inside),
         *console_routes(inside),
         ingest_route(inside),
     ]

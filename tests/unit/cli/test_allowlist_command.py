@@ -131,6 +131,30 @@ def test_what_is_exported_imports_without_a_change(admin: Run, folder: Path) -> 
     assert found == {"applied": False, "added": [], "changed": [], "removed": []}
 
 
+def test_an_entry_that_ends_stays_listed_as_expired(admin: Run) -> None:
+    """Found by what it is; the last admin can't be ended any more than removed."""
+    admin("allowlist", "add", "agency.example", "guest.example", "--note", "until the launch")
+    assert admin("allowlist", "expire", "agency.example").output == "agency.example changed\n"
+    assert admin("allowlist", "expire", "guest.example", "--in", "30d").exit_code == 0
+    expired = json.loads(admin("allowlist", "list", "launch", "--expired", "--json").output)
+    holding = json.loads(admin("allowlist", "list", "--kind", "domain", "--holding", "--json").output)
+    assert ([entry["value"] for entry in expired], [entry["value"] for entry in holding]) == (
+        ["agency.example"], ["guest.example"],
+    )  # fmt: skip
+    assert [admin("allowlist", "expire", name).exit_code for name in ("ana@example.com", "nobody.example")] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(("--role", "admin"), ["ana@example.com"]), (("--role", "none"), ["example.com"]), (("--effect", "deny"), [])],
+)
+def test_the_list_is_filtered(admin: Run, given: tuple[str, ...], expected: list[str]) -> None:
+    """By what the table shows."""
+    admin("allowlist", "add", "example.com")
+    found = json.loads(admin("allowlist", "list", *given, "--json").output)
+    assert [entry["value"] for entry in found] == expected
+
+
 def test_folding_is_set_and_shown(admin: Run) -> None:
     """Off at first."""
     assert admin("allowlist", "folding").output == "plus tags: kept; dots at Gmail: kept\n"

@@ -2,14 +2,15 @@
 
 An entry names an address, a domain, or the sub-domains of one; it allows or denies, and deny wins. Modules: address
 (one spelling per address), entry (the nouns), roll (the list and its rulings, each with a reason), change (what may be
-changed, and by whom), csv_file (import and export), roster (the list in a process' memory, never over 2 s behind),
-listen (Postgres tells of changes), gate (the same ruling as a Postgres function, for Supabase's sign-up hook).
+changed, and by whom), csv_file (import and export), search and documents (shared by console, API and command line),
+roster (the list in a process' memory, never over 2 s behind), listen (Postgres tells of changes), gate (the same ruling
+as a Postgres function, for Supabase's sign-up hook).
 
 Storing is tocsin.state's: `AllowlistTable`.
 """
 
 from tocsin.access.allowlist.address import Address, BadAddress, Folding
-from tocsin.access.allowlist.change import AuditLine, Change, ChangeRefused, Fold, Put, Remove, Replace
+from tocsin.access.allowlist.change import AuditLine, Change, ChangeRefused, Expire, Fold, Put, Remove, Replace
 from tocsin.access.allowlist.csv_file import Difference, difference, export_csv, import_csv
 from tocsin.access.allowlist.entry import Effect, Entry, Kind, Role, entry_of
 from tocsin.access.allowlist.roll import Listed, Roll, Ruling
@@ -24,6 +25,7 @@ __all__ = [
     "Difference",
     "Effect",
     "Entry",
+    "Expire",
     "Fold",
     "Folding",
     "Kind",

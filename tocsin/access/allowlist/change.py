@@ -9,7 +9,7 @@ Each change gives the lines that the audit keeps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -41,6 +41,14 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Expire:
+    """Let entries end at a moment; they stay on the list, for who looks for them later."""
+
+    values: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Replace:
     """The list becomes these entries: what is not among them is taken out."""
 
@@ -54,7 +62,7 @@ class Fold:
     folding: Folding
 
 
-Change = Put | Remove | Replace | Fold
+Change = Put | Expire | Remove | Replace | Fold
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,10 +97,12 @@ def _changed(change: Change, listed: Listed) -> Listed:
             if only_new and there:
                 raise ChangeRefused(f"{', '.join(there)} on the list already: nothing was added; change or remove it")
             _put(entries, wanted)
+        case Expire(values, at):
+            for value in values:
+                entries[value] = replace(_there(entries, value), expires_at=at)
         case Remove(values):
             for value in values:
-                if entries.pop(value, None) is None:
-                    raise ChangeRefused(f"{value} is not on the list; see: tocsin allowlist list")
+                del entries[_there(entries, value).value]
         case Replace(wanted):
             kept = {entry.value for entry in wanted}
             entries = {value: entry for value, entry in entries.items() if value in kept}
@@ -100,6 +110,12 @@ def _changed(change: Change, listed: Listed) -> Listed:
         case Fold(folding):
             return replace(listed, folding=folding)
     return replace(listed, entries=tuple(entries.values()))
+
+
+def _there(entries: Mapping[str, Entry], value: str) -> Entry:
+    if value not in entries:
+        raise ChangeRefused(f"{value} is not on the list; see: tocsin allowlist list")
+    return entries[value]
 
 
 def _put(entries: dict[str, Entry], wanted: Iterable[Entry]) -> None:

@@ -30,6 +30,7 @@ from tocsin.access.allowlist import (
     export_csv,
     import_csv,
 )
+from tocsin.access.allowlist.search import Search
 from tocsin.access.tokens import Scope
 from tocsin.errors import InputError
 from tocsin.state.allowlist import AllowlistTable
@@ -60,7 +61,8 @@ class AllowlistPages:
         now = self.inside.clock.now()
         asked = {name: request.query_params.get(name, "").strip() for name in ("q", "effect", "role", "kind")}
         entries = (await self._table.load()).entries
-        shown = [entry for entry in entries if _fits(entry, asked)]
+        search = Search(text=asked["q"], effect=asked["effect"], role=asked["role"], kind=asked["kind"])
+        shown = [entry for entry in entries if search.finds(entry, now)]
         return page(
             request, "allowlist", now, status=422 if error else 200, error=error, entries=shown, total=len(entries),
             asked=asked, wanted=wanted, roles=[*Role], expired=[entry.value for entry in shown if not entry.holds(now)],
@@ -162,17 +164,6 @@ def _time(text: str) -> datetime | None:
     except ValueError:
         raise BadAddress(f"the end {text!r} is no time; write it like 2026-07-01T12:00, in UTC") from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-def _fits(entry: Entry, asked: dict[str, str]) -> bool:
-    query = asked["q"].lower()
-    role = entry.role.value if entry.role else "none"
-    return (
-        (not query or query in entry.value or query in entry.note.lower() or query in entry.added_by.lower())
-        and asked["effect"] in ("", entry.effect.value)
-        and asked["role"] in ("", role)
-        and asked["kind"] in ("", entry.kind.value)
-    )
 
 
 def allowlist_page_routes(inside: Inside) -> list[GuardedRoute]:

@@ -1,15 +1,15 @@
-"""What `tocsin allowlist` says of entries, rulings, differences and the audit."""
+"""What `tocsin allowlist` says of entries, rulings and the audit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from tocsin.access.allowlist import AuditLine, Entry, Ruling
-from tocsin.access.allowlist.csv_file import Difference
+from tocsin.access.allowlist.documents import audit_document
 from tocsin.cli.output import ago, clock, print_json
 
 _SHOWN: Final = ("effect", "role", "expires_at", "note", "plus", "dots")
@@ -26,32 +26,13 @@ def report(lines: Sequence[AuditLine], as_json: bool) -> None:
         click.echo("nothing to change", err=True)
 
 
-def audit_document(line: AuditLine) -> dict[str, Any]:
-    names = ("at", "actor", "action", "value", "before", "after")
-    return {name: getattr(line, name) for name in names}
-
-
 def what_changed(line: AuditLine) -> str:
     before, after = line.before or {}, line.after or {}
-    names = [
-        name for name in ("effect", "role", "expires_at", "note", "plus", "dots") if before.get(name) != after.get(name)
-    ]
+    names = [name for name in _SHOWN if before.get(name) != after.get(name)]
     if line.before is None or line.after is None:
         shown = after or before
         return ", ".join(f"{name} {shown[name]}" for name in names if shown.get(name))
     return ", ".join(f"{name} {before.get(name)} -> {after.get(name)}" for name in names)
-
-
-def ruling_document(ruling: Ruling) -> dict[str, Any]:
-    return {
-        "allowed": ruling.allowed,
-        "address": ruling.address or None,
-        "role": ruling.role.value if ruling.role else None,
-        "reason": ruling.reason.value if ruling.reason else None,
-        "because": ruling.because,
-        "entry": ruling.entry.value if ruling.entry else None,
-        "considered": [entry.document() for entry in ruling.considered],
-    }
 
 
 def verdict(ruling: Ruling, address: str) -> str:
@@ -62,21 +43,13 @@ def verdict(ruling: Ruling, address: str) -> str:
     return f"{shown} comes in, {role}: {ruling.because}"
 
 
-def difference_document(found: Difference) -> dict[str, Any]:
-    return {
-        "added": [entry.document() for entry in found.added],
-        "changed": [{"before": was.document(), "after": is_.document()} for was, is_ in found.changed],
-        "removed": [entry.document() for entry in found.removed],
-    }
-
-
 def line(entry: Entry) -> str:
     ends = f", until {clock(entry.expires_at)}" if entry.expires_at else ""
     role = f", {entry.role.value}" if entry.role else ""
     return f"{entry.effect.value} {entry.value}{role}{ends}" + (f"  # {entry.note}" if entry.note else "")
 
 
-def ends(entry: Entry, at: datetime) -> str:
+def ends_in(entry: Entry, at: datetime) -> str:
     if entry.expires_at is None:
         return "never"
     return ago(entry.expires_at, at) if entry.holds(at) else "expired"
