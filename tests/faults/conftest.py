@@ -43,10 +43,11 @@ async def eventually(what: Callable[[], bool | Awaitable[bool]], *, within: floa
 
 @dataclass
 class Target:
-    """An HTTP endpoint whose status a test sets."""
+    """An HTTP endpoint whose status and text a test sets."""
 
     url: str = ""
     status: int = 200
+    text: str = "hello"
 
 
 @dataclass
@@ -118,7 +119,7 @@ async def target() -> AsyncIterator[Target]:
     found = Target()
 
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=found.status, text="hello")
+        return web.Response(status=found.status, text=found.text)
 
     app = web.Application()
     app.router.add_get("/", answer)

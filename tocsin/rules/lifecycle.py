@@ -66,7 +66,7 @@ def advance(
             transitions.append(Transition(alert=state, before=alert.state, at=now))
     for id, news in found.items():
         if id not in alerts:
-            after[id] = _begun(rule, news, now)
+            after[id] = _begun(rule, news, doubt, now)
             transitions.append(Transition(alert=after[id], before=None, at=now))
     return Step(after, tuple(transitions))
 
@@ -81,9 +81,9 @@ def _not_after(alert: Alert, now: datetime) -> Alert:
     return replace(alert, **times) if times else alert  # type: ignore[arg-type]
 
 
-def _begun(rule: AlertRule, found: Found, now: datetime) -> Alert:
+def _begun(rule: AlertRule, found: Found, doubt: Doubt, now: datetime) -> Alert:
     fires = rule.hold <= 0
-    return Alert(
+    alert = Alert(
         rule=rule.id,
         labels=found.labels,
         annotations=found.annotations,
@@ -92,6 +92,10 @@ def _begun(rule: AlertRule, found: Found, now: datetime) -> Alert:
         active_at=now,
         fired_at=now if fires else None,
     )
+    if why := doubt.presence(alert):
+        # absent() of what is hidden: whether it is gone, nobody knows. It fires once that is seen.
+        return _frozen(replace(alert, state=AlertState.PENDING, fired_at=None), why, now)
+    return alert
 
 
 def _seen(rule: AlertRule, alert: Alert, found: Found, doubt: Doubt, now: datetime) -> Alert:

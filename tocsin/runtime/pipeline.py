@@ -35,6 +35,8 @@ from tocsin.telemetry.tracing import Tracing
 
 SELF_EVERY: Final[Seconds] = 5.0
 """Between two readings of Tocsin's own metrics into the series store."""
+NAMED: Final = 20
+"""So many of the rules that a source blinds are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +169,9 @@ class Pipeline:
             self.sources = {source.name: source for source in sources}
             await self._commit(reconfigure(self.book, plan, now))
             await self._end_orphans(now)
+            for source in self.sources.values():
+                if any(spot.why != NOT_YET for spot in source.spots):
+                    self._tell_blindness(source, was_blind=True)
             await self._evaluate(set().union(*(group.reads or () for group in rules.groups)), sampled_at=None)
 
     async def begin(self) -> None:
@@ -314,19 +319,24 @@ class Pipeline:
                 telemetry.stage_seconds.labels("decided", row.severity.value).observe(max(0.0, took))
 
     def _tell_blindness(self, source: Source, was_blind: bool) -> None:
-        blind = self._parts.telemetry.blind
-        for labels in [key for key in _label_values(blind) if key[0] == source.name]:
-            blind.remove(*labels)
+        self._measured = None  # what is set here is read by a rule: let it be a series with the next tick
+        telemetry = self._parts.telemetry
+        for gauge in (telemetry.blind, telemetry.blind_rule):
+            for labels in [key for key in _label_values(gauge) if key[0] == source.name]:
+                gauge.remove(*labels)
         if not source.spots:
             if was_blind:
                 logger().info("source.seen", collector=source.name)
             return
         rules = self.rules.reading({name for spot in source.spots for name in spot.metrics})
-        blind.labels(source.name, str(len(rules))).set(1)
+        telemetry.blind.labels(source.name, str(len(rules))).set(1)
+        more = (f"… and {len(rules) - NAMED} more",) if len(rules) > NAMED else ()
+        for name in (*rules[:NAMED], *more):
+            telemetry.blind_rule.labels(source.name, name).set(1)
         for spot in source.spots:
             logger().warning(
                 "source.blind", collector=source.name, why=spot.why, since=spot.since.isoformat(),
-                metrics=len(spot.metrics), rules=list(rules)[:20],
+                metrics=len(spot.metrics), rules=list(rules)[:NAMED],
             )  # fmt: skip
 
     def _measure(self) -> None:

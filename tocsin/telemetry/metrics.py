@@ -116,6 +116,10 @@ class Telemetry:
             "tocsin_blind", "1 while a source can't be seen, with how many rules read it in `rules`",
             ["collector", "rules"], registry=registry,
         )  # fmt: skip
+        self.blind_rule = Gauge(
+            "tocsin_blind_rule", "1 for each rule that reads a source which can't be seen; 20 of a source at most",
+            ["collector", "rule"], registry=registry,
+        )  # fmt: skip
         # Incidents and delivery
         self.incidents = Gauge("tocsin_incidents_open", "Open incidents by severity", ["severity"], registry=registry)
         self.decisions = Counter(

@@ -68,6 +68,15 @@ def test_an_echo_does_not_make_a_pending_alert_fire(simple):
     assert (simple.states, simple.only.frozen_why) == ([("1", PENDING)], "db: no answer")
 
 
+def test_absent_of_what_is_hidden_fires_nothing_until_it_is_seen(instant):
+    """Whether it is gone, nobody knows: it waits, and fires at once when a look finds it gone."""
+    instant.hide("m")
+    assert changes(instant.step(m=ONE)) == [(None, PENDING)]
+    assert instant.only.frozen_why == "db: no answer"
+    instant.show()
+    assert changes(instant.step(10, m=ONE)) == [(PENDING, FIRING)]
+
+
 def test_a_pending_alert_fires_on_what_can_be_seen(make_bench):
     """Half of the rule's inputs are hidden; the other half says so."""
     bench = make_bench("- {alert: A, expr: m or n, for: 1m}")
