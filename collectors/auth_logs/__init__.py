@@ -7,6 +7,7 @@
 `source` is one of:
   {file: PATH}               a file of JSON lines
   {drain: {secret_env: …}}   Supabase's log drain, which posts to /ingest/auth-logs
+  {management_api: {project: REF, token_env: …}}   Supabase's Management API, polled
 
 Whatever the source, position and counters are saved together, so after kill -9 each line is counted once. At the first
 start ever, reading begins at the end (`start: beginning` counts what is there).
@@ -22,6 +23,12 @@ answered when it is on the disk, in the folder `spool`, which belongs to the dae
 ten minutes (until the next batch, if that is longer) and is then deleted. An event that comes again in that time is
 known by its id. Events of other services are left out. Supabase tries no batch twice: what is sent while the daemon is
 down is lost to it. Before the first batch the collector is blind.
+
+management_api. Asks for the project's logs as the dashboard's Logs Explorer shows them; `interval: 30s` or more, for
+the API allows few calls. Polls overlap by `overlap` and events are known by their ids, so what comes late is counted
+and nothing twice. It reaches back 24 h; what was logged before that while the daemon was down is a gap. An answer
+without any row is unknown, not quiet: each question reaches back to the newest known event, so that a sound answer
+holds it. A project in which nobody signs in for 24 h is blind therefore. After 429 it waits as long as it is told to.
 
 Yields, as counters:
   tocsin_auth_sign_in_attempts_total{outcome,method}     success, failure, error (5xx) · password, otp, oauth, …

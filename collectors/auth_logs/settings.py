@@ -31,6 +31,19 @@ class Drain(BaseModel):
     )
 
 
+class ManagementApi(BaseModel):
+    """Supabase's Management API, polled; set the collector's interval to 30s or more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    project: str = Field(pattern=r"^[a-z0-9_-]{1,64}$", description="its reference: the first part of REF.supabase.co")
+    token: SecretStr = Field(description="a personal access token, as token_env or token_file")
+    base_url: str = Field(default="https://api.supabase.com", pattern=r"^https?://", description="of the API")
+    overlap: Duration = Field(
+        default=120.0, ge=0, le=3600, description="events of this stretch are asked for again, for those that came late"
+    )
+
+
 class SourceSettings(BaseModel):
     """Where the log comes from: one of these."""
 
@@ -42,6 +55,7 @@ class SourceSettings(BaseModel):
         description="of JSON lines, or a container's output as Docker or CRI keeps it; relative to config.yaml",
     )
     drain: Drain | None = None
+    management_api: ManagementApi | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

@@ -1,4 +1,4 @@
-"""Where log lines come from: a file, a log drain."""
+"""Where log lines come from: a file, a log drain, the Management API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from collectors.auth_logs.settings import AuthLogsSettings
 from collectors.auth_logs.sources.drain import DrainSource
 from collectors.auth_logs.sources.file import FileSource
+from collectors.auth_logs.sources.management import ManagementSource
 from collectors.auth_logs.sources.source import Source
 
 
@@ -16,9 +17,12 @@ def source_of(settings: AuthLogsSettings, folder: Path, saved: Any) -> Source:
 
     Raises ValueError, TypeError, KeyError or AttributeError for a position that is none.
     """
-    name, source = settings.name, settings.source
+    name, source, from_end = settings.name, settings.source, settings.start == "end"
     if source.drain is not None:
         return DrainSource(folder / source.drain.spool, saved=saved, max_line=settings.max_line, job=name)
+    if source.management_api is not None:
+        # A poll has time for a page even where the one before took long.
+        deadline = settings.time_limit * 0.8
+        return ManagementSource(source.management_api, saved=saved, from_end=from_end, deadline=deadline)
     assert source.file is not None
-    from_end = settings.start == "end"
     return FileSource(folder / source.file, saved=saved, from_end=from_end, max_line=settings.max_line, job=name)

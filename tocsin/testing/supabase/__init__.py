@@ -7,7 +7,7 @@ addresses. It shares no code with what reads its log or checks its tokens, so th
 Today: /token (password, refresh_token, pkce), /otp, /verify, /authorize, /factors/ID/challenge and verify, /signup,
 /logout, /user, /health, /settings, /.well-known/jwks.json, all under /auth/v1. Users live in memory. Modules: keys
 (ES256, rotation), accounts (users, sessions, refresh tokens), ways (codes, PKCE, second factors),
-journal (the log lines of both eras), server (HTTP).
+journal (the log lines of both eras), server (HTTP), management (the Management API's endpoint for logs, apart).
 
 Source of names, codes and messages: supabase/auth, internal/api and internal/observability.
 """
@@ -15,6 +15,7 @@ Source of names, codes and messages: supabase/auth, internal/api and internal/ob
 from tocsin.testing.supabase.accounts import Accounts, Seed, User
 from tocsin.testing.supabase.journal import Era, Journal
 from tocsin.testing.supabase.keys import SigningKeys
+from tocsin.testing.supabase.management import FakeManagement, LogFault
 from tocsin.testing.supabase.refusals import AuthRefusal
 from tocsin.testing.supabase.server import DEFAULT_API_KEY, FakeAuth
 
@@ -24,7 +25,9 @@ __all__ = [
     "AuthRefusal",
     "Era",
     "FakeAuth",
+    "FakeManagement",
     "Journal",
+    "LogFault",
     "Seed",
     "SigningKeys",
     "User",
