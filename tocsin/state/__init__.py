@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tocsin.state.change import Change
-from tocsin.state.outbox import Claim, Outbox, Waiting
+from tocsin.state.claims import Claim
+from tocsin.state.outbox import Outbox, Waiting
 from tocsin.state.store import Restored, State
 
 __all__ = ["Change", "Claim", "Outbox", "Restored", "State", "Waiting"]

@@ -6,7 +6,7 @@ that write take the write lock when they begin, so that none fails half-way beca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,14 @@ BEGIN = "tocsin_begin"
 """Execution option: how a transaction on SQLite begins; by default it takes the write lock at once."""
 
 
-def connect(url: str, *, durable: bool = True, create: Callable[..., Any] | None = None) -> AsyncEngine:
+def connect(url: str, *, durable: bool = True) -> AsyncEngine:
     """An engine for `sqlite:///file` or `postgresql://…`; opens nothing yet. Raises StateError.
 
     `durable=False` leaves it to the system when SQLite's file reaches the disk: for tests, which pull no plug.
-    `create` makes the driver's connections, for tests again.
     """
     parsed = _url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed, durable, create)
+        return _sqlite(parsed, durable)
     return create_async_engine(parsed, pool_size=4, max_overflow=2, pool_pre_ping=True, pool_recycle=1800)
 
 
@@ -56,11 +55,8 @@ def file_of(engine: AsyncEngine) -> Path | None:
     return Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
 
 
-def _sqlite(url: URL, durable: bool, create: Callable[..., Any] | None) -> AsyncEngine:
-    how: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
-    if create is not None:
-        how = {"async_creator": create}
-    engine = create_async_engine(url, pool_size=3, max_overflow=3, **how)
+def _sqlite(url: URL, durable: bool) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=3, max_overflow=3, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
 
     pragmas = (
         f"busy_timeout={BUSY_TIMEOUT_MS}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,27 +23,36 @@ CHUNK: Final = 500
 """Ids in one statement: SQLite takes 999 parameters at least."""
 
 
-def insert(connection: AsyncConnection, table: sa.Table) -> Any:
-    """An INSERT of the connection's dialect, which both know `on_conflict_*`."""
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)
+@lru_cache
+def _insert(dialect: str, table: sa.Table) -> Any:
+    """An INSERT of the dialect, which both know `on_conflict_*`."""
+    kind: Any = sqlite if dialect == "sqlite" else postgresql
+    return kind.insert(table)
+
+
+@lru_cache
+def _upsert(dialect: str, table: sa.Table, columns: tuple[str, ...]) -> Any:
+    keys = [column.name for column in table.primary_key]
+    query = _insert(dialect, table)
+    others = {name: query.excluded[name] for name in columns if name not in keys}
+    return query.on_conflict_do_update(index_elements=keys, set_=others)
+
+
+@lru_cache
+def _insert_new(dialect: str, table: sa.Table, keys: tuple[str, ...]) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing(index_elements=list(keys))
 
 
 async def upsert(connection: AsyncConnection, table: sa.Table, rows: Sequence[Row]) -> None:
     """Insert, or replace what has the same primary key."""
-    if not rows:
-        return
-    keys = [column.name for column in table.primary_key]
-    query = insert(connection, table)
-    others = {name: query.excluded[name] for name in rows[0] if name not in keys}
-    await connection.execute(query.on_conflict_do_update(index_elements=keys, set_=others), list(rows))
+    if rows:
+        await connection.execute(_upsert(connection.dialect.name, table, tuple(rows[0])), list(rows))
 
 
 async def insert_new(connection: AsyncConnection, table: sa.Table, rows: Sequence[Row], *keys: str) -> None:
     """Insert; what has the same keys already stays as it is."""
     if rows:
-        query = insert(connection, table).on_conflict_do_nothing(index_elements=list(keys))
-        await connection.execute(query, list(rows))
+        await connection.execute(_insert_new(connection.dialect.name, table, keys), list(rows))
 
 
 def chunks(ids: Iterable[str]) -> Iterable[list[str]]:
@@ -186,19 +196,36 @@ async def prune(connection: AsyncConnection, before: datetime) -> int:
 
 async def read_incidents(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> tuple[Incident, ...]:
     """Incidents with their members, in the order they opened."""
-    members: dict[str, list[Alert]] = {}
-    query = (
+    return await _incidents(connection, *_asks(wanted), {})
+
+
+async def read_incident(connection: AsyncConnection, id: str) -> Incident | None:
+    """One of them; None where there is none."""
+    found = await _incidents(connection, *_ONE, {"of": id})
+    return found[0] if found else None
+
+
+def _asks(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    members = (
         sa.select(schema.members.c.incident, schema.members.c.doc)
         .where(schema.members.c.incident.in_(sa.select(schema.incidents.c.id).where(wanted)))
         .order_by(schema.members.c.joined_at, schema.members.c.alert)
     )
-    for incident, doc in await connection.execute(query):
-        members.setdefault(incident, []).append(codec.alert_of(codec.parse(doc)))
-    query2 = (
-        sa.select(schema.incidents.c.doc).where(wanted).order_by(schema.incidents.c.opened_at, schema.incidents.c.id)
-    )
-    docs = [codec.parse(doc) for doc in (await connection.execute(query2)).scalars()]
-    return tuple(codec.incident_of(doc, tuple(members.get(doc["id"], ()))) for doc in docs)
+    docs = sa.select(schema.incidents.c.doc).where(wanted).order_by(schema.incidents.c.opened_at, schema.incidents.c.id)
+    return members, docs
+
+
+_ONE: Final = _asks(schema.incidents.c.id == sa.bindparam("of"))
+
+
+async def _incidents(
+    connection: AsyncConnection, members: sa.Select[Any], docs: sa.Select[Any], values: Row
+) -> tuple[Incident, ...]:
+    found: dict[str, list[Alert]] = {}
+    for incident, doc in await connection.execute(members, values):
+        found.setdefault(incident, []).append(codec.alert_of(codec.parse(doc)))
+    parsed = [codec.parse(doc) for doc in (await connection.execute(docs, values)).scalars()]
+    return tuple(codec.incident_of(doc, tuple(found.get(doc["id"], ()))) for doc in parsed)
 
 
 async def read_told(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> dict[str, dict[str, Told]]:
