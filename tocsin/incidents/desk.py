@@ -6,7 +6,7 @@ transitions come at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -94,12 +94,15 @@ def retire(book: Book, lives: Callable[[Alert], bool], now: datetime) -> Outcome
     return work.outcome()
 
 
-def reconfigure(book: Book, plan: Plan, now: datetime) -> Outcome:
-    """A reload. What was told stays told; a notifier that is gone hands its debts to those of the route."""
+def reconfigure(book: Book, plan: Plan, now: datetime, unheard: Collection[tuple[str, str]] = ()) -> Outcome:
+    """A reload. What was told stays told; a notifier that is gone hands its debts to those of the route.
+
+    `unheard`: (incident or storm, notifier) of whom the end waits in the outbox, so that it is a debt still.
+    """
     work = _Work(replace(book, plan=plan), now)
     for id, file in book.files.items():
         if set(file.told) - set(plan.destinations):
-            work.hand_over(id)
+            work.hand_over(id, unheard)
         work.touch(id)
     return work.outcome()
 
@@ -223,12 +226,18 @@ class _Work:
         self.touch(id)
         self._touch_children(incident.members)
 
-    def hand_over(self, id: str) -> None:
+    def hand_over(self, id: str, unheard: Collection[tuple[str, str]]) -> None:
         """Destinations that are gone leave the file; those of the route today take over what was owed."""
         file = self.files[id]
         gone = {name: told for name, told in file.told.items() if name not in self.plan.destinations}
         told = {name: entry for name, entry in file.told.items() if name not in gone}
-        owed = next((name for name, entry in gone.items() if entry.via is not Via.NOTHING and not entry.ended), "")
+        owes = (
+            name
+            for name, entry in gone.items()
+            if entry.via is not Via.NOTHING
+            and (not entry.ended or (id, name) in unheard or (entry.post, name) in unheard)
+        )
+        owed = next(owes, "")
         if owed or not told:
             for name in self.plan.route_of(file.incident).receivers:
                 if name not in told:

@@ -6,11 +6,13 @@ transaction. Until then delivery can't see what was queued, and what is urgent g
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import Protocol, TypeGuard
 
 from tocsin.errors import StateError
 from tocsin.incidents import Correction
+from tocsin.incidents.calls import Withdrawal, thread_of
+from tocsin.model import Action, Notification, Reason
 from tocsin.state import Change, State
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
@@ -73,6 +75,22 @@ class Ledger:
             self._wake()
         return correction
 
+    async def unheard(self, notifiers: Collection[str]) -> frozenset[tuple[str, str]]:
+        """(incident or storm, notifier): whose news of the end is not delivered. For `incidents.reconfigure`."""
+        waits = {(thread_of(call), call.notifier) for call in self._owed.calls if _ends(call)}
+        if notifiers:
+            try:
+                waits |= await self._state.outbox.unheard(notifiers)
+            except StateError as error:
+                logger().error("state.read_failed", error=str(error))
+        return frozenset(waits)
+
     async def settle(self) -> Correction:
         """Try what is owed again, if anything is."""
         return await self.commit(Change()) if self.owes else Correction()
+
+
+def _ends(call: Notification | Withdrawal) -> TypeGuard[Notification]:
+    if not isinstance(call, Notification):
+        return False
+    return call.action is Action.RESOLVE or (call.action is Action.EDIT and call.reason is Reason.OVER_BUDGET)

@@ -167,7 +167,9 @@ class Pipeline:
             self._append("rules", rules.end_series(older, now))
             # A collector that stays keeps its memory; one whose settings changed begins anew.
             self.sources = {source.name: source for source in sources}
-            await self._commit(reconfigure(self.book, plan, now))
+            gone = set(self.book.plan.destinations) - set(plan.destinations)
+            unheard = await self._parts.ledger.unheard(gone) if gone else ()
+            await self._commit(reconfigure(self.book, plan, now, unheard))
             await self._end_orphans(now)
             for source in self.sources.values():
                 if any(spot.why != NOT_YET for spot in source.spots):

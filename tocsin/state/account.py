@@ -26,7 +26,7 @@ import sqlalchemy as sa
 
 from tocsin.incidents.told import Via
 from tocsin.model import Action, IncidentState
-from tocsin.state.schema import decisions, incidents, notifications, receipts, told
+from tocsin.state.schema import Instant, decisions, incidents, notifications, receipts, told
 
 if TYPE_CHECKING:
     from tocsin.state.store import State
@@ -63,21 +63,13 @@ class Account:
 
 async def balance(state: State, now: datetime) -> Account:
     """The account of the incidents that are open, or ended within LOOKS_BACK. Raises StateError."""
-    counted = sa.or_(incidents.c.state != IncidentState.RESOLVED, incidents.c.resolved_at > now - LOOKS_BACK)
-    pairs = (
-        sa.select(told.c.incident, told.c.notifier, _outcome().label("outcome"))
-        .where(told.c.incident.in_(sa.select(incidents.c.id).where(counted)))
-        .subquery()
-    )
-    total = sa.select(sa.func.count()).select_from(told).where(
-        told.c.incident.in_(sa.select(incidents.c.id).where(counted))
-    )  # fmt: skip
-    sums = sa.select(pairs.c.outcome, sa.func.count()).group_by(pairs.c.outcome)
-    lost = sa.select(pairs.c.incident, pairs.c.notifier).where(pairs.c.outcome == UNACCOUNTED).limit(NAMED)
+    since = {"since": now - LOOKS_BACK}
     async with state.reading() as connection:
-        found = {str(outcome): int(count) for outcome, count in (await connection.execute(sums)).all()}
-        named = [(row.incident, row.notifier) for row in await connection.execute(lost)] if UNACCOUNTED in found else []
-        return Account(pairs=int((await connection.execute(total)).scalar() or 0), outcomes=found, lost=tuple(named))
+        found = {str(outcome): int(count) for outcome, count in (await connection.execute(_SUMS, since)).all()}
+        lost = await connection.execute(_LOST, since) if UNACCOUNTED in found else ()
+        named = [(row.incident, row.notifier) for row in lost]
+        pairs = int((await connection.execute(_PAIRS, since)).scalar() or 0)
+    return Account(pairs=pairs, outcomes=found, lost=tuple(named))
 
 
 def _outcome() -> sa.Case[Any]:
@@ -114,3 +106,22 @@ def _last_hold() -> sa.ScalarSelect[Any]:
         *own, decisions.c.action == Action.HOLD, decisions.c.seq == last.correlate(told).scalar_subquery()
     )
     return query.correlate(told).scalar_subquery()
+
+
+# Built once: the simulation asks thousands of times.
+_COUNTED: Final = told.c.incident.in_(
+    sa.select(incidents.c.id).where(
+        sa.or_(
+            incidents.c.state != IncidentState.RESOLVED,
+            incidents.c.resolved_at > sa.bindparam("since", type_=Instant()),
+        )
+    )
+)
+_OUTCOMES: Final = (
+    sa.select(told.c.incident, told.c.notifier, _outcome().label("outcome")).where(_COUNTED).subquery("outcomes")
+)
+_SUMS: Final = sa.select(_OUTCOMES.c.outcome, sa.func.count()).group_by(_OUTCOMES.c.outcome)
+_LOST: Final = (
+    sa.select(_OUTCOMES.c.incident, _OUTCOMES.c.notifier).where(_OUTCOMES.c.outcome == UNACCOUNTED).limit(NAMED)
+)
+_PAIRS: Final = sa.select(sa.func.count()).select_from(told).where(_COUNTED)

@@ -214,6 +214,22 @@ class Outbox:
             first = (await connection.execute(FIRST_PAGE)).scalar()
         return None if first is None else first + timedelta(seconds=after)
 
+    async def unheard(self, notifiers: Iterable[str]) -> frozenset[tuple[str, str]]:
+        """(incident or storm, notifier) of those that were told that it fires, and for whom its end still waits.
+
+        A storm's summary tells the end of one of its incidents by an edit.
+        """
+        ends = sa.or_(
+            outbox.c.action == Action.RESOLVE,
+            sa.and_(outbox.c.action == Action.EDIT, outbox.c.incident.not_in(sa.select(schema.incidents.c.id))),
+        )
+        query = sa.select(outbox.c.incident, outbox.c.notifier).where(
+            outbox.c.notifier.in_(list(notifiers)), outbox.c.state.in_(WAITING), ends,
+            sa.exists().where(receipts.c.incident == outbox.c.incident, receipts.c.notifier == outbox.c.notifier),
+        )  # fmt: skip
+        async with self._state.reading() as connection:
+            return frozenset((row.incident, row.notifier) for row in await connection.execute(query))
+
     async def release_all(self, *, but: str) -> int:
         """Every claim that is not `but`'s is over now; its row is in doubt → how many."""
         query = (

@@ -66,16 +66,39 @@ def row_of(notification: Notification) -> dict[str, Any]:
     }
 
 
+_SAME: Final = (
+    outbox.c.incident == sa.bindparam("of"), outbox.c.notifier == sa.bindparam("to"), outbox.c.state == QUEUED,
+)  # fmt: skip
+_REPLACED: Final = (
+    sa.update(outbox)
+    .where(*_SAME, outbox.c.action == Action.EDIT, outbox.c.id != sa.bindparam("by"))
+    .values(state="superseded", ended_at=sa.bindparam("now", type_=outbox.c.ended_at.type), doc="")
+)
+_HURRIED: Final = (
+    sa.update(outbox)
+    .where(*_SAME, outbox.c.action != Action.EDIT, outbox.c.lane > sa.bindparam("at"))
+    .values(lane=sa.bindparam("at"))
+)
+
+
 async def put_in_outbox(connection: AsyncConnection, calls: Sequence[Notification | Withdrawal]) -> Correction:
     """Queue `calls` in their order → what destinations know otherwise: nothing, where a first message was withdrawn."""
-    corrected: list[Told] = []
+    corrected: dict[tuple[str, str], Told] = {}
     for kind, run in groupby(calls, key=type):
+        # What was decided later, while the store took nothing, follows a message that is not there any more. Whoever
+        # decided it hears so by the correction, and decides anew.
+        follow = [call for call in run if _pair(call) not in corrected]
         if kind is Notification:
-            await queue(connection, [call for call in run if isinstance(call, Notification)])
+            await queue(connection, [call for call in follow if isinstance(call, Notification)])
         else:
-            corrected += await _withdraw(connection, [call for call in run if isinstance(call, Withdrawal)])
-    await write_told(connection, corrected)
-    return Correction(told=tuple(corrected))
+            back = await _withdraw(connection, [call for call in follow if isinstance(call, Withdrawal)])
+            corrected |= {(told.incident, told.notifier): told for told in back}
+    await write_told(connection, corrected.values())
+    return Correction(told=tuple(corrected.values()))
+
+
+def _pair(call: Notification | Withdrawal) -> tuple[str, str]:
+    return (call.incident, call.notifier) if isinstance(call, Withdrawal) else (thread_of(call), call.notifier)
 
 
 async def queue(connection: AsyncConnection, notifications: Iterable[Notification]) -> None:
@@ -84,29 +107,17 @@ async def queue(connection: AsyncConnection, notifications: Iterable[Notificatio
     edits = {(row["incident"], row["notifier"]): row for row in rows if row["action"] is Action.EDIT}
     # Of several edits of one message only the newest is shown.
     rows = [row for row in rows if row["action"] is not Action.EDIT or edits[row["incident"], row["notifier"]] is row]
-    same = (outbox.c.incident == sa.bindparam("of"), outbox.c.notifier == sa.bindparam("to"))
     if edits:
-        replaced = (
-            sa.update(outbox)
-            .where(*same, outbox.c.state == QUEUED, outbox.c.action == Action.EDIT, outbox.c.id != sa.bindparam("by"))
-            .values(state="superseded", ended_at=sa.bindparam("now", type_=outbox.c.ended_at.type), doc="")
-        )
         values = [
             {"of": row["incident"], "to": row["notifier"], "by": row["id"], "now": row["created_at"]}
             for row in edits.values()
         ]
-        await connection.execute(replaced, values)
+        await connection.execute(_REPLACED, values)
     await insert_new(connection, outbox, rows, "id")
     urgent = [row for row in rows if row["action"] not in (Action.EDIT, Action.POST, Action.DIGEST)]
     if urgent:
-        hurry = (
-            sa.update(outbox)
-            .where(*same, outbox.c.state == QUEUED, outbox.c.action != Action.EDIT, outbox.c.lane > sa.bindparam("at"))
-            .values(lane=sa.bindparam("at"))
-        )
-        await connection.execute(
-            hurry, [{"of": row["incident"], "to": row["notifier"], "at": row["lane"]} for row in urgent]
-        )
+        values = [{"of": row["incident"], "to": row["notifier"], "at": row["lane"]} for row in urgent]
+        await connection.execute(_HURRIED, values)
 
 
 async def _withdraw(connection: AsyncConnection, withdrawals: Sequence[Withdrawal]) -> list[Told]:

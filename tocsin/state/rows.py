@@ -194,9 +194,11 @@ async def prune(connection: AsyncConnection, before: datetime) -> int:
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-async def read_incidents(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> tuple[Incident, ...]:
-    """Incidents with their members, in the order they opened."""
-    return await _incidents(connection, *_asks(wanted), {})
+async def read_incidents(
+    connection: AsyncConnection, wanted: sa.ColumnElement[bool], values: Row | None = None
+) -> tuple[Incident, ...]:
+    """Incidents with their members, in the order they opened. `values` are those of `wanted`'s parameters."""
+    return await _incidents(connection, *_asks(wanted), values or {})
 
 
 async def read_incident(connection: AsyncConnection, id: str) -> Incident | None:
@@ -205,6 +207,7 @@ async def read_incident(connection: AsyncConnection, id: str) -> Incident | None
     return found[0] if found else None
 
 
+@lru_cache(maxsize=4)
 def _asks(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
     members = (
         sa.select(schema.members.c.incident, schema.members.c.doc)
@@ -228,18 +231,24 @@ async def _incidents(
     return tuple(codec.incident_of(doc, tuple(found.get(doc["id"], ()))) for doc in parsed)
 
 
-async def read_told(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> dict[str, dict[str, Told]]:
-    """What each destination knows, by incident and notifier."""
-    query = (
+async def read_told(
+    connection: AsyncConnection, wanted: sa.ColumnElement[bool], values: Row | None = None
+) -> dict[str, dict[str, Told]]:
+    """What each destination knows of the incidents that are `wanted`, by incident and notifier."""
+    found: dict[str, dict[str, Told]] = {}
+    for row in await connection.execute(_asks_told(wanted), values or {}):
+        entry = codec.told_of(row.incident, row.notifier, row.via, codec.parse(row.doc))
+        found.setdefault(row.incident, {})[row.notifier] = entry
+    return found
+
+
+@lru_cache(maxsize=4)
+def _asks_told(wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return (
         sa.select(schema.told)
         .where(schema.told.c.incident.in_(sa.select(schema.incidents.c.id).where(wanted)))
         .order_by(schema.told.c.incident, schema.told.c.notifier)
     )
-    found: dict[str, dict[str, Told]] = {}
-    for row in await connection.execute(query):
-        entry = codec.told_of(row.incident, row.notifier, row.via, codec.parse(row.doc))
-        found.setdefault(row.incident, {})[row.notifier] = entry
-    return found
 
 
 async def read_silences(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> tuple[Silence, ...]:

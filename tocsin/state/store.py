@@ -45,6 +45,17 @@ from tocsin.state.tokens import Tokens
 REMEMBERED: Final = timedelta(days=1)
 """Incidents that ended this long ago are loaded into the book: the longest flap window there may be."""
 
+_ALERTS: Final = sa.select(schema.alerts.c.doc)
+_OWES: Final = sa.exists().where(
+    schema.told.c.incident == schema.incidents.c.id, ~schema.told.c.ended, schema.told.c.via != "nothing"
+)
+_LIVE: Final = sa.or_(
+    schema.incidents.c.state != IncidentState.RESOLVED,
+    schema.incidents.c.resolved_at > sa.bindparam("since", type_=schema.Instant()),
+    _OWES,
+)
+"""What may still change, or is owed to somebody."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Restored:
@@ -171,21 +182,13 @@ class State:
     async def load(self, now: datetime) -> Restored:
         """What a restart needs."""
         async with self.reading() as connection:
-            alerts = [
-                codec.alert_of(codec.parse(row.doc)) for row in await connection.execute(sa.select(schema.alerts.c.doc))
-            ]
-            owes = sa.exists().where(
-                schema.told.c.incident == schema.incidents.c.id, ~schema.told.c.ended, schema.told.c.via != "nothing"
-            )
+            alerts = [codec.alert_of(codec.parse(row.doc)) for row in await connection.execute(_ALERTS)]
             storms = await rows.read_storms(connection)
-            wanted = sa.or_(
-                schema.incidents.c.id.in_([id for storm in storms for id in storm.incidents]),
-                schema.incidents.c.state != IncidentState.RESOLVED,
-                schema.incidents.c.resolved_at > now - REMEMBERED,
-                owes,
-            )
-            incidents = await rows.read_incidents(connection, wanted)
-            told = await rows.read_told(connection, wanted)
+            counted = {id for storm in storms for id in storm.incidents}
+            wanted = sa.or_(schema.incidents.c.id.in_(counted), _LIVE) if counted else _LIVE
+            since = {"since": now - REMEMBERED}
+            incidents = await rows.read_incidents(connection, wanted, since)
+            told = await rows.read_told(connection, wanted, since)
             silences = await rows.read_silences(connection, schema.silences.c.ends_at > now)
         return Restored(
             alerts=tuple(alert for alert in alerts if alert.state is not AlertState.RESOLVED),

@@ -15,6 +15,7 @@ all that is in memory; `restarts()` begins again from the file.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import tempfile
 from collections.abc import Mapping
@@ -37,19 +38,22 @@ from tocsin.incidents import (
     react,
     reconfigure,
     restore,
+    retire,
     silence,
     tick,
 )
 from tocsin.incidents.matching import parse_matcher
 from tocsin.incidents.routes import Route, Router
-from tocsin.model import Alert, AlertState, Incident, Labels, Seconds, Silence, Transition
+from tocsin.model import Alert, Incident, Labels, Seconds, Silence, Transition
 from tocsin.runtime.delivery import FAILOVER_AFTER, Delivery, Endpoint
+from tocsin.runtime.ledger import Ledger
 from tocsin.state import Change, State
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
 from tocsin.testing.clock import VirtualClock
 from tocsin.testing.destination import Channel, FakeNotifier
 from tocsin.testing.inline_sqlite import open_inline
+from tocsin.testing.watched import Watched
 
 HANGS_FOR: Final[Seconds] = 10.0
 """A courier's deadline."""
@@ -76,16 +80,17 @@ class World:
         self.channels: dict[str, Channel] = {}
         self.notifiers: dict[str, FakeNotifier] = {}
         self.telemetry = Telemetry()
-        self.firing: dict[str, Alert] = {}
-        """What fires in the watched system, by alert id."""
-        self.unsaved = Change()
-        """What the state store has not taken yet."""
+        self.watched = Watched()
         self.book: Book
         self.state: State
+        self.ledger: Ledger
         self.delivery: Delivery
         self._file = file
         self._chance = random.Random(seed)
         self._boots = 0
+        self._count = itertools.count(1)
+        self._stored: dict[str, Alert] = {}
+        """Alerts as the file had them at the start."""
         self._known: tuple[dict[str, datetime], datetime | None] | None = None
 
     @classmethod
@@ -118,6 +123,11 @@ class World:
         (only,) = self.incidents
         return only
 
+    @property
+    def firing(self) -> dict[str, Alert]:
+        """What fires in the watched system as far as it can be seen, by alert id."""
+        return self.watched.firing
+
     # The daemon's life -----------------------------------------------------------------------------------------------
 
     async def restarts(self) -> None:
@@ -127,7 +137,8 @@ class World:
         now = self.clock.now()
         restored = await self.state.load(now)
         self.book = restore(self.plan, restored.files, restored.silences, now, restored.storms)
-        self.unsaved = Change()
+        self.ledger = Ledger(self.state, self.telemetry, wake=self.looks_again)
+        self._stored = {alert.id: alert for alert in restored.alerts}
         self.delivery = Delivery(
             self.state.outbox, clock=self.clock, telemetry=self.telemetry, tracing=Tracing(), heard=self._heard,
             owner=f"boot-{self._boots}", chance=self._chance,
@@ -159,29 +170,26 @@ class World:
         self.plan = plan
         self.delivery.install(self.endpoints())
         self._known = None
-        await self.commits(reconfigure(self.book, plan, self.clock.now()))
+        gone = set(self.book.plan.destinations) - set(plan.destinations)
+        unheard = await self.ledger.unheard(gone) if gone else ()
+        await self.commits(reconfigure(self.book, plan, self.clock.now(), unheard))
 
     async def commits(self, outcome: Outcome, *alerts: Alert) -> None:
         """The memory first, then the file; what the file does not take now it takes with the next."""
         self.book = outcome.book
-        self.unsaved = self.unsaved.then(Change.of(outcome, alerts))
-        await self.saves()
-
-    async def saves(self) -> None:
-        """Store what is unsaved; when that can't be done, it stays so."""
-        if self.unsaved.empty:
-            return
-        self._known = None
-        try:
-            correction = await self.state.commit(self.unsaved)
-        except StateError:
-            return
-        self.unsaved = Change()
-        if correction:
-            await self._heard(correction)
+        if not (change := Change.of(outcome, alerts)).empty:
+            await self._heard(await self.ledger.commit(change))
 
     async def _heard(self, correction: Correction) -> None:
-        await self.commits(heard(self.book, correction, self.clock.now()))
+        if correction:
+            await self.commits(heard(self.book, correction, self.clock.now()))
+
+    async def ends_silence(self, id: str) -> None:
+        """Somebody ends a silence early."""
+        now = self.clock.now()
+        made = self.book.silences[id]
+        if made.starts_at <= now < made.ends_at:
+            await self.commits(silence(self.book, replace(made, ends_at=now), now))
 
     # What happens ----------------------------------------------------------------------------------------------------
 
@@ -191,21 +199,9 @@ class World:
 
     async def all_fire(self, label_sets: list[Labels]) -> list[Alert]:
         """Several, seen by one evaluation."""
-        now = self.clock.now()
-        alerts = [
-            Alert(
-                rule=f"rules;{labels['alertname']}", labels=labels, state=AlertState.FIRING, value=1.0, active_at=now,
-                fired_at=now,
-            )
-            for labels in label_sets
-        ]  # fmt: skip
-        self.firing.update({alert.id: alert for alert in alerts})
+        alerts = self.watched.begin(label_sets, self.clock.now())
         await self._transitions(alerts)
         return alerts
-
-    def has(self, labels: Labels) -> bool:
-        """True while an alert with these labels fires."""
-        return any(alert.labels == labels for alert in self.firing.values())
 
     async def recovers(self, name: str, **labels: str) -> None:
         """Every alert of that name, with those labels, ends."""
@@ -213,27 +209,25 @@ class World:
 
     async def recover_all(self, wanted: Labels) -> None:
         """Every alert with those labels ends."""
+        await self._transitions(self.watched.end(wanted, self.clock.now()))
+
+    async def loses_sight(self, service: str) -> None:
+        """The collector of a service is down."""
+        await self._transitions(self.watched.hide(service, self.clock.now()))
+
+    async def sees_again(self, service: str) -> None:
+        """The collector of a service is back."""
+        await self._transitions(self.watched.show(service, self.clock.now()))
+
+    async def rule_goes(self, name: str) -> None:
+        """A reload without the rule `name`."""
         now = self.clock.now()
-        ended = [
-            replace(alert, state=AlertState.RESOLVED, resolved_at=now)
-            for alert in self.firing.values()
-            if alert.labels.contains(wanted)
-        ]
-        for alert in ended:
-            del self.firing[alert.id]
-        await self._transitions(ended)
+        ended = self.watched.delete(name, now)
+        await self.commits(retire(self.book, lambda alert: alert.id in self.firing, now), *ended)
 
     async def evaluates(self) -> None:
         """The first evaluation after a restart: what the file missed begins and ends now."""
-        known = {alert.id: alert for alert in (await self.state.load(self.clock.now())).alerts}
-        now = self.clock.now()
-        began = [replace(alert, fired_at=now) for id, alert in self.firing.items() if id not in known]
-        ended = [
-            replace(alert, state=AlertState.RESOLVED, resolved_at=now)
-            for id, alert in known.items()
-            if id not in self.firing
-        ]
-        await self._transitions([*began, *ended])
+        await self._transitions(self.watched.missed(self._stored, self.clock.now()))
 
     async def _transitions(self, alerts: list[Alert]) -> None:
         now = self.clock.now()
@@ -244,7 +238,7 @@ class World:
         """Somebody silences."""
         now = self.clock.now()
         made = Silence(
-            id=f"s-{len(self.book.silences) + 1}", matchers=tuple(parse_matcher(text) for text in matchers),
+            id=f"s-{next(self._count)}", matchers=tuple(parse_matcher(text) for text in matchers),
             starts_at=now, ends_at=now + timedelta(seconds=seconds), created_by=by, why=why,
         )  # fmt: skip
         await self.commits(silence(self.book, made, now))
@@ -257,8 +251,7 @@ class World:
 
     async def ticks(self) -> None:
         """What the daemon does each second, delivery apart."""
-        if not self.unsaved.empty:
-            await self.saves()
+        await self._heard(await self.ledger.settle())
         await self.commits(tick(self.book, self.clock.now()))
 
     async def delivers(self, limit: int = 10_000) -> int:
@@ -322,7 +315,7 @@ class World:
 
     async def _next(self) -> datetime | None:
         """When the next thing is due, whatever it is."""
-        if not self.unsaved.empty:
+        if self.ledger.owes:
             return self.at(1)
         try:
             dues, overdue = await self._outbox_dues()
