@@ -8,6 +8,7 @@
   {file: PATH}               a file of JSON lines
   {drain: {secret_env: …}}   Supabase's log drain, which posts to /ingest/auth-logs
   {management_api: {project: REF, token_env: …}}   Supabase's Management API, polled
+  {sql: {dsn_env: …}}        the table auth.audit_log_entries, polled: audit events alone
 
 Whatever the source, position and counters are saved together, so after kill -9 each line is counted once. At the first
 start ever, reading begins at the end (`start: beginning` counts what is there).
@@ -29,6 +30,11 @@ the API allows few calls. Polls overlap by `overlap` and events are known by the
 and nothing twice. It reaches back 24 h; what was logged before that while the daemon was down is a gap. An answer
 without any row is unknown, not quiet: each question reaches back to the newest known event, so that a sound answer
 holds it. A project in which nobody signs in for 24 h is blind therefore. After 429 it waits as long as it is told to.
+
+sql. Reads the audit table of Auth's database; `interval: 30s` or more, for it has no index on the time. It holds what
+users and administrators did and no refused sign-in, so that only the audit events, lines and gaps are yielded. Row
+security hides all rows from a reader without BYPASSRLS, without an error: that is found out, and blind with the
+statement that mends it. GOTRUE_AUDIT_LOG_DISABLE_POSTGRES leaves the table empty: watch the newest line's time.
 
 Yields, as counters:
   tocsin_auth_sign_in_attempts_total{outcome,method}     success, failure, error (5xx) · password, otp, oauth, …

@@ -75,7 +75,8 @@ class AuthLogsCollector:
             yield Blind(why=trouble)
             return
         for sample in counts.samples(at, before):
-            yield sample
+            if sample.name not in source.not_told:
+                yield sample
         if unread is not None:
             yield _gauge(are.UNREAD, float(unread), at)
         if counts.last_event:

@@ -44,6 +44,18 @@ class ManagementApi(BaseModel):
     )
 
 
+class Sql(BaseModel):
+    """The table auth.audit_log_entries, polled; it tells of no failure."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    dsn: SecretStr = Field(description="the connection string of Auth's database, as dsn_env or dsn_file")
+    overlap: Duration = Field(
+        default=120.0, ge=0, le=3600, description="rows of this stretch are read again, for those committed late"
+    )
+    query_deadline: Duration = Field(default=3.0, ge=0.1, le=60, description="statement_timeout of ours")
+
+
 class SourceSettings(BaseModel):
     """Where the log comes from: one of these."""
 
@@ -56,6 +68,7 @@ class SourceSettings(BaseModel):
     )
     drain: Drain | None = None
     management_api: ManagementApi | None = None
+    sql: Sql | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

@@ -1,4 +1,4 @@
-"""Where log lines come from: a file, a log drain, the Management API."""
+"""Where log lines come from: a file, a log drain, the Management API, SQL."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collectors.auth_logs.sources.drain import DrainSource
 from collectors.auth_logs.sources.file import FileSource
 from collectors.auth_logs.sources.management import ManagementSource
 from collectors.auth_logs.sources.source import Source
+from collectors.auth_logs.sources.sql import SqlSource
 
 
 def source_of(settings: AuthLogsSettings, folder: Path, saved: Any) -> Source:
@@ -24,5 +25,7 @@ def source_of(settings: AuthLogsSettings, folder: Path, saved: Any) -> Source:
         # A poll has time for a page even where the one before took long.
         deadline = settings.time_limit * 0.8
         return ManagementSource(source.management_api, saved=saved, from_end=from_end, deadline=deadline)
+    if source.sql is not None:
+        return SqlSource(source.sql, saved=saved, from_end=from_end, job=name)
     assert source.file is not None
     return FileSource(folder / source.file, saved=saved, from_end=from_end, max_line=settings.max_line, job=name)

@@ -26,6 +26,8 @@ class FileSource:
     """Follows one file. `saved` is what `to_json` gave in an earlier run. Raises ValueError, TypeError or KeyError for
     anything else."""
 
+    not_told: frozenset[str] = frozenset()
+
     def __init__(self, path: Path, *, saved: dict[str, Any] | None, from_end: bool, max_line: int, job: str) -> None:
         self.name = str(path)
         self._path = path

@@ -43,6 +43,8 @@ class _BadQuery(Exception):
 class ManagementSource:
     """Polls one project's log."""
 
+    not_told: frozenset[str] = frozenset()
+
     def __init__(self, settings: ManagementApi, *, saved: Any, from_end: bool, deadline: Seconds) -> None:
         self.name = f"{settings.base_url} {settings.project}"
         self._settings = settings

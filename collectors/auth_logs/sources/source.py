@@ -38,6 +38,9 @@ class Source(Protocol):
     name: str
     """Which place: a position that was saved for another is not gone on from."""
 
+    not_told: frozenset[str]
+    """Metrics that this source can't tell: they are not yielded, for a zero would say that all is well."""
+
     async def look(self, at: datetime) -> tuple[int, str]:
         """Begin a poll: (times that unread lines were lost, why no more can be read now; empty: nothing is in the way).
 

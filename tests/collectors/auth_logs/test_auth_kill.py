@@ -1,24 +1,33 @@
-"""kill -9 while a log is written and rotated: each line is counted once."""
+"""kill -9 while a log is written and rotated, or polled: each line is counted once, whatever the source."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import random
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import psycopg
+
+from tocsin.testing.postgres import EmbeddedPostgres
+from tocsin.testing.supabase import FakeManagement
 
 # A type of this folder's conftest, which a test can't import.
 Lines = Any
 PROGRAM = Path(__file__).with_name("kill_me.py")
 
 
-def start(folder: Path, root: Path) -> subprocess.Popen[str]:
+def start(folder: Path, root: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(folder)],
+        [sys.executable, str(PROGRAM), str(folder), *more],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(root)},
@@ -81,3 +90,60 @@ def test_kill_9_at_any_moment_counts_each_line_once(tmp_path: Path, root: Path, 
         last.wait()
         assert last.stdout is not None
         last.stdout.close()
+
+
+def killed_and_counted(folder: Path, root: Path, add: Callable[[int], None], *more: str) -> None:
+    """Kill a process that polls a source while `add` adds so many events to it; in the end all are counted."""
+    chance, written, shown = random.Random(20260820), 0, 0
+    for last in (False, False, True):
+        process = start(folder, root, *more)
+        try:
+            for _ in range(chance.randint(2, 5)):
+                count = chance.randint(1, 60)
+                add(count)
+                written += count
+                counted, _ = told(process)
+                assert counted >= shown, "a restart counted less than was shown before"
+                shown = counted
+            for _ in range(20 if last else 0):
+                shown, _ = told(process)
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+    assert shown == written
+
+
+async def test_kill_9_while_the_management_api_is_polled(tmp_path: Path, root: Path, lines: Lines) -> None:
+    """Ids and counters are saved as one."""
+    async with FakeManagement() as api:
+        source = {"project": api.project, "token": api.token, "base_url": api.url}
+        settings = json.dumps({"source": {"management_api": source}})
+
+        def add(count: int) -> None:
+            api.add(*[lines.failed()] * count, at=datetime.now(UTC))
+
+        metric = "tocsin_auth_failures_total"
+        await asyncio.to_thread(killed_and_counted, tmp_path, root, add, settings, metric)
+
+
+def test_kill_9_while_the_audit_table_is_polled(tmp_path: Path, root: Path) -> None:
+    """Over SQL too."""
+    with EmbeddedPostgres.start() as server:
+        server.execute(
+            "create schema auth",
+            "create table auth.audit_log_entries (id uuid primary key default gen_random_uuid(), payload json, "
+            "created_at timestamptz, ip_address varchar(64) not null default '')",
+        )
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+
+            def add(count: int) -> None:
+                connection.execute(
+                    "insert into auth.audit_log_entries (payload, created_at) "
+                    """select '{"action":"login"}', clock_timestamp() from generate_series(1, %s)""",
+                    (count,),
+                )
+
+            settings = json.dumps({"source": {"sql": {"dsn": server.dsn()}}})
+            killed_and_counted(tmp_path, root, add, settings, "tocsin_auth_audit_events_total")

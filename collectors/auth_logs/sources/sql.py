@@ -1,0 +1,195 @@
+"""auth.audit_log_entries over SQL: what users and administrators did. Failed sign-ins are not in this table.
+
+Each poll reads from `overlap` before the newest known row, for `created_at` is set before the row is committed; ids
+tell what was counted. Reads are of a bounded number of rows, in read-only transactions that end at `query_deadline`.
+Where the server does not answer at all the socket is shut down: cancelling would first ask the server.
+
+Row security hides every row from a reader without BYPASSRLS and says nothing. An answer without rows is therefore
+looked into: row_security_active() tells whether they are hidden, pg_class.reltuples how many there are.
+
+Source: supabase/auth, migrations/00_init_auth_schema and 20240612123726 (row security).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+import psycopg
+
+from collectors.auth_logs import declarations as are
+from collectors.auth_logs.settings import Sql
+from collectors.auth_logs.sources.management import microseconds
+from collectors.auth_logs.sources.source import Batch, Trouble
+from collectors.auth_logs.sources.window import Microseconds, Row, Window
+from tocsin.model import Seconds
+from tocsin.ports import secret_text
+
+ROWS: Final = 1000
+"""Of one read."""
+_SLACK: Final[Seconds] = 0.5
+"""How much longer than statement_timeout we wait: the server's own end of a statement costs no session."""
+_READ: Final = """
+select id::text, created_at, payload::text, ip_address
+from auth.audit_log_entries
+where created_at >= %s and (created_at, id) > (%s, %s::uuid)
+order by created_at, id
+limit %s
+"""
+_HIDDEN: Final = """
+select row_security_active('auth.audit_log_entries'), current_user::text,
+       (select reltuples::bigint from pg_class where oid = 'auth.audit_log_entries'::regclass)
+"""
+_FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Cursor = tuple[datetime, str]
+
+
+class SqlSource:
+    """Polls one table."""
+
+    not_told = frozenset(
+        metric.name
+        for metric in (
+            are.SIGN_INS, are.FAILURES, are.MFA, are.MFA_FAILURES, are.REFRESHES, are.SIGN_UPS, are.HOOK_ERRORS,
+            are.ADMIN_ACTIONS, are.RATE_LIMITED, are.ERRORS, are.REQUESTS,
+        )
+    )  # fmt: skip
+
+    def __init__(self, settings: Sql, *, saved: Any, from_end: bool, job: str) -> None:
+        self.name = f"auth.audit_log_entries of {job}"
+        self._settings = settings
+        self._from_end = from_end
+        overlap = round(settings.overlap * 1e6)
+        self._window = Window(floor=0, overlap=overlap, saved=saved) if saved is not None else None
+        self._overlap = overlap
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._next: Cursor | None = None
+        """After which row the next read begins; None: all was read."""
+
+    async def look(self, at: datetime) -> tuple[int, str]:
+        if self._window is None:
+            self._window = Window(floor=microseconds(at) if self._from_end else 0, overlap=self._overlap)
+        self._next = (_EPOCH + timedelta(microseconds=self._window.begin), _FIRST_ID)
+        return 0, ""
+
+    async def read(self) -> Batch | None:
+        window, after = self._window, self._next
+        if window is None or after is None:
+            return None
+        found = await self._ask(_READ, (after[0], *after, ROWS))
+        if not found and after[1] == _FIRST_ID:
+            await self._look_why()
+        rows = [_row(*each) for each in found]
+        lines = [row.line for row in window.sift(rows)]
+        full = len(found) >= ROWS
+        return Batch(
+            lines=lines, size=sum(map(len, lines)), after=(rows, (found[-1][1], found[-1][0]) if full else None)
+        )
+
+    def commit(self, batch: Batch) -> None:
+        rows, self._next = batch.after
+        assert self._window is not None
+        self._window.take(rows)
+
+    async def unread(self) -> None:
+        return None
+
+    async def signature(self) -> None:
+        return None
+
+    def to_json(self) -> Any:
+        return self._window.to_json() if self._window is not None else None
+
+    async def close(self) -> None:
+        if (connection := self._connection) is not None:
+            self._connection = None
+            with suppress(psycopg.Error, OSError):
+                await connection.close()
+
+    # Asking -----------------------------------------------------------------------------------------------------------
+
+    async def _look_why(self) -> None:
+        """No row is visible. Raises Trouble when that is because we may not see any."""
+        ((hidden, role, estimate),) = await self._ask(_HIDDEN, ())
+        if not hidden:
+            return
+        held = f"about {estimate:,} rows" if estimate > 0 else "its rows"
+        raise Trouble(
+            f'row security hides {held} of auth.audit_log_entries from role "{role}"; as a role that may: '
+            f'ALTER ROLE "{role}" BYPASSRLS; where that is refused, as the owner of the table: CREATE POLICY '
+            f'tocsin_reads ON auth.audit_log_entries FOR SELECT TO "{role}" USING (true); or connect as postgres'
+        )
+
+    async def _ask(self, sql: str, params: Sequence[Any]) -> list[Any]:
+        """The rows. Raises Trouble that says what to do."""
+        deadline = self._settings.query_deadline
+        try:
+            connection = await self._connected()
+            cut = asyncio.get_running_loop().call_later(deadline + _SLACK, _cut, connection)
+            try:
+                # In a transaction of its own: settings last as long as it does, also through a pooler.
+                async with connection.transaction(), connection.cursor() as cursor:
+                    await cursor.execute("set transaction read only")
+                    limits = f"set local statement_timeout = {round(deadline * 1000)}; set local lock_timeout = 100"
+                    await cursor.execute(limits.encode(), prepare=False)
+                    await cursor.execute(sql.encode(), params, prepare=False)
+                    return await cursor.fetchall()
+            finally:
+                cut.cancel()
+        except psycopg.Error as error:
+            if self._connection is not None and (self._connection.closed or self._connection.broken):
+                await self.close()
+            raise Trouble(_mend(error, deadline)) from None
+
+    async def _connected(self) -> psycopg.AsyncConnection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                secret_text(self._settings.dsn), autocommit=True, prepare_threshold=None,
+                connect_timeout=max(2, round(self._settings.query_deadline)), application_name="tocsin auth_logs",
+            )  # fmt: skip
+        return self._connection
+
+
+def _row(id: str, at: datetime | None, payload: str | None, address: str) -> Row:
+    """A row of the table as the line that Auth logs for it (since 2.177)."""
+    try:
+        event = orjson.loads(payload or "{}")
+    except orjson.JSONDecodeError:
+        event = {}
+    when: Microseconds = microseconds(at) if at is not None else 0
+    event = {**(event if isinstance(event, dict) else {}), "audit_log_id": id, "ip_address": address}
+    line = {"msg": "audit_event", "auth_audit_event": event, "time": at.isoformat() if at is not None else ""}
+    return Row(id, when, orjson.dumps(line))
+
+
+def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Shut the socket down under whoever waits on it."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def _mend(error: psycopg.Error, deadline: Seconds) -> str:
+    what = str(error).strip().partition("\n")[0]
+    match error:
+        case psycopg.errors.InsufficientPrivilege():
+            return (
+                f"auth.audit_log_entries: {what}; as a role that may: GRANT USAGE ON SCHEMA auth TO the role; "
+                "GRANT SELECT ON auth.audit_log_entries TO the role; and ALTER ROLE the role BYPASSRLS"
+            )
+        case psycopg.errors.UndefinedTable() | psycopg.errors.InvalidSchemaName():
+            return f"{what}; source.sql.dsn must lead to the database of Supabase Auth"
+        case psycopg.errors.QueryCanceled():
+            return (
+                f"reading auth.audit_log_entries took longer than {deadline:g}s: the table has no index on created_at "
+                "and is never pruned by Auth; delete old rows, or raise source.sql.query_deadline"
+            )
+        case _:
+            return f"the database of source.sql can't be read: {what}"
