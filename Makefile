@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # One more than the two cores of a small machine: tests with real processes wait as much as they work.
 PYTEST_WORKERS ?= 3
 
-.PHONY: help setup setup-dev demo test check bench fuzz lock audit update attacks peers clean
+.PHONY: help setup setup-dev demo test check bench fuzz lock acceptance audit update attacks peers clean
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
@@ -57,6 +57,9 @@ bench: setup-dev ## every benchmark; each prints its figure and, beside a peer, 
 lock: setup-dev  ## write both lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --group build --universal $(UPGRADE) --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev -c requirements.lock --universal $(UPGRADE) --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements-dev.lock
+
+acceptance: setup-dev ## the seven promises to the watched application, the load test with its time
+	@TOCSIN_ACCEPTANCE=1 $(BIN)/python -m pytest -q -s tests/e2e/test_acceptance.py
 
 audit: setup-dev ## known vulnerabilities in both locks; fails on a high one, an unrated one, or when nobody could be asked
 	@$(BIN)/tocsin doctor dependencies $(AUDIT) requirements.lock requirements-dev.lock

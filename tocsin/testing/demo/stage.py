@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,7 +23,7 @@ from tocsin.errors import TocsinError
 from tocsin.testing.demo.journal import decided_after, errors_after
 from tocsin.testing.demo.processes import Child, DemoError
 from tocsin.testing.demo.settings import METRICS_TOKEN, POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
-from tocsin.testing.demo.traffic import OFFICE, USERS, AuthClient, users_at_work
+from tocsin.testing.demo.traffic import OFFICE, OUTSIDER, USERS, AuthClient, users_at_work
 from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.slack import FakeSlack
 
@@ -42,6 +42,8 @@ class Stage:
     postgres: EmbeddedPostgres
     app: str
     """The application's address."""
+    app_env: Mapping[str, str] = field(repr=False)
+    """What it was told by its environment, less the faults: for a second server of it."""
     auth: AuthClient
     postgres_dsn: str = field(repr=False)
     """For whoever watches the database: a role that may look at everything and change nothing."""
@@ -102,12 +104,18 @@ class Stage:
 
 @asynccontextmanager
 async def set_stage(
-    folder: Path | None = None, *, interval: str = "1s", traffic: bool = True, daemon: bool = True
+    folder: Path | None = None,
+    *,
+    interval: str = "1s",
+    traffic: bool = True,
+    daemon: bool = True,
+    app_arguments: Sequence[str] = (),
 ) -> AsyncIterator[Stage]:
     """Start everything; stop everything at the end. Takes a few seconds.
 
     `folder` gets the configuration, the state and the logs, and stays; None makes one that goes with the stage.
-    `interval` is the time between polls. Without `daemon` nobody watches: for a benchmark of somebody else.
+    `interval` is the time between polls, `app_arguments` are more of the application's own.
+    Without `daemon` nobody watches: for a benchmark of somebody else.
     Raises DemoError, or PostgresUnavailable with what to install.
     """
     if not (APPLICATION / "__main__.py").exists():
@@ -131,9 +139,8 @@ async def set_stage(
             raise failed.exceptions[0] from None
         auth, auth_child = authing.result()
         postgres = raising.result()
-        app, app_child = await starting.app(
-            postgres, {"CAMPAIGNS_FAULTS": secret, "TOCSIN_APP_METRICS_TOKEN": metrics_token}, auth
-        )
+        app_env = starting.app_env(postgres, auth, metrics_token)
+        app, app_child = await starting.app({"CAMPAIGNS_FAULTS": secret, **app_env}, *app_arguments)
         await auth.sign_in(*next(iter(USERS.items())), address=OFFICE)
         addresses = Addresses(
             app=app,
@@ -151,6 +158,7 @@ async def set_stage(
             slack=slack,
             postgres=postgres,
             app=app,
+            app_env=app_env,
             auth=auth,
             postgres_dsn=postgres.dsn("campaigns", "tocsin"),
             auth_log=auth_log,
@@ -184,7 +192,8 @@ class _Starting:
         return child
 
     async def auth(self, log: Path) -> tuple[AuthClient, Child]:
-        users = [argument for email, password in USERS.items() for argument in ("--user", f"{email}={password}")]
+        known = (*USERS.items(), OUTSIDER)
+        users = [argument for email, password in known for argument in ("--user", f"{email}={password}")]
         child = await self.child("auth", "-m", "tocsin.testing.supabase", "--log", str(log), *users)
         hello = await child.said(_START)
         token = self.folder / "user.token"
@@ -196,19 +205,20 @@ class _Starting:
         await asyncio.to_thread(_furnish, postgres)
         return postgres
 
-    async def app(self, postgres: EmbeddedPostgres, env: dict[str, str], auth: AuthClient) -> tuple[str, Child]:
-        """The application, into which the demo's users may come and nobody else."""
+    def app_env(self, postgres: EmbeddedPostgres, auth: AuthClient, metrics_token: str) -> dict[str, str]:
+        """What the application is told. The demo's users may come in, and nobody else."""
         allowlist = self.folder / "allowlist.csv"
         allowlist.write_text("value,effect\n" + "".join(f"{email},allow\n" for email in USERS))
+        return {
+            "DATABASE_URL": postgres.dsn("campaigns", "campaigns"),
+            "TOCSIN_APP_SUPABASE_URL": auth.url.removesuffix("/auth/v1"),
+            "TOCSIN_APP_ALLOWLIST": str(allowlist),
+            "TOCSIN_APP_METRICS_TOKEN": metrics_token,
+        }
+
+    async def app(self, env: dict[str, str], *arguments: str) -> tuple[str, Child]:
         child = await self.child(
-            "app",
-            *("-m", "examples.campaigns", "--port", "0", "--prepare", "--seed"),
-            env={
-                "DATABASE_URL": postgres.dsn("campaigns", "campaigns"),
-                "TOCSIN_APP_SUPABASE_URL": auth.url.removesuffix("/auth/v1"),
-                "TOCSIN_APP_ALLOWLIST": str(allowlist),
-                **env,
-            },
+            "app", *("-m", "examples.campaigns", "--port", "0", "--prepare", "--seed"), *arguments, env=env
         )
         hello = await child.said(_START, event="campaigns.listening")
         return hello["address"], child

@@ -22,6 +22,8 @@ USERS: Final = {
     "bo@example.com": "another long word",
     "cem@example.com": "yet another word",
 }
+OUTSIDER: Final = ("eve@elsewhere.example", "her own good word")
+"""Somebody whom Auth knows and the application's allowlist does not."""
 OFFICE: Final = "198.51.100.20"
 """The address that everybody signs in from; somebody mistypes there every so often."""
 _PAUSE: Final = 0.7
@@ -40,15 +42,20 @@ class AuthClient:
 
     async def sign_in(self, email: str, password: str, *, address: str) -> int:
         """The status of the answer."""
+        status, token = await self.ask(email, password, address=address)
+        if token:
+            self._keep(token)
+        return status
+
+    async def ask(self, email: str, password: str, *, address: str) -> tuple[int, str]:
+        """(status, access token), the token empty where Auth refused."""
         async with self.http.post(
             f"{self.url}/token?grant_type=password",
             json={"email": email, "password": password},
             headers={"apikey": self.api_key, "X-Forwarded-For": address},
         ) as response:
             answer = await response.json()
-            if response.status == 200:
-                self._keep(answer["access_token"])
-            return response.status
+            return response.status, answer.get("access_token", "")
 
     def _keep(self, token: str) -> None:
         """In one piece, so that no probe reads half of one."""

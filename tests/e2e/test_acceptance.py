@@ -1,0 +1,166 @@
+"""What must be true of a watched system, shown on the example application: seven promises, over HTTP, real processes.
+
+The application stands behind tocsin.asgi, on a real Postgres, with the stand-in Supabase Auth; the daemon watches it
+and tells the stand-in Slack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from examples.campaigns.app import ROUTES
+from tocsin.testing.demo import Stage, set_stage
+from tocsin.testing.demo.traffic import OFFICE, OUTSIDER
+
+ON_STAGE = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """Everything, up for the module."""
+    async with set_stage(tmp_path_factory.mktemp("acceptance"), app_arguments=("--pace", "200")) as running:
+        yield running
+
+
+async def answers(stage: Stage, headers: dict[str, str]) -> dict[tuple[str, str], tuple[int, str]]:
+    """What each route but the public one says to a request with `headers`: (status, WWW-Authenticate)."""
+    found = {}
+    for route in ROUTES:
+        if route.path == "/healthz":
+            continue
+        for method in sorted((route.methods or set()) - {"HEAD"}):
+            url = stage.app + route.path.replace("{id:int}", "1")
+            async with stage.http.request(method, url, headers=headers) as response:
+                await response.read()
+                found[method, route.path] = (response.status, response.headers.get("WWW-Authenticate", ""))
+    return found
+
+
+async def get(stage: Stage, path: str) -> tuple[int, str]:
+    """As a user who is signed in and on the list."""
+    async with stage.http.get(stage.app + path, headers=stage.auth.headers) as response:
+        return response.status, await response.text()
+
+
+@ON_STAGE
+async def test_unauthenticated_requests_are_refused_on_every_endpoint(stage: Stage) -> None:
+    """401, with how to prove oneself; a forged token is no better than none."""
+    forged = stage.auth.headers["Authorization"][:-4] + "AAAA"
+    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": forged}):
+        found = await answers(stage, headers)
+        assert len(found) == 9
+        assert {status for status, _ in found.values()} == {401}
+        assert all(challenge.startswith("Bearer") for _, challenge in found.values())
+
+
+@ON_STAGE
+async def test_who_is_not_on_the_allowlist_is_refused_on_every_endpoint(stage: Stage) -> None:
+    """403: Auth knows them, the list does not; one who is on it comes in."""
+    status, token = await stage.auth.ask(*OUTSIDER, address=OFFICE)
+    assert status == 200
+    found = await answers(stage, {"Authorization": f"Bearer {token}"})
+    assert {status for status, _ in found.values()} == {403}
+    assert (await get(stage, "/campaigns"))[0] == 200
+
+
+@ON_STAGE
+async def test_an_exception_is_logged_with_its_stack_and_answered_without(stage: Stage) -> None:
+    """Once in the log, with stack, request id, route, category and fingerprint; the caller sees none of it."""
+    await stage.faults("PUT", "/error", {"path": "/campaigns/2"})
+    status, body = await get(stage, "/campaigns/2")
+    await stage.faults("DELETE", "")
+    assert (status, "InjectedFault" in body, "Traceback" in body) == (500, False, False)
+    request_id = json.loads(body)["request_id"]
+    log = stage.folder / "app.log"
+
+    def reports() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("request_id") == request_id and line["event"] == "request.failed"]
+
+    async with asyncio.timeout(10):
+        while not reports():
+            await asyncio.sleep(0.05)
+    [report] = reports()
+    stack = json.dumps(report)
+    assert "InjectedFault" in stack
+    assert "examples/campaigns/faults.py" in stack
+    assert (report["category"], report["level"]) == ("bug", "error")
+    assert report["fingerprint"]
+
+
+@ON_STAGE
+async def test_a_query_over_a_second_is_told_in_slack(stage: Stage) -> None:
+    """While nobody but the daemon looks at the database."""
+    await stage.until(lambda: not firing(stage), 30)
+    before = len(stage.slack.posted())
+    await stage.faults("POST", "/query", {"seconds": 1.6})
+    assert await stage.until(lambda: len(stage.slack.posted()) > before, 30)
+    assert "A query over 1 s in campaigns" in stage.slack.posted()[before].text
+
+
+def firing(stage: Stage) -> bool:
+    """Whether a message still says that something fires."""
+    return any("Resolved" not in json.dumps(message.blocks) for message in stage.slack.posted())
+
+
+@ON_STAGE
+async def test_a_hundred_users_at_once_are_all_served(stage: Stage) -> None:
+    """No error, and nobody waits for the others to end: a hundred requests overlap."""
+    began = time.perf_counter()
+    times: list[float] = []
+
+    async def user(number: int) -> list[int]:
+        statuses = []
+        for path in ("/campaigns", f"/campaigns/{number % 3 + 1}", f"/campaigns/{number % 3 + 1}/progress"):
+            asked = time.perf_counter()
+            statuses.append((await get(stage, path))[0])
+            times.append(time.perf_counter() - asked)
+            await asyncio.sleep(0.5)
+        return statuses
+
+    found = [status for statuses in await asyncio.gather(*map(user, range(100))) for status in statuses]
+    assert (len(found), set(found)) == (300, {200})
+    assert sum(times) > time.perf_counter() - began
+
+
+@ON_STAGE
+async def test_the_locks_have_no_known_vulnerability_that_is_high(stage: Stage, root: Path) -> None:
+    """As `make audit` says it. Where no advisory database can be reached the answer is unknown, and not this test's."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tocsin", "doctor", "dependencies", "requirements.lock", "--json",
+        cwd=root, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    [found] = json.loads(out)
+    if "unknown" in found:
+        pytest.skip(f"the advisories can't be asked from here, so nothing is known: {found['unknown'][:120]}")
+    assert [one for one in found["findings"] if one["severity"] in ("critical", "high")] == []
+    assert found["packages"] > 20
+
+
+def test_a_hundred_campaigns_are_served_under_two_seconds_at_p95(root: Path) -> None:
+    """By the benchmark, the daemon watching: no error, and p95 < 2 s where the machine is ours (`make acceptance`);
+    here, beside other tests, a smaller load is served, since a time would be about them."""
+    ours = os.environ.get("TOCSIN_ACCEPTANCE") == "1"
+    size, seconds = ("100", "10") if ours else ("10", "2")
+    command = [sys.executable, "bench/campaigns.py", "--campaigns", size, "--seconds", seconds, "--rounds", "1"]
+    run = subprocess.run(
+        [*command, "--recipients", "500", "--json"], cwd=root, capture_output=True, text=True, timeout=240, check=True
+    )
+    found = json.loads(run.stdout)[size]
+    print(f"\n{size} campaigns: {found}")
+    assert found["requests"] > int(size)
+    assert found["errors"] < found["requests"] / 10
+    if ours:
+        assert (found["errors"], found["p95"] < 2.0) == (0, True)
