@@ -124,8 +124,8 @@ def _described(group: Group, rule: Rule) -> dict[str, Any]:
 def test(as_json: bool, pattern: str, file: tuple[Path, ...]) -> None:
     """Run the unit tests in FILEs: the format of `promtool test rules`.
 
-    Exits 0 when every case passed, 1 when one failed or needs what is not supported (native histograms), 2 when a
-    file can't be used. Each failure shows expected (-) and got (+) with the file and line of the case.
+    Exits 0 when every case passed, 1 when one failed, 2 when a file can't be used. Each failure shows expected (-)
+    and got (+) with the file and line of the case.
 
     \b
     Examples:
@@ -155,7 +155,7 @@ def test(as_json: bool, pattern: str, file: tuple[Path, ...]) -> None:
             _tell(outcome)
     if as_json:
         print_json(_verdicts(outcomes, findings))
-    sys.exit(UNUSABLE if findings else 0 if all(_is_fine(outcome) for outcome in outcomes) else FINDING)
+    sys.exit(UNUSABLE if findings else 0 if all(outcome.passed for outcome in outcomes) else FINDING)
 
 
 def _tested(path: Path, chosen: Callable[[str], bool]) -> FileOutcome:
@@ -187,12 +187,6 @@ def _clear() -> None:
         click.echo("\r\x1b[K", nl=False, err=True)
 
 
-def _is_fine(outcome: FileOutcome) -> bool:
-    from tocsin.rules.unit_tests import Verdict
-
-    return outcome.passed and not outcome.of(Verdict.UNSUPPORTED)
-
-
 def _tell_unusable(path: Path, findings: tuple[Finding, ...]) -> None:
     for finding in findings:
         click.echo(str(finding))
@@ -208,18 +202,18 @@ def _tell(outcome: FileOutcome) -> None:
             if case.detail:
                 click.echo(case.detail)
     counts = [f"{len(outcome.of(verdict))} {verdict.value}" for verdict in Verdict if outcome.of(verdict)]
-    fine = _is_fine(outcome)
-    word = click.style("ok", fg="green") if fine else click.style("FAILED", fg="red")
+
+    word = click.style("ok", fg="green") if outcome.passed else click.style("FAILED", fg="red")
     click.echo(f"{word} {outcome.file}: {outcome.tests} tests, {', '.join(counts) or 'no case'}")
 
 
 def _verdicts(outcomes: list[FileOutcome], findings: list[Finding]) -> dict[str, Any]:
     return {
-        "ok": not findings and all(_is_fine(outcome) for outcome in outcomes),
+        "ok": not findings and all(outcome.passed for outcome in outcomes),
         "files": [
             {
                 "file": outcome.file,
-                "ok": _is_fine(outcome),
+                "ok": outcome.passed,
                 "tests": outcome.tests,
                 "cases": [asdict(case) for case in outcome.cases],
             }

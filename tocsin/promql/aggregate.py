@@ -7,6 +7,7 @@ Source of the semantics: prometheus/promql/engine.go, aggregation(), aggregation
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -17,6 +18,8 @@ from tocsin.model import METRIC_NAME
 from tocsin.promql import reduce
 from tocsin.promql.engine import Engine, Steps
 from tocsin.promql.frame import Frame
+from tocsin.promql.native import groups as native
+from tocsin.promql.native.notation import shown
 from tocsin.promql.storage import Array, Bools, Floats, Rows
 from tocsin.promql.syntax import Aggregate
 from tocsin.promql.vector import Grid, tidy
@@ -33,7 +36,8 @@ def aggregate(engine: Engine, node: Aggregate, steps: Steps) -> Grid:
         return _selected(engine, node, steps)
     if node.op == "count_values":
         return _counted(engine, node, steps)
-    grid = engine.vector(node.expr, node, steps)
+    found = engine.mixed(node.expr, node, steps)
+    grid = _numbers(engine, node, found)
     q = None
     if node.op == "quantile":
         assert node.param is not None
@@ -58,7 +62,21 @@ def aggregate(engine: Engine, node: Aggregate, steps: Steps) -> Grid:
         else:
             values[:, chosen] = _REDUCERS[node.op](stack, mask, number)
     present = None if grid.present is None else counts > 0
-    return tidy(Grid(frame, values, present, group_nameless(grid, groups, frame.size)))
+    result = Grid(frame, values, present, group_nameless(grid, groups, frame.size))
+    if found.natives is not None and node.op in native.SUMMED:
+        return native.with_sums(engine, node, found, groups, result)
+    return tidy(result)
+
+
+def _numbers(engine: Engine, node: Aggregate, found: Grid) -> Grid:
+    """What the reducers take: numbers, and in the place of a native histogram, where it counts, any."""
+    if found.natives is None:
+        return found
+    if node.op in native.SUMMED:
+        return found.numbers()
+    if node.op in native.COUNTED:
+        return replace(found, natives=None)
+    return native.leave_out(engine, node, found)
 
 
 def grouped(frame: Frame, node: Aggregate) -> tuple[Rows, Frame]:
@@ -102,7 +120,9 @@ def _layouts(groups: Rows, size: int) -> Iterator[tuple[Rows, Rows, Bools | None
 def _selected(engine: Engine, node: Aggregate, steps: Steps) -> Grid:
     assert node.param is not None
     param = engine.scalar(node.param, node, steps)
-    grid = engine.vector(node.expr, node, steps)
+    grid = engine.mixed(node.expr, node, steps)
+    if node.op in ("topk", "bottomk"):
+        grid = native.leave_out(engine, node, grid)
     if node.op == "limit_ratio":
         return _ratio(engine, node, grid, param)
     if np.isnan(param).any():
@@ -122,7 +142,7 @@ def _selected(engine: Engine, node: Aggregate, steps: Steps) -> Grid:
         worth = np.where(np.isnan(grid.values), np.inf, sign * grid.values)
         rank = _ranks(groups, [worth, np.isnan(grid.values)], present)
     chosen = present & (rank < limit[:, None])
-    result = Grid(grid.frame, grid.values, chosen, grid.nameless)
+    result = Grid(grid.frame, grid.values, chosen, grid.nameless, natives=grid.natives)
     if engine.ranged or steps.count > 1 or node.op == "limitk":
         return tidy(result)
     rows = np.flatnonzero(chosen[0])
@@ -161,7 +181,7 @@ def _ratio(engine: Engine, node: Aggregate, grid: Grid, ratio: Floats) -> Grid:
     ratio = np.clip(ratio, -1, 1)[:, None]
     place = _hash_places(grid.frame)
     chosen = np.where(ratio >= 0, place < ratio, place >= 1 + ratio) & (ratio != 0)
-    return tidy(Grid(grid.frame, grid.values, chosen & grid.mask(), grid.nameless))
+    return tidy(replace(grid, present=chosen & grid.mask()))
 
 
 def _hash_places(frame: Frame) -> Floats:
@@ -182,24 +202,35 @@ def _counted(engine: Engine, node: Aggregate, steps: Steps) -> Grid:
     label = engine.text(node.param)
     if not label or any("\ud800" <= char <= "\udfff" for char in label):
         raise EvaluationError(f'invalid label name "{go_quoted(label)}"')
-    grid = engine.vector(node.expr, node, steps)
+    grid = engine.mixed(node.expr, node, steps)
     if not grid.size:
         return engine.nothing(steps)
     labels = tuple(name for name in node.labels if name != label)
-    shown = grid.frame.without(label) if not node.without else grid.frame.without(label, METRIC_NAME)
-    groups, frame = shown.groups(tuple(sorted(set(labels))), node.without)
+    base = grid.frame.without(label) if not node.without else grid.frame.without(label, METRIC_NAME)
+    groups, frame = base.groups(tuple(sorted(set(labels))), node.without)
     mask = grid.mask()
     step, series = np.nonzero(mask)
-    numbers, which = np.unique(grid.values[step, series], return_inverse=True)
-    pairs, place = np.unique(groups[series] * np.int64(len(numbers)) + which, return_inverse=True)
+    texts, which = _spelled(grid, step, series)
+    pairs, place = np.unique(groups[series] * np.int64(len(texts)) + which, return_inverse=True)
     values = np.zeros((steps.count, len(pairs)))
     np.add.at(values, (step, place), 1.0)
-    codes = engine.dictionary.codes([go_number(number) for number in numbers.tolist()])
-    result = frame.take(pairs // len(numbers)).with_column(label, codes[pairs % len(numbers)])
+    codes = engine.dictionary.codes(texts)
+    result = frame.take(pairs // len(texts)).with_column(label, codes[pairs % len(texts)])
     nameless = group_nameless(grid, groups, frame.size)
     if not isinstance(nameless, bool):
-        nameless = nameless[pairs // len(numbers)]
+        nameless = nameless[pairs // len(texts)]
     return tidy(Grid(result, values, values > 0, nameless))
+
+
+def _spelled(grid: Grid, step: Rows, series: Rows) -> tuple[list[str], Rows]:
+    """The different values as text, and for each sample which it has."""
+    if grid.natives is None:
+        numbers, which = np.unique(grid.values[step, series], return_inverse=True)
+        return [go_number(number) for number in numbers.tolist()], which
+    both = zip(grid.values[step, series].tolist(), grid.natives[step, series].tolist(), strict=True)
+    places: dict[str, int] = {}
+    rows = [places.setdefault(go_number(n) if h is None else shown(h), len(places)) for n, h in both]
+    return list(places), np.array(rows, np.intp)
 
 
 def go_number(value: float) -> str:

@@ -16,6 +16,8 @@ from tocsin.promql.edges import edged_function, edged_selector
 from tocsin.promql.engine import Engine, Steps, Value
 from tocsin.promql.frame import Frame
 from tocsin.promql.info import info
+from tocsin.promql.native import functions as native_functions
+from tocsin.promql.native import windows as native_windows
 from tocsin.promql.operators import binary, unary
 from tocsin.promql.storage import Bools
 from tocsin.promql.syntax import Aggregate, Binary, Call, Node, Selector, Unary, bare
@@ -75,6 +77,10 @@ def ranged(engine: Engine, call: Call, range_arg: Node, kernel: over_time.Kernel
     keeps_name = call.function in ("last_over_time", "first_over_time")
     grids = []
     for block in engine.windows(range_arg, call, steps):
+        if block.panel.natives is not None:
+            names_go = block.panel.nameless if keeps_name else True
+            grids.append(native_windows.ranged(engine, call, range_arg, block, kernel, names_go))
+            continue
         values, present = kernel(block)
         if call.function in ("rate", "increase"):
             _doubt_counters(engine, call, range_arg, block)
@@ -149,7 +155,7 @@ def _timestamp(engine: Engine, call: Call, steps: Steps) -> Grid:
     if isinstance(inner, Selector) and not inner.edges:
         sampled = engine.current(inner, steps, what=Field.TIME)
         return sampled.with_values(sampled.values / 1000.0)
-    grid = engine.vector(call.args[0], call, steps)
+    grid = engine.mixed(call.args[0], call, steps)
     now = np.broadcast_to((steps.times / 1000.0)[:, None], grid.values.shape)
     return grid.with_values(now)
 
@@ -180,12 +186,6 @@ def _vector(engine: Engine, call: Call, steps: Steps) -> Grid:
     return Grid(Frame.single(engine.dictionary), values[:, None])
 
 
-def _native_only(engine: Engine, call: Call, steps: Steps) -> Grid:
-    """A function of native histograms: float samples are left out, as in Prometheus."""
-    engine.vector(call.args[0], call, steps)
-    return engine.nothing(steps)
-
-
 def _constant(value: Callable[[Engine, Steps], float]) -> Callable[[Engine, Call, Steps], Value]:
     return lambda engine, call, steps: np.full(steps.count, value(engine, steps))
 
@@ -195,8 +195,7 @@ _HANDLERS: Final[dict[str, Callable[[Engine, Call, Steps], Value]]] = {
     **dict.fromkeys(functions_math.PLAIN, functions_math.plain),
     **dict.fromkeys(functions_math.DATES, functions_math.dated),
     **dict.fromkeys(("clamp", "clamp_min", "clamp_max"), functions_math.clamped),
-    **dict.fromkeys(("histogram_avg", "histogram_count", "histogram_sum"), _native_only),
-    **dict.fromkeys(("histogram_stddev", "histogram_stdvar"), _native_only),
+    **dict.fromkeys(native_functions.SIMPLE, native_functions.simple),
     **dict.fromkeys(("sort", "sort_desc"), functions_label.ordered),
     **dict.fromkeys(("sort_by_label", "sort_by_label_desc"), functions_label.ordered_by_label),
     "absent": functions_label.absent,

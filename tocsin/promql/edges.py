@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tocsin.errors import EvaluationError
 from tocsin.promql import rates
 from tocsin.promql.engine import Engine, Steps
 from tocsin.promql.rates import Outcome
-from tocsin.promql.storage import Bools, Floats, Rows
+from tocsin.promql.storage import Bools, Floats, Panel, Rows
 from tocsin.promql.syntax import Call, Selector
 from tocsin.promql.vector import Grid, joined, tidy
 from tocsin.promql.window import Block, rows_until, without_stale
@@ -22,6 +23,7 @@ def edged_function(engine: Engine, call: Call, selector: Selector, steps: Steps)
     """A function of an anchored or smoothed range vector."""
     grids = []
     for block in engine.windows(selector, call, steps):
+        _refuse_natives(block.panel, selector)
         before = _before(block, engine.lookback)
         outcome = (
             _smoothed(block, before, call.function, engine.lookback)
@@ -30,6 +32,11 @@ def edged_function(engine: Engine, call: Call, selector: Selector, steps: Steps)
         )
         grids.append(tidy(Grid(block.frame, *outcome, True)))
     return joined(grids) if grids else engine.nothing(steps)
+
+
+def _refuse_natives(panel: Panel, selector: Selector) -> None:
+    if panel.natives is not None:
+        raise EvaluationError(f"{selector.edges} takes numbers, and the samples hold native histograms")
 
 
 def _before(block: Block, lookback: int) -> Bools:
@@ -104,6 +111,7 @@ def edged_selector(engine: Engine, node: Selector, steps: Steps) -> Grid:
     grids = []
     for whole in engine.panels(node.matchers, after, int(instants.max()) + engine.lookback):
         for panel in without_stale(whole):
+            _refuse_natives(panel, node)
             rows = rows_until(panel, instants)
             block = Block(panel, rows - 1, rows, instants - engine.lookback, instants)
             since, last = block.times_at(rows - 1), block.last()

@@ -18,9 +18,10 @@ from tocsin.model import Matcher
 from tocsin.promql.frame import Dictionary, Frame
 from tocsin.promql.limits import Limits
 from tocsin.promql.storage import Floats, Millis, Panel, Storage
+from tocsin.promql.subquery import as_panels
 from tocsin.promql.syntax import Anchor, Binary, Duration, Node, Number, Paren, Selector, String, Subquery, bare, spine
 from tocsin.promql.vector import Grid, joined, tidy
-from tocsin.promql.window import BEYOND, Block, Field, newest, rows_until, without_stale
+from tocsin.promql.window import Block, Field, newest, rows_until, without_stale
 
 LOOKBACK_MS = 300_000
 """How old a sample may be and still count as current. Source: Prometheus' --query.lookback-delta."""
@@ -168,7 +169,12 @@ class Engine:
             self._notes[mark:] = [Note(n.warning, n.text, n.offset + by) for n in self._notes[mark:]]
 
     def vector(self, child: Node, parent: Node, steps: Steps) -> Grid:
-        """A part that the parser has checked to be an instant vector."""
+        """The numbers of a part that the parser has checked to be an instant vector: native histograms left out."""
+        found = self.mixed(child, parent, steps)
+        return found if found.natives is None else tidy(found.numbers())
+
+    def mixed(self, child: Node, parent: Node, steps: Steps) -> Grid:
+        """As `vector`, the native histograms included: for what knows them."""
         value = self.child(child, parent, steps)
         assert isinstance(value, Grid)
         return value
@@ -259,9 +265,10 @@ class Engine:
         before, beyond = (self.lookback, self.lookback if inner.edges == "smoothed" else 0) if inner.edges else (0, 0)
         after = int(end.min()) - window - before
         found = self.panels(inner.matchers, after, int(end.max()) + beyond)
-        return [self._block(part, end - window, end) for panel in found for part in without_stale(panel)]
+        return [self.block(part, end - window, end) for panel in found for part in without_stale(panel)]
 
-    def _block(self, panel: Panel, start: Millis, end: Millis) -> Block:
+    def block(self, panel: Panel, start: Millis, end: Millis) -> Block:
+        """A panel under windows (start, end]."""
         low, high = rows_until(panel, start), rows_until(panel, end)
         self.limits.allow(panel.frame.size, int((high - low).max(initial=0)) * panel.frame.size)
         return Block(panel, low, high, start, end)
@@ -278,38 +285,14 @@ class Engine:
             return []
         if count > self.limits.samples:
             raise EvaluationError("query processing would load too many samples into memory in query execution")
-        inner = self.vector(node.expr, parent, Steps(first, step, count))
+        inner = self.mixed(node.expr, parent, Steps(first, step, count))
         if not inner.size:
             return []
-        return [self._block(part, end - window, end) for part in _as_panels(inner, first, step)]
+        return [self.block(part, end - window, end) for part in as_panels(inner, first, step)]
 
     def nothing(self, steps: Steps) -> Grid:
         """No series."""
         return Grid(Frame.empty(self.dictionary), np.zeros((steps.count, 0)))
-
-
-def _as_panels(grid: Grid, first: int, step: int) -> list[Panel]:
-    """A subquery's grid as samples. Gaps make timelines of their own."""
-    rows = len(grid.values)
-    times = first + step * np.arange(rows, dtype=np.int64)
-    frame = grid.frame
-    if grid.present is None:
-        lengths = np.array([rows])
-        line = np.zeros(grid.size, np.intp)
-        panel = Panel(
-            frame=frame, times=times[:, None], timeline=line, lengths=lengths, values=grid.values, stale=False
-        )
-        panel.nameless = grid.nameless
-        return [panel]
-    absent = ~grid.present
-    order = np.argsort(absent, axis=0, kind="stable")
-    lengths = rows - absent.sum(axis=0)
-    stamps = times[order]
-    stamps[np.arange(rows)[:, None] >= lengths] = BEYOND
-    values = np.take_along_axis(grid.values, order, axis=0)
-    panel = Panel(frame=frame, times=stamps, timeline=np.arange(grid.size), lengths=lengths, values=values, stale=False)
-    panel.nameless = grid.nameless
-    return [panel]
 
 
 def _spread(value: Value, count: int) -> Value:
@@ -319,5 +302,6 @@ def _spread(value: Value, count: int) -> Value:
     if isinstance(value, Grid):
         shape = (count, value.size)
         present = None if value.present is None else np.broadcast_to(value.present, shape)
-        return Grid(value.frame, np.broadcast_to(value.values, shape), present, value.nameless, value.ordered)
+        natives = None if value.natives is None else np.broadcast_to(value.natives, shape)
+        return Grid(value.frame, np.broadcast_to(value.values, shape), present, value.nameless, value.ordered, natives)
     return value

@@ -6,6 +6,7 @@ Source of the semantics and wording: prometheus/promql/functions.go.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -32,7 +33,7 @@ def replaced(engine: Engine, call: Call, steps: Steps) -> Grid:
     except PromQLError as error:
         raise EvaluationError(f"invalid regular expression in label_replace(): {pattern}: {error}") from None
     _check_name(target, "destination", "label_replace()")
-    grid = engine.vector(call.args[0], call, steps)
+    grid = engine.mixed(call.args[0], call, steps)
     codes, inverse = np.unique(grid.frame.column(source), return_inverse=True)
     values = engine.dictionary.values
     new: list[int] = []
@@ -64,7 +65,7 @@ def _relabelled(grid: Grid, target: str, column: Codes, hit: Bools) -> Grid:
     if target == METRIC_NAME:
         # A name that is written on purpose is kept.
         nameless = grid.names_dropped() & ~hit
-    result = Grid(grid.frame.with_column(target, column), grid.values, grid.present, nameless, grid.ordered)
+    result = replace(grid, frame=grid.frame.with_column(target, column), nameless=nameless)
     _check_distinct(result)
     return result
 
@@ -91,7 +92,7 @@ def concatenated(engine: Engine, call: Call, steps: Steps) -> Grid:
     for source in sources:
         _check_name(source, "source", "label_join()")
     _check_name(target, "destination", "label_join()")
-    grid = engine.vector(call.args[0], call, steps)
+    grid = engine.mixed(call.args[0], call, steps)
     values = engine.dictionary.values
     columns = np.stack([grid.frame.column(source) for source in sources]) if sources else np.zeros((1, grid.size), int)
     distinct, inverse = np.unique(columns, axis=1, return_inverse=True)
@@ -116,7 +117,7 @@ def ordered(engine: Engine, call: Call, steps: Steps) -> Grid:
 
 def ordered_by_label(engine: Engine, call: Call, steps: Steps) -> Grid:
     """sort_by_label, sort_by_label_desc: natural order, so `2` comes before `10`."""
-    grid = engine.vector(call.args[0], call, steps)
+    grid = engine.mixed(call.args[0], call, steps)
     if engine.ranged:
         engine.warn(_NO_ORDER, call, call)
     if steps.count > 1 or not grid.size:
@@ -140,7 +141,7 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 
 def absent(engine: Engine, call: Call, steps: Steps) -> Grid:
     """1 at the steps where the vector is empty."""
-    grid = engine.vector(call.args[0], call, steps)
+    grid = engine.mixed(call.args[0], call, steps)
     there = any_of(grid.mask(), 1) if grid.size else np.zeros(steps.count, bool)
     return absence(engine, call.args[0], there)
 

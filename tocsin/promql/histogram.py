@@ -1,11 +1,12 @@
 """histogram_quantile, histogram_quantiles and histogram_fraction over classic histograms (`_bucket` series with `le`).
 
-Native histograms are no samples of this store; a function that only they have gives nothing here.
+What they make of native histograms is in native.measure.
 Source of the formulas: prometheus/promql/quantile.go, BucketQuantile() and BucketFraction().
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from tocsin.model import METRIC_NAME
 from tocsin.promql.aggregate import go_number, openmetrics_number
 from tocsin.promql.engine import Engine, Steps
 from tocsin.promql.frame import Frame
+from tocsin.promql.native import Histogram, measure
+from tocsin.promql.native.functions import beside_classic
 from tocsin.promql.storage import Bools, Floats, Rows, any_of
 from tocsin.promql.syntax import Call, Node
 from tocsin.promql.vector import Grid, joined, tidy
@@ -41,28 +44,33 @@ def quantile(engine: Engine, call: Call, steps: Steps) -> Grid:
     """histogram_quantile(q, buckets)"""
     q = engine.scalar(call.args[0], call, steps)
     _check_quantile(engine, call, call.args[0], q)
-    grid = engine.vector(call.args[1], call, steps)
+    grid = engine.mixed(call.args[1], call, steps)
     frame, nameless, parts = _histograms(engine, call, call.args[1], grid)
-    return _result(frame, nameless, _quantiles(engine, call, call.args[1], frame, parts, q, steps))
+    classic = _result(frame, nameless, _quantiles(engine, call, call.args[1], frame, parts, q, steps))
+    return beside_classic(engine, call, call.args[1], grid, classic, _at(q))
 
 
 def quantiles(engine: Engine, call: Call, steps: Steps) -> Grid:
     """histogram_quantiles(buckets, label, q, …): one series per quantile."""
     label = engine.text(call.args[1])
     asked = [engine.scalar(arg, call, steps) for arg in call.args[2:]]
-    grid = engine.vector(call.args[0], call, steps)
+    grid = engine.mixed(call.args[0], call, steps)
     for arg, q in zip(call.args[2:], asked, strict=True):
         _check_quantile(engine, call, arg, q)
     frame, nameless, parts = _histograms(engine, call, call.args[0], grid)
-    if label in frame.names and frame.column(label).any():
+    if any(label in each.names and each.column(label).any() for each in (frame, grid.frame)):
         raise EvaluationError(f'label "{label}" is already there on a histogram')
     results = []
     for q in asked:
-        values = _quantiles(engine, call, call.args[0], frame, parts, q, steps)
-        grid = _result(frame, nameless, values)
-        codes = engine.dictionary.codes([openmetrics_number(float(q[0]))] * grid.size)
-        results.append(Grid(grid.frame.with_column(label, codes), grid.values, grid.present, grid.nameless))
+        classic = _result(frame, nameless, _quantiles(engine, call, call.args[0], frame, parts, q, steps))
+        both = beside_classic(engine, call, call.args[0], grid, classic, _at(q))
+        codes = engine.dictionary.codes([openmetrics_number(float(q[0]))] * both.size)
+        results.append(Grid(both.frame.with_column(label, codes), both.values, both.present, both.nameless))
     return joined(results)
+
+
+def _at(q: Floats) -> Callable[[int, Histogram], measure.Measured]:
+    return lambda step, histogram: measure.quantile(float(q[step]), histogram)
 
 
 def _check_quantile(engine: Engine, call: Call, node: Node, q: Floats) -> None:
@@ -74,7 +82,7 @@ def fraction(engine: Engine, call: Call, steps: Steps) -> Grid:
     """histogram_fraction(lower, upper, buckets)"""
     lower = engine.scalar(call.args[0], call, steps)
     upper = engine.scalar(call.args[1], call, steps)
-    grid = engine.vector(call.args[2], call, steps)
+    grid = engine.mixed(call.args[2], call, steps)
     frame, nameless, parts = _histograms(engine, call, call.args[2], grid)
     values = np.full((steps.count, frame.size), np.nan)
     present = np.zeros(values.shape, bool)
@@ -82,7 +90,11 @@ def fraction(engine: Engine, call: Call, steps: Steps) -> Grid:
         counts, there = _filled(part)
         values[:, part.rows] = _fraction(part.bounds, counts, lower[:, None], upper[:, None])
         present[:, part.rows] = there
-    return _result(frame, nameless, (values, present))
+    classic = _result(frame, nameless, (values, present))
+    return beside_classic(
+        engine, call, call.args[2], grid, classic,
+        lambda step, each: measure.fraction(float(lower[step]), float(upper[step]), each),
+    )  # fmt: skip
 
 
 def _result(frame: Frame, nameless: bool | Bools, outcome: tuple[Floats, Bools]) -> Grid:
@@ -91,7 +103,8 @@ def _result(frame: Frame, nameless: bool | Bools, outcome: tuple[Floats, Bools])
 
 
 def _histograms(engine: Engine, call: Call, about: Node, grid: Grid) -> tuple[Frame, bool | Bools, list[_Histograms]]:
-    """Series put together by their labels less `le`, and these by their bounds."""
+    """Series put together by their labels less `le`, and these by their bounds; native histograms left out."""
+    grid = tidy(grid.numbers())
     column = grid.frame.column("le")
     values = engine.dictionary.values
     codes, inverse = np.unique(column, return_inverse=True)

@@ -6,6 +6,7 @@ counts. Source of the semantics and wording: prometheus/promql/info.go.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -28,7 +29,7 @@ _DEFAULT: Final = Matcher(name=METRIC_NAME, op=MatchOp.EQUAL, value="target_info
 
 def info(engine: Engine, call: Call, steps: Steps) -> Grid:
     """The value of info()."""
-    base = engine.vector(call.args[0], call, steps)
+    base = engine.mixed(call.args[0], call, steps)
     if not base.size:
         return base
     given: tuple[Matcher, ...] = ()
@@ -94,7 +95,7 @@ def _enriched(
         hit |= joined_now
     if required:
         present = result.mask() & hit[:, original]
-        result = Grid(result.frame, result.values, present, result.nameless)
+        result = replace(result, present=present)
     return tidy(result)
 
 
@@ -139,10 +140,11 @@ def _joined(
             added.setdefault(label, name)
             frame = frame.with_column(label, np.where(taken | (theirs == 0), mine, theirs).astype(np.int32))
     nameless = result.nameless if isinstance(result.nameless, bool) else result.nameless[first]
-    with_labels = Grid(frame, result.values[:, first], present, nameless)
+    natives = None if result.natives is None else result.natives[:, first]
+    with_labels = Grid(frame, result.values[:, first], present, nameless, natives=natives)
     matched = np.zeros(result.values.shape, bool)
     _or_columns(matched, first, there)
-    without = Grid(result.frame, result.values, result.mask() & ~matched, result.nameless)
+    without = replace(result, present=result.mask() & ~matched)
     hit = np.zeros(base.values.shape, bool)
     _or_columns(hit, original, matched)
     both = joined([with_labels, without])

@@ -14,7 +14,7 @@ from tocsin.errors import EvaluationError
 from tocsin.model import METRIC_NAME
 from tocsin.promql.frame import Frame, Keys
 from tocsin.promql.sets import merged, signatures
-from tocsin.promql.storage import Bools, Floats, Rows, any_of
+from tocsin.promql.storage import Array, Bools, Floats, Rows, any_of
 from tocsin.promql.syntax import Matching
 from tocsin.promql.vector import Grid, joined, tidy
 
@@ -26,17 +26,19 @@ class Pairs:
     frame: Frame
     left: Floats
     right: Floats
+    left_natives: Array | None
+    right_natives: Array | None
     present: Bools | None
     nameless: bool | Bools
     distinct: bool
     """No two columns have the same labels."""
 
-    def grid(self, values: Floats, kept: Bools | None, *, nameless: bool) -> Grid:
+    def grid(self, values: Floats, kept: Bools | None, *, nameless: bool, natives: Array | None = None) -> Grid:
         """The result of the operator."""
         present = self.present
         if kept is not None:
             present = kept if present is None else present & kept
-        grid = tidy(Grid(self.frame, values, present, True if nameless else self.nameless))
+        grid = tidy(Grid(self.frame, values, present, True if nameless else self.nameless, natives=natives))
         if self.distinct or grid.frame.distinct:
             return grid
         return merged(grid, _GroupingClash)
@@ -71,13 +73,14 @@ def matched(left: Grid, right: Grid, matching: Matching, *, compares: bool) -> P
 
 
 def _oriented(parts: list[_Part], swapped: bool, *, one_to_one: bool) -> Pairs:
-    mine = joined([Grid(part.frame, part.many, part.present, part.nameless) for part in parts])
-    theirs = parts[0].one if len(parts) == 1 else np.concatenate([part.one for part in parts], axis=1)
-    left, right = (theirs, mine.values) if swapped else (mine.values, theirs)
+    mine = joined([part.grid(of_many=True) for part in parts])
+    theirs = joined([part.grid(of_many=False) for part in parts])
+    left, right = (theirs, mine) if swapped else (mine, theirs)
     distinct = one_to_one and mine.steps == 1
     return Pairs(
-        frame=mine.frame, left=left, right=right, present=mine.present, nameless=mine.nameless, distinct=distinct
-    )
+        frame=mine.frame, left=left.values, right=right.values, left_natives=left.natives, right_natives=right.natives,
+        present=mine.present, nameless=mine.nameless, distinct=distinct,
+    )  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,8 +88,15 @@ class _Part:
     frame: Frame
     many: Floats
     one: Floats
+    many_natives: Array | None
+    one_natives: Array | None
     present: Bools | None
     nameless: bool | Bools
+
+    def grid(self, *, of_many: bool) -> Grid:
+        """One side's values, under the labels of the result."""
+        values, natives = (self.many, self.many_natives) if of_many else (self.one, self.one_natives)
+        return Grid(self.frame, values, self.present, self.nameless, natives=natives)
 
 
 def _pairs(many: Keys, one: Keys) -> tuple[Rows, Rows]:
@@ -106,7 +116,7 @@ def _pairs(many: Keys, one: Keys) -> tuple[Rows, Rows]:
     return first, order[low[first] + offsets]
 
 
-def _columns(array: Bools | None, rows: Rows) -> Bools | None:
+def _columns(array: Array | None, rows: Rows) -> Array | None:
     return None if array is None else array[:, rows]
 
 
@@ -126,6 +136,7 @@ def _matched_part(many: Grid, one: Grid, first: Rows, second: Rows, matching: Ma
     nameless = many.nameless if isinstance(many.nameless, bool) else many.nameless[first]
     return _Part(
         frame=frame, many=many.values[:, first], one=one.values[:, second],
+        many_natives=_columns(many.natives, first), one_natives=_columns(one.natives, second),
         present=_both(_columns(many.present, first), _columns(one.present, second)), nameless=nameless,
     )  # fmt: skip
 
@@ -156,8 +167,13 @@ def _filled_part(
     values = mine.values[:, rows]
     filled = np.full(values.shape, fill)
     many, one = (values, filled) if of_many else (filled, values)
+    natives = _columns(mine.natives, rows)
+    many_natives, one_natives = (natives, None) if of_many else (None, natives)
     nameless = mine.nameless if isinstance(mine.nameless, bool) else mine.nameless[rows]
-    return _Part(frame=frame, many=many, one=one, present=lonely[:, rows], nameless=nameless)
+    return _Part(
+        frame=frame, many=many, one=one, many_natives=many_natives, one_natives=one_natives,
+        present=lonely[:, rows], nameless=nameless,
+    )  # fmt: skip
 
 
 # Ambiguity -----------------------------------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ Source of the semantics and wording: prometheus/promql/engine.go, VectorBinop(),
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from tocsin.promql.engine import Engine, Steps, Value
 from tocsin.promql.matching import matched
+from tocsin.promql.native import operators as native
 from tocsin.promql.sets import intersected, removed, united
 from tocsin.promql.storage import Bools, Floats
 from tocsin.promql.syntax import Binary, Unary
@@ -30,7 +32,8 @@ def unary(engine: Engine, node: Unary, steps: Steps) -> Value:
     if node.op == "+" or isinstance(value, str):
         return value
     if isinstance(value, Grid):
-        return value.with_values(-value.values)
+        negative = value.with_values(-value.values)
+        return negative if value.natives is None else native.negated(negative, value.natives)
     return -value
 
 
@@ -44,28 +47,38 @@ def binary(engine: Engine, node: Binary, steps: Steps) -> Value:
         return _vectors(engine, node, left, right)
     if isinstance(left, Grid):
         assert not isinstance(right, Grid)
-        return _with_scalar(node, left, right[:, None], swapped=False)
+        return _with_scalar(engine, node, left, right[:, None], swapped=False)
     if isinstance(right, Grid):
-        return _with_scalar(node, right, left[:, None], swapped=True)
+        return _with_scalar(engine, node, right, left[:, None], swapped=True)
     if node.op in COMPARISONS:
         return COMPARISONS[node.op](left, right).astype(np.float64)
     return ARITHMETIC[node.op](left, right)
 
 
-def _with_scalar(node: Binary, vector: Grid, scalar: Floats, *, swapped: bool) -> Grid:
+def _with_scalar(engine: Engine, node: Binary, vector: Grid, scalar: Floats, *, swapped: bool) -> Grid:
     left, right = (scalar, vector.values) if swapped else (vector.values, scalar)
+    of_left, of_right = (None, vector.natives) if swapped else (vector.natives, None)
     if node.op in ARITHMETIC:
-        return vector.with_values(ARITHMETIC[node.op](left, right))
+        result = vector.with_values(ARITHMETIC[node.op](left, right))
+        if vector.natives is None:
+            return result
+        values, natives, there = native.arithmetic(
+            engine, node, result.values, left, right, of_left, of_right, vector.present
+        )
+        return tidy(replace(result, values=values, natives=natives, present=there))
     kept = COMPARISONS[node.op](left, right)
+    if vector.natives is not None:
+        kept, there = native.compared(engine, node, kept, left, right, of_left, of_right, vector.present)
+        vector = replace(vector, present=there)
     if node.bool_:
-        return vector.with_values(kept.astype(np.float64))
+        return tidy(vector.with_values(kept.astype(np.float64)))
     return filtered(vector, kept)
 
 
 def filtered(vector: Grid, kept: Bools) -> Grid:
     """The vector where the comparison held; values and names stay."""
     present = kept if vector.present is None else vector.present & kept
-    return tidy(Grid(vector.frame, vector.values, present, vector.nameless, vector.ordered))
+    return tidy(replace(vector, present=present))
 
 
 def _vectors(engine: Engine, node: Binary, left: Grid, right: Grid) -> Grid:
@@ -81,10 +94,17 @@ def _vectors(engine: Engine, node: Binary, left: Grid, right: Grid) -> Grid:
     pairs = matched(left, right, matching, compares=node.op in COMPARISONS and not node.bool_)
     if pairs is None:
         return Grid(left.frame.take(np.zeros(0, np.intp)), np.zeros((left.steps, 0)))
+    sides = (pairs.left, pairs.right, pairs.left_natives, pairs.right_natives)
+    mixed = pairs.left_natives is not None or pairs.right_natives is not None
     if node.op in ARITHMETIC:
         values = ARITHMETIC[node.op](pairs.left, pairs.right)
+        if mixed:
+            values, natives, there = native.arithmetic(engine, node, values, *sides, pairs.present)
+            return pairs.grid(values, there, nameless=True, natives=natives)
         return pairs.grid(values, None, nameless=True)
     kept = COMPARISONS[node.op](pairs.left, pairs.right)
+    if mixed:
+        kept, pairs.present = native.compared(engine, node, kept, *sides, pairs.present)
     if node.bool_:
         return pairs.grid(kept.astype(np.float64), None, nameless=True)
-    return pairs.grid(pairs.left, kept, nameless=False)
+    return pairs.grid(pairs.left, kept, nameless=False, natives=pairs.left_natives)

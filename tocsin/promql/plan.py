@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -24,7 +24,7 @@ from tocsin.promql.parse import metric_names, parse
 from tocsin.promql.sets import merged
 from tocsin.promql.storage import Storage
 from tocsin.promql.syntax import Node, Selector, Type, selectors
-from tocsin.promql.vector import Annotations, Grid, Line, Matrix, Scalar, String, Vector, unnamed
+from tocsin.promql.vector import Annotations, Grid, Line, Matrix, Scalar, String, Vector, tidy, unnamed
 
 Result = Vector | Scalar | String | Matrix
 
@@ -85,7 +85,8 @@ class Round:
         if not isinstance(value, Grid):
             return Scalar(value=float(value[0]), at=self.at, annotations=annotations)
         grid = _final(value)
-        return Vector(grid.frame, np.ascontiguousarray(grid.values[0]), self.at, annotations)
+        natives = None if grid.natives is None else grid.natives[0]
+        return Vector(grid.frame, np.ascontiguousarray(grid.values[0]), self.at, annotations, natives)
 
     def _matrix(self, plan: Plan) -> Matrix:
         """A bare range selector or subquery: its samples."""
@@ -101,7 +102,10 @@ class Round:
                 rows = slice(low[column], high[column])
                 if rows.start < rows.stop:
                     times = block.panel.times[rows, block.panel.timeline[column]]
-                    lines.append(Line(labels=labels, times=times, values=block.panel.values[rows, column]))
+                    whole = block.panel.natives
+                    natives = None if whole is None else whole[rows, column]
+                    values = block.panel.values[rows, column]
+                    lines.append(Line(labels=labels, times=times, values=values, natives=natives))
         lines.sort(key=lambda line: tuple(line.labels.items()))
         return Matrix(lines=tuple(lines), annotations=_annotations(plan.text, tuple(engine._notes)))
 
@@ -156,19 +160,21 @@ def _lines(grid: Grid, steps: Steps) -> list[Line]:
     columns = np.ascontiguousarray(grid.values.T)
     lines = []
     for row in label_order(grid.frame):
+        natives = None if grid.natives is None else grid.natives[:, row]
         if grid.present is None:
-            lines.append(Line(labels=labels[row], times=times, values=columns[row]))
+            lines.append(Line(labels=labels[row], times=times, values=columns[row], natives=natives))
         else:
             there = grid.present[:, row]
-            lines.append(Line(labels=labels[row], times=times[there], values=columns[row][there]))
+            natives = None if natives is None else natives[there]
+            lines.append(Line(labels=labels[row], times=times[there], values=columns[row][there], natives=natives))
     return lines
 
 
 def _final(grid: Grid) -> Grid:
     """The grid with the names left out that are to be; two series of the same labels are an error."""
     frame = unnamed(grid)
-    result = Grid(frame, grid.values, grid.present, False, grid.ordered)
-    if frame.distinct:
+    result = tidy(replace(grid, frame=frame, nameless=False))
+    if result.frame.distinct:
         return result
     return merged(result, EvaluationError)
 

@@ -84,7 +84,7 @@ def _from_start(block: Block, change: Floats, first: Floats, first_at: Millis) -
     return change, first_at, block.counts + inside, np.where(inside, 0.0, first)
 
 
-def _restarted(began_before: Millis, began: Millis, before: Millis, at: Millis) -> Bools:
+def restarted(began_before: Millis, began: Millis, before: Millis, at: Millis) -> Bools:
     """Whether the start times say that a counter began anew between two samples.
 
     A start right at the sample before is that of a delta, if that sample had a start of its own before it.
@@ -99,7 +99,7 @@ def _restarts(chunk: Block) -> Bools | None:
     if chunk.panel.starts is None:
         return None
     began, times = chunk.gathered(chunk.panel.starts), chunk.times
-    return _restarted(began[:, :-1], began[:, 1:], times[:, :-1], times[:, 1:])
+    return restarted(began[:, :-1], began[:, 1:], times[:, :-1], times[:, 1:])
 
 
 def overlaps(block: Block) -> Rows:
@@ -170,7 +170,7 @@ def instant(*, counter: bool) -> Callable[[Block], Outcome]:
         began, began_before = block.starts_at(block.high - 1), block.starts_at(block.high - 2)
         if began is not None and began_before is not None:
             earlier, later = block.times_at(block.high - 2), block.times_at(block.high - 1)
-            fell = fell | _restarted(began_before, began, earlier, later)
+            fell = fell | restarted(began_before, began, earlier, later)
         return np.where(fell, last, last - before) / seconds, None if present.all() else present
 
     return kernel

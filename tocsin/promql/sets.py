@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tocsin.model import METRIC_NAME
@@ -59,7 +61,7 @@ def _kept(grid: Grid, kept: Bools) -> Grid:
         present = present & grid.present
     elif not present.flags.writeable:
         present = present.copy()
-    return tidy(Grid(grid.frame, grid.values, present, grid.nameless, grid.ordered))
+    return tidy(replace(grid, present=present))
 
 
 def united(left: Grid, right: Grid, matching: Matching) -> Grid:
@@ -82,6 +84,7 @@ def merged(grid: Grid, clash: type[Exception] | None = None) -> Grid:
     _, first, group = np.unique(grid.frame.keys(), return_index=True, return_inverse=True)
     mask = grid.mask()
     values = grid.values[:, first].copy()
+    natives = None if grid.natives is None else grid.natives[:, first].copy()
     present = np.zeros(values.shape, bool)
     nameless = grid.names_dropped()
     dropped = np.zeros(len(first), bool)
@@ -93,11 +96,15 @@ def merged(grid: Grid, clash: type[Exception] | None = None) -> Grid:
         if clash is not None and (present[:, target] & now).any():
             raise clash("vector cannot contain metrics with the same labelset")
         values[:, target] = np.where(now, grid.values[:, columns], values[:, target])
+        if natives is not None and grid.natives is not None:
+            natives[:, target] = np.where(now, grid.natives[:, columns], natives[:, target])
         present[:, target] |= now
         dropped[target] |= nameless[columns]
     order = np.argsort(first, kind="stable")
-    result = Grid(grid.frame.take(first[order]), values[:, order], present[:, order], dropped[order], grid.ordered)
-    return tidy(result)
+    if natives is not None:
+        natives = natives[:, order]
+    frame = grid.frame.take(first[order])
+    return tidy(Grid(frame, values[:, order], present[:, order], dropped[order], grid.ordered, natives))
 
 
 def _occurrence(group: Rows) -> Rows:

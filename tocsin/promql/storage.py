@@ -61,13 +61,15 @@ class Panel:
     lengths: Rows
     """[timelines]"""
     values: Floats
-    """[rows, n]"""
+    """[rows, n]; NaN where the sample is a native histogram"""
     stale: bool = True
     """False when no staleness marker is among the values."""
     starts: Millis | None = None
     """[rows, n] when the counter behind each sample began, 0 where not known."""
     nameless: bool | Bools = False
     """Per series: the metric's name is to be left out in the end (samples of a subquery)."""
+    natives: Array | None = None
+    """[rows, n] objects: the native histogram that a sample is, or None for a float. None: floats all."""
     finder: Finder | None = None
     """Of the block that this panel is a part of: `lines` are its timelines, rows before `first_row` left out."""
     lines: slice | Rows | None = None

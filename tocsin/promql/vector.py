@@ -7,14 +7,16 @@ n series at T steps, values in a [T, n] array; an instant query is a grid of one
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
 
+from tocsin.errors import EvaluationError
 from tocsin.model import METRIC_NAME, Labels
 from tocsin.promql.frame import Frame
-from tocsin.promql.storage import Bools, Floats, Millis, Rows
+from tocsin.promql.native import Histogram
+from tocsin.promql.storage import Array, Bools, Floats, Millis, Rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,15 +34,24 @@ NO_ANNOTATIONS = Annotations()
 
 
 class Vector:
-    """An instant vector: label sets with one value each. Iterates (labels, value)."""
+    """An instant vector: label sets with one value each. Iterates (labels, value), where all values are numbers."""
 
-    __slots__ = ("_frame", "_labels", "annotations", "at", "values")
+    __slots__ = ("_frame", "_labels", "annotations", "at", "natives", "values")
 
-    def __init__(self, frame: Frame, values: Floats, at: datetime, annotations: Annotations = NO_ANNOTATIONS) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        values: Floats,
+        at: datetime,
+        annotations: Annotations = NO_ANNOTATIONS,
+        natives: Array | None = None,
+    ) -> None:
         self._frame = frame
         self._labels: list[Labels] | None = None
         self.values = values
-        """float64 [n], in the order of `labels`."""
+        """float64 [n], in the order of `labels`; NaN in the place of a native histogram."""
+        self.natives = natives
+        """[n] the native histogram that a sample is, or None for a number. None: numbers all."""
         self.at = at
         self.annotations = annotations
 
@@ -58,10 +69,23 @@ class Vector:
         return self._frame.size > 0
 
     def __iter__(self) -> Iterator[tuple[Labels, float]]:
+        """Raises EvaluationError where a sample is a native histogram: no number says what it is."""
+        if self.natives is not None:
+            raise EvaluationError(
+                "the result holds native histograms, and a number is needed: "
+                "use histogram_quantile(), histogram_count(), histogram_sum() or histogram_avg()"
+            )
         return iter(zip(self.labels, self.values.tolist(), strict=True))
 
+    def samples(self) -> list[tuple[Labels, float | Histogram]]:
+        """The label sets with what each sample is."""
+        if self.natives is None:
+            return list(self)
+        both = zip(self.labels, self.values.tolist(), self.natives.tolist(), strict=True)
+        return [(labels, value if native is None else native) for labels, value, native in both]
+
     def __repr__(self) -> str:
-        return f"Vector({list(self)!r})"
+        return f"Vector({self.samples()!r})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +114,8 @@ class Line:
     times: Millis
     """int64 milliseconds since the epoch."""
     values: Floats
+    natives: Array | None = None
+    """As of a Vector."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +148,8 @@ class Grid:
     """Per series: the metric's name is to be left out of the result (Prometheus: delayed name removal)."""
     ordered: bool = field(default=False)
     """The order of the series is part of the result (sort, topk)."""
+    natives: Array | None = None
+    """[T, n] objects: the native histogram that a value is, or None for a number. None: numbers all."""
 
     @property
     def size(self) -> int:
@@ -139,10 +167,17 @@ class Grid:
         """Some of the series."""
         present = None if self.present is None else self.present[:, rows]
         nameless = self.nameless if isinstance(self.nameless, bool) else self.nameless[rows]
-        return tidy(Grid(self.frame.take(rows), self.values[:, rows], present, nameless, self.ordered))
+        natives = None if self.natives is None else self.natives[:, rows]
+        return tidy(Grid(self.frame.take(rows), self.values[:, rows], present, nameless, self.ordered, natives))
+
+    def numbers(self) -> Grid:
+        """Without the values that are native histograms; the series stay."""
+        if self.natives is None:
+            return self
+        return replace(self, present=self.mask() & ~is_native(self.natives), natives=None)
 
     def with_values(self, values: Floats, *, nameless: bool = True) -> Grid:
-        """The same series and presence, other values; by default the name goes."""
+        """The same series and presence, other values, numbers all; by default the name goes."""
         return Grid(self.frame, values, self.present, True if nameless else self.nameless, self.ordered)
 
     def names_dropped(self) -> Bools:
@@ -150,8 +185,25 @@ class Grid:
         return np.full(self.size, self.nameless) if isinstance(self.nameless, bool) else self.nameless
 
 
+_without_hints = np.frompyfunc(lambda each: each and each.between_others(), 1, 1)
+_there = np.frompyfunc(lambda each: each is not None, 1, 1)
+
+
+def unhinted(natives: Array | None) -> Array | None:
+    """As seen at other times than they were sampled: what a hint says of the sample before does not hold there."""
+    return None if natives is None else _without_hints(natives)
+
+
+def is_native(natives: Array) -> Bools:
+    """Where a value is a native histogram."""
+    found: Bools = _there(natives).astype(bool)
+    return found
+
+
 def tidy(grid: Grid) -> Grid:
-    """Without the series that are nowhere present; `present` None where it says nothing."""
+    """Without the series that are nowhere present; `present` and `natives` None where they say nothing."""
+    if grid.natives is not None and not (is_native(grid.natives) & grid.mask()).any():
+        grid.natives = None
     if grid.present is None:
         return grid
     if grid.present.all():
@@ -174,7 +226,11 @@ def joined(grids: list[Grid]) -> Grid:
     if not all(isinstance(grid.nameless, bool) and grid.nameless == nameless for grid in grids):
         nameless = np.concatenate([grid.names_dropped() for grid in grids])
     values = np.concatenate([grid.values for grid in grids], axis=1)
-    return Grid(Frame.joined([grid.frame for grid in grids]), values, present, nameless)
+    natives: Array | None = None
+    if any(grid.natives is not None for grid in grids):
+        parts = [np.full(g.values.shape, None) if g.natives is None else g.natives for g in grids]
+        natives = np.concatenate(parts, axis=1)
+    return Grid(Frame.joined([grid.frame for grid in grids]), values, present, nameless, natives=natives)
 
 
 def unnamed(grid: Grid) -> Frame:

@@ -64,7 +64,7 @@ class Field(Enum):
 def newest(panel: Panel, instants: Millis, lookback: int, what: Field) -> Grid:
     """The newest sample of each series at or before each instant, unless it is older than the lookback or stale."""
     rows = rows_until(panel, instants)
-    if what is Field.VALUE and rows.shape[1] == 1 and not panel.stale and rows[0, 0] > 0:
+    if what is Field.VALUE and rows.shape[1] == 1 and not panel.stale and panel.natives is None and rows[0, 0] > 0:
         # One timeline without a gap: most of what a graph of a few series takes is in the calls that this saves.
         line = rows[:, 0] - 1
         if (instants - panel.times[:, 0][line]).max() < lookback:
@@ -74,17 +74,20 @@ def newest(panel: Panel, instants: Millis, lookback: int, what: Field) -> Grid:
     # Found per timeline first: series are many, timelines few.
     fresh = (rows > 0) & (sampled > (instants - lookback)[:, None])
     values = found = _at(panel.values, last, panel.timeline)
+    natives = None
+    if panel.natives is not None and what is Field.VALUE:
+        natives = _at(panel.natives, last, panel.timeline)
     if what is Field.TIME:
         found = sampled[:, panel.timeline].astype(np.float64)
     elif what is Field.START:
         starts = panel.starts
         found = np.zeros(values.shape) if starts is None else _at(starts, last, panel.timeline).astype(np.float64)
     if fresh.all() and not panel.stale:
-        return Grid(panel.frame, found)
+        return Grid(panel.frame, found, natives=natives)
     present: Bools = fresh[:, panel.timeline]
     if panel.stale:
         present &= ~is_stale(values)
-    return Grid(panel.frame, found, present)
+    return Grid(panel.frame, found, present, natives=natives)
 
 
 def without_stale(panel: Panel) -> list[Panel]:
@@ -100,13 +103,14 @@ def without_stale(panel: Panel) -> list[Panel]:
     parts = []
     if not dirty.all():
         clean = np.flatnonzero(~dirty)
-        parts.append(replace(_columns(panel, clean), stale=False))
+        parts.append(replace(columns_of(panel, clean), stale=False))
     if dirty.any():
-        parts.append(_packed(_columns(panel, np.flatnonzero(dirty)), marked[:, dirty]))
+        parts.append(packed(columns_of(panel, np.flatnonzero(dirty)), marked[:, dirty]))
     return parts
 
 
-def _columns(panel: Panel, chosen: Rows) -> Panel:
+def columns_of(panel: Panel, chosen: Rows) -> Panel:
+    """Some of the series."""
     starts = None if panel.starts is None else panel.starts[:, chosen]
     nameless = panel.nameless if isinstance(panel.nameless, bool) else panel.nameless[chosen]
     return replace(
@@ -116,6 +120,7 @@ def _columns(panel: Panel, chosen: Rows) -> Panel:
         values=panel.values[:, chosen],
         starts=starts,
         nameless=nameless,
+        natives=None if panel.natives is None else panel.natives[:, chosen],
     )
 
 
@@ -124,7 +129,7 @@ def slice_rows(block: Block) -> tuple[int, int]:
     return int(block.low.min(initial=BEYOND)), int(block.high.max(initial=0))
 
 
-def _packed(panel: Panel, drop: Bools) -> Panel:
+def packed(panel: Panel, drop: Bools) -> Panel:
     """Every series on a timeline of its own, without the samples marked."""
     order = np.argsort(drop, axis=0, kind="stable")
     lengths = panel.lengths[panel.timeline] - drop.sum(axis=0)
@@ -132,9 +137,10 @@ def _packed(panel: Panel, drop: Bools) -> Panel:
     times[np.arange(len(times))[:, None] >= lengths] = BEYOND
     values = np.take_along_axis(panel.values, order, axis=0)
     starts = None if panel.starts is None else np.take_along_axis(panel.starts, order, axis=0)
+    natives = None if panel.natives is None else np.take_along_axis(panel.natives, order, axis=0)
     return Panel(
         frame=panel.frame, times=times, timeline=np.arange(panel.frame.size), lengths=lengths, values=values,
-        stale=False, starts=starts, nameless=panel.nameless,
+        stale=False, starts=starts, nameless=panel.nameless, natives=natives,
     )  # fmt: skip
 
 
@@ -184,7 +190,7 @@ class Block:
 
     def only(self, chosen: Rows) -> Block:
         """Some of the series."""
-        return Block(_columns(self.panel, chosen), self.low, self.high, self.start, self.end)
+        return Block(columns_of(self.panel, chosen), self.low, self.high, self.start, self.end)
 
     def at(self, rows: Rows) -> Floats:
         """[T, n] the values in row `rows[t, timeline]`; clipped to the rows there are."""

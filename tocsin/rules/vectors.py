@@ -24,11 +24,14 @@ class Unknown(TocsinError):
 
 
 def pairs(value: Result) -> list[tuple[Labels, float]]:
-    """(labels with `__name__`, value) of a vector or scalar. Raises Unknown for anything else."""
+    """(labels with `__name__`, value) of a vector or scalar. Raises Unknown where that is no number."""
     if isinstance(value, Scalar):
         return [(NO_LABELS, value.value)]
     if isinstance(value, Vector):
-        return list(value)
+        try:
+            return list(value)
+        except EvaluationError as error:
+            raise Unknown(str(error)) from None
     raise Unknown("rule result is not a vector or scalar")
 
 

@@ -8,14 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.conformance.promqltest.notation import HISTOGRAM
+from tests.conformance.promqltest.custom_buckets import with_custom_buckets
 from tests.conformance.promqltest.script import Load
 from tocsin.model import Labels, Matcher, Sample, utc
-from tocsin.promql import Dictionary, Panel, Selector
-from tocsin.promql.matchers import matches
+from tocsin.promql import Dictionary, Panel
+from tocsin.promql.native import Histogram
+from tocsin.promql.native.beside import Beside
+from tocsin.promql.native.stored import as_stored
 from tocsin.series import Store
 
-_SUFFIXES = ("_bucket", "_count", "_sum")
+Points = dict[Labels, dict[float, float | Histogram]]
 
 
 class Loaded:
@@ -26,10 +28,9 @@ class Loaded:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._points: dict[Labels, dict[float, float]] = defaultdict(dict)
+        self._points: Points = defaultdict(dict)
         self._starts: dict[Labels, dict[int, int]] = defaultdict(dict)
-        self._histograms: dict[Labels, set[float]] = defaultdict(set)
-        self._store: Store | None = None
+        self._store: Beside | None = None
 
     def load(self, command: Load) -> None:
         """Add the series of a load command."""
@@ -40,37 +41,30 @@ class Loaded:
                 if line.suffix == "st":
                     if isinstance(point, float):
                         self._starts[line.labels][round(at * 1000)] = round((at + point) * 1000)
-                elif point is HISTOGRAM:
-                    self._histograms[line.labels].add(at)
-                elif isinstance(point, float):
+                elif point is not None:
                     self._points[line.labels][at] = point
-            if command.with_nhcb:
-                times = {index * command.step for index, point in enumerate(line.points) if point is not None}
-                self._note_nhcb(line.labels, times)
-
-    def _note_nhcb(self, labels: Labels, times: set[float]) -> None:
-        name = labels.get("__name__", "")
-        for suffix in _SUFFIXES:
-            if name.endswith(suffix):
-                self._histograms[labels.without("le").with_(__name__=name.removesuffix(suffix))] |= times
-
-    def meets_histograms(self, selector: Selector, after: float, until: float) -> bool:
-        """True when the selector takes a native histogram between two times, both included."""
-        return any(
-            all(matches(matcher, labels.get(matcher.name, "")) for matcher in selector.matchers)
-            for labels, times in self._histograms.items()
-            if any(after <= at <= until for at in times)
-        )
+        if command.with_nhcb:
+            for labels, points in with_custom_buckets(command).items():
+                self._points[labels] |= points
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Beside:
         if self._store is None:
-            self._store = Store(retention=1e12)
-            samples = [
-                Sample(name=labels.get("__name__", ""), labels=labels.without("__name__"), value=value, at=utc(at))
-                for labels, points in self._points.items()
-                for at, value in points.items()
-            ]
+            self._store = Beside(Store(retention=1e12))
+            samples: list[Sample] = []
+            for labels, points in self._points.items():
+                ordered = dict(sorted(points.items()))
+                if any(isinstance(value, Histogram) for value in ordered.values()):
+                    for at, value in zip(ordered, as_stored(ordered.values()), strict=True):
+                        assert value is not None
+                        self._store.put(labels, round(at * 1000), value)
+                else:
+                    name, rest = labels.get("__name__", ""), labels.without("__name__")
+                    samples += [
+                        Sample(name=name, labels=rest, value=value, at=utc(at))
+                        for at, value in ordered.items()
+                        if isinstance(value, float)
+                    ]
             self._store.append(sorted(samples, key=lambda sample: sample.at))
         return self._store
 

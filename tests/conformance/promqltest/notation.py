@@ -10,17 +10,15 @@ from dataclasses import dataclass
 
 from tocsin.model import STALE, Labels
 from tocsin.promql.lexer import Kind, tokens
+from tocsin.promql.native import Histogram
+from tocsin.promql.native.notation import ITEM, parse_run
 
-HISTOGRAM = object()
-"""Stands for a native histogram sample: the value itself is not read."""
-
-Point = float | None | object
-"""A number, None for a gap, or HISTOGRAM."""
+Point = float | None | Histogram
+"""A number, a native histogram, or None for a gap."""
 
 _NUMBER = r"[-+]?(?:0x[0-9a-f]+|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|inf|nan)"
 _REPEATED = re.compile(rf"({_NUMBER})(?:([-+])({_NUMBER}))?x(\d+)", re.IGNORECASE)
 _GAP = re.compile(r"_(?:x(\d+))?")
-_HISTOGRAMS = re.compile(r"\{\{[^}]*\}\}(?:([-+])\{\{[^}]*\}\})?(?:x(\d+))?")
 _STALE = re.compile(r"stale(?:x(\d+))?", re.IGNORECASE)
 _PLAIN = re.compile(_NUMBER, re.IGNORECASE)
 
@@ -37,7 +35,7 @@ class SeriesLine:
     @property
     def histogram(self) -> bool:
         """True when a sample of it is a native histogram."""
-        return any(point is HISTOGRAM for point in self.points)
+        return any(isinstance(point, Histogram) for point in self.points)
 
 
 def number(text: str) -> float:
@@ -111,8 +109,8 @@ def values(text: str) -> list[Point]:
     while at < len(text):
         if text[at].isspace():
             at += 1
-        elif match := _HISTOGRAMS.match(text, at):
-            points += [HISTOGRAM] * (int(match.group(2) or 0) + 1)
+        elif match := ITEM.match(text, at):
+            points += parse_run(match)
             at = match.end()
         elif match := _GAP.match(text, at):
             points += [None] * int(match.group(1) or 1)

@@ -9,9 +9,11 @@ import pytest
 
 from tocsin.errors import RuleError
 from tocsin.model import STALE, Labels, is_stale
+from tocsin.promql.native import Histogram
+from tocsin.promql.native.notation import expression
 from tocsin.rules import load_text
 from tocsin.rules.unit_tests import Verdict, read_unit_tests, run_unit_tests
-from tocsin.rules.unit_tests.notation import BadNotation, NativeHistogram, parse_series, parse_values
+from tocsin.rules.unit_tests.notation import BadNotation, parse_series, parse_values
 from tocsin.series import Store
 
 RULES = """groups:
@@ -61,10 +63,20 @@ def test_bad_values_are_refused(text):
         parse_values(text)
 
 
-def test_native_histograms_are_known_and_not_supported():
-    """Told apart from nonsense."""
-    with pytest.raises(NativeHistogram):
-        parse_values("{{schema:1 sum:3 count:22 buckets:[5 10 7]}}x3")
+def test_native_histograms_are_read():
+    """Beside numbers and gaps; repeated, and added up."""
+    values = parse_values("1 {{sum:3 count:2 buckets:[2]}}+{{sum:1 count:1 buckets:[0 1]}}x2 _ {{count:1}}x1")
+    assert [expression(value) if isinstance(value, Histogram) else str(value) for value in values] == [
+        "1.0", "{{count:2 sum:3 buckets:[2]}}", "{{count:3 sum:4 buckets:[2 1]}}", "{{count:4 sum:5 buckets:[2 2]}}",
+        "None", "{{count:1}}", "{{count:1}}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["{{sum}}", "{{schema:9}}", "{{sum:1}}x", "{{sum:1}", "{{schema:0}}+{{schema:-53}}x1"])
+def test_bad_histograms_are_refused(text):
+    """With what is wrong."""
+    with pytest.raises(BadNotation):
+        parse_values(text)
 
 
 @pytest.mark.parametrize(
@@ -184,18 +196,30 @@ def test_a_difference_shows_expected_and_got(outcome):
     )
 
 
-def test_native_histograms_are_neither_passed_nor_failed(outcome):
-    """Cases that read them are told apart; the others run."""
+def test_native_histograms_are_evaluated(outcome):
+    """Samples, and what is made of them; as promtool has it, the hint that a store gives is a part of a sample."""
     text = """tests:
   - input_series:
-      - {series: h, values: "{{sum:1 count:1}}x5"}
+      - {series: h, values: "{{sum:1 count:1 buckets:[1]}}+{{sum:1 count:1 buckets:[1]}}x5"}
       - {series: m, values: 1x5}
     promql_expr_test:
-      - {expr: h, eval_time: 1m, exp_samples: []}
-      - {expr: m, eval_time: 1m, exp_samples: [{labels: m, value: 1}]}
+      - {expr: h, eval_time: 1m, exp_samples: [{labels: h, histogram: "{{sum:2 count:2 buckets:[2] counter_reset_hint:not_reset}}"}]}
+      - {expr: h, eval_time: 1m, exp_samples: [{labels: h, histogram: "{{sum:2 count:2 buckets:[2]}}"}]}
+      - {expr: "histogram_count(increase(h[2m]))", eval_time: 3m, exp_samples: [{labels: "{}", value: 2}]}
       - {expr: m, eval_time: 1m, exp_samples: [{labels: m, histogram: "{{sum:1}}"}]}
+"""  # noqa: E501
+    assert verdicts(outcome(text)) == [(6, "passed"), (7, "failed"), (8, "passed"), (9, "failed")]
+
+
+def test_an_alert_on_a_histogram_itself_fails_with_how_to_mend_it(write):
+    """An alert needs a number."""
+    text = """tests:
+  - input_series: [{series: h, values: "{{sum:1 count:1}}x5"}]
+    alert_rule_test: [{alertname: Slow, eval_time: 1m, exp_alerts: []}]
 """
-    assert verdicts(outcome(text)) == [(6, "unsupported"), (7, "passed"), (8, "unsupported")]
+    rules = load_text("groups: [{name: g, rules: [{alert: Slow, expr: h}]}]")
+    (case,) = run_unit_tests(read_unit_tests(write(text)), rules, lambda: Store(retention=1e12)).cases
+    assert (case.verdict.value, "use histogram_quantile()" in case.what) == ("failed", True)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tocsin.cli.inspection.subject import Check, Remark, Subject, remark
 from tocsin.config.routing import RouteSettings
 from tocsin.incidents.matching import fits
 from tocsin.model import Severity
-from tocsin.promql.native import native_only
+from tocsin.promql.native.only import native_only
 from tocsin.rules import AlertRule, repeated
 
 _TEMPLATE: Final = "{{"

@@ -1,9 +1,7 @@
 """Unit tests of rules, in promtool's format: the same file passes `promtool test rules` and `tocsin rules test`.
 
-    tests = read_unit_tests(path)                                  RuleError: every finding with its line
-    outcome = run_unit_tests(tests, load_rules(tests.rule_files), make_store=Store)
-
-Native histograms are told apart as unsupported: such a case neither passes nor fails.
+tests = read_unit_tests(path)                                  RuleError: every finding with its line
+outcome = run_unit_tests(tests, load_rules(tests.rule_files), make_store=Store)
 """
 
 from tocsin.rules.unit_tests.cases import AlertCase, ExpectedSample, ExprCase, InputSeries, UnitTest, UnitTestFile

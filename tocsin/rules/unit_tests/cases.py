@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tocsin.model import NO_LABELS, Labels, Seconds, utc
+from tocsin.promql.native import Histogram
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,10 +16,10 @@ class InputSeries:
 
     labels: Labels
     """With `__name__`."""
-    values: tuple[float | None, ...]
+    values: tuple[float | Histogram | None, ...]
     """One per interval from the start; None: no sample, STALE: the end."""
     histogram: bool = False
-    """It holds native histograms, so it has no values here."""
+    """Some of the values are native histograms."""
 
     @property
     def name(self) -> str:
@@ -42,8 +43,7 @@ class ExpectedSample:
     """A sample that an expression must yield."""
 
     labels: Labels
-    value: float
-    histogram: bool = False
+    value: float | Histogram
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

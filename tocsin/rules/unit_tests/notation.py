@@ -5,7 +5,7 @@
     stale        the series ends here
     4x3          4 and three more: 4 4 4 4
     1+2x3        1 and three more, each 2 higher: 1 3 5 7   (added up step by step, as promtool does)
-    {{sum:3 …}}  a native histogram: known, and not supported
+    {{sum:3 …}}  a native histogram; {{…}}x3 and {{…}}+{{…}}x3 as for numbers (tocsin.promql.native.notation)
 
 Source: Prometheus' documentation of unit tests for rules.
 """
@@ -17,11 +17,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from tocsin.model import METRIC_NAME, STALE, Labels
+from tocsin.promql.native import Histogram
+from tocsin.promql.native.notation import ITEM as HISTOGRAM
+from tocsin.promql.native.notation import parse_run
 
 from ..template.constants import unquote
 
 MAX_VALUES: Final = 5_000_000
 """The most values of one series; 10 years of minutes."""
+MAX_HISTOGRAMS: Final = 100_000
+"""The most that one item makes."""
 
 _NUMBER: Final = r"(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?:[iI][nN][fF]|[nN][aA][nN])(?!\w))"
 _ITEM: Final = re.compile(
@@ -32,22 +37,20 @@ _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _QUOTED: Final = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`[^`]*`")
 _SPACE: Final = re.compile(r"\s*")
+_PIECE: Final = re.compile(r"\{\{[^}]*\}\}(?:[-+]\{\{[^}]*\}\})?\S*|\S+")
 
 
 class BadNotation(Exception):
     """The text is not a series, or not its values."""
 
 
-class NativeHistogram(BadNotation):
-    """The values are native histograms."""
-
-
-def parse_values(text: str) -> list[float | None]:
-    """One entry per interval: a value, STALE, or None for nothing. Raises BadNotation, NativeHistogram."""
-    values: list[float | None] = []
-    for item in text.split():
-        if "{{" in item:
-            raise NativeHistogram("native histograms ({{…}}) are not supported; classic histograms (_bucket) are")
+def parse_values(text: str) -> list[float | Histogram | None]:
+    """One entry per interval: a value, STALE, or None for nothing. Raises BadNotation."""
+    values: list[float | Histogram | None] = []
+    for item in _PIECE.findall(text):
+        if item.startswith("{{"):
+            values += _histograms(item)
+            continue
         found = _ITEM.fullmatch(item)
         if found is None:
             raise BadNotation(f"{item!r} is no value; write numbers, _, stale, 1x5 or 1+2x5")
@@ -63,12 +66,32 @@ def parse_values(text: str) -> list[float | None]:
     return values
 
 
-def _run(first: float, by: float, more: int) -> list[float | None]:
+def _run(first: float, by: float, more: int) -> list[float]:
     value, out = first, []
     for _ in range(more + 1):
         out.append(value)
         value += by
-    return list(out)
+    return out
+
+
+def _histograms(item: str) -> list[Histogram]:
+    found = HISTOGRAM.fullmatch(item)
+    if found is None:
+        raise BadNotation(f"{item!r} is no native histogram; write {{{{sum:3 count:2 buckets:[1 1]}}}}")
+    if int(found["times"] or 0) > MAX_HISTOGRAMS:
+        raise BadNotation(f"{item!r} makes more than {MAX_HISTOGRAMS} histograms")
+    try:
+        return parse_run(found)
+    except ValueError as error:
+        raise BadNotation(f"{item!r}: {error}") from None
+
+
+def parse_histogram(text: str) -> Histogram:
+    """One histogram, as a sample is expected to be. Raises BadNotation."""
+    found = _histograms(text.strip())
+    if len(found) != 1:
+        raise BadNotation(f"{text!r} is more than one histogram")
+    return found[0]
 
 
 def parse_series(text: str) -> Labels:

@@ -15,10 +15,12 @@ import yaml
 from tocsin.durations import format_duration
 from tocsin.errors import Finding, RuleError
 from tocsin.model import Labels, Seconds, utc
+from tocsin.promql.native import Histogram
+from tocsin.promql.native.stored import as_stored
 
 from ..document import Document, Entry, is_null, line_of, read
 from .cases import AlertCase, ExpectedSample, ExprCase, InputSeries, UnitTest, UnitTestFile
-from .notation import BadNotation, NativeHistogram, parse_series, parse_values
+from .notation import BadNotation, parse_histogram, parse_series, parse_values
 
 _FILE_KEYS: Final = ("rule_files", "evaluation_interval", "group_eval_order", "tests", "fuzzy_compare")
 _TEST_KEYS: Final = (
@@ -147,18 +149,18 @@ class _TestReader:
     def _series(self, keys: dict[str, Entry]) -> Iterator[InputSeries]:
         for node, item in self._items(keys, "input_series", ("series", "values")):
             at = item["series"].value if "series" in item else node
-            values: list[float | None] = []
-            histogram = False
+            values: list[float | Histogram | None] = []
             try:
                 labels = parse_series(self._text(item, "series"))
                 at = item["values"].value if "values" in item else node
                 values = parse_values(self._text(item, "values"))
-            except NativeHistogram:
-                histogram = True
             except BadNotation as bad:
                 self.document.find(at, str(bad))
                 continue
-            yield InputSeries(labels=labels, values=tuple(values), histogram=histogram)
+            histogram = any(isinstance(value, Histogram) for value in values)
+            yield InputSeries(
+                labels=labels, values=tuple(as_stored(values) if histogram else values), histogram=histogram
+            )
 
     def _alerts(self, keys: dict[str, Entry]) -> Iterator[AlertCase]:
         for node, item in self._items(keys, "alert_rule_test", ("eval_time", "alertname", "exp_alerts")):
@@ -182,13 +184,19 @@ class _TestReader:
 
     def _samples(self, keys: dict[str, Entry]) -> Iterator[ExpectedSample]:
         for node, item in self._items(keys, "exp_samples", ("labels", "value", "histogram")):
+            at = item["labels"].value if "labels" in item else node
+            value: float | Histogram = 0.0
             try:
                 labels = parse_series(self._text(item, "labels"))
+                if "value" in item:
+                    value = self.document.number(item["value"].value, "value")
+                if text := self._text(item, "histogram"):
+                    at = item["histogram"].value
+                    value = parse_histogram(text)
             except BadNotation as bad:
-                self.document.find(item["labels"].value if "labels" in item else node, str(bad))
+                self.document.find(at, str(bad))
                 continue
-            value = self.document.number(item["value"].value, "value") if "value" in item else 0.0
-            yield ExpectedSample(labels=labels, value=value, histogram=bool(self._text(item, "histogram")))
+            yield ExpectedSample(labels=labels, value=value)
 
 
 def _timestamp(text: str) -> datetime:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tocsin.model import METRIC_NAME, Labels
+from tocsin.promql.native import Histogram
+from tocsin.promql.native.notation import expression
 
 from ..template.go_format import format_float
 
 LabelsAndNotes = tuple[Labels, Labels]
+Value = float | Histogram
 
 
 def alerts_differ(expected: Sequence[LabelsAndNotes], got: Sequence[LabelsAndNotes]) -> str:
@@ -29,9 +32,9 @@ def alerts_differ(expected: Sequence[LabelsAndNotes], got: Sequence[LabelsAndNot
 
 
 def samples_differ(
-    expected: Sequence[tuple[Labels, float]],
-    got: Sequence[tuple[Labels, float]],
-    same: Callable[[float, float], bool],
+    expected: Sequence[tuple[Labels, Value]],
+    got: Sequence[tuple[Labels, Value]],
+    same: Callable[[Value, Value], bool],
 ) -> str:
     """Empty when they agree; else a line per sample."""
     rest = sorted(got, key=lambda pair: tuple(pair[0].items()))
@@ -41,14 +44,18 @@ def samples_differ(
         found = next((pair for pair in rest if pair[0] == labels and same(value, pair[1])), None)
         if found is not None:
             rest.remove(found)
-            lines.append(f"  = {series_text(labels)} {format_float(value)}")
+            lines.append(f"  = {series_text(labels)} {_text(value)}")
         else:
             differs = True
-            lines.append(f"  - {series_text(labels)} {format_float(value)}")
-    lines += [f"  + {series_text(labels)} {format_float(value)}" for labels, value in rest]
+            lines.append(f"  - {series_text(labels)} {_text(value)}")
+    lines += [f"  + {series_text(labels)} {_text(value)}" for labels, value in rest]
     if not differs and not rest:
         return ""
     return "\n".join([_legend(len(expected), len(got), "sample"), *lines])
+
+
+def _text(value: Value) -> str:
+    return expression(value) if isinstance(value, Histogram) else format_float(value)
 
 
 def series_text(labels: Labels) -> str:

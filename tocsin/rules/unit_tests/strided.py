@@ -55,6 +55,8 @@ def in_strides(test: UnitTest, interval: Seconds, groups: Sequence[Group], groun
     """The test's rules at its start; None where they have to go step by step."""
     rules = [rule for group in groups for rule in group.rules]
     # What is collected under the name of what is recorded: which of two samples is taken depends on the order.
+    if any(series.histogram for series in test.series):
+        return None
     shared = {series.name for series in test.series} & {name for group in groups for name in group.yields}
     if shared or len({rule.id for rule in rules}) < len(rules) or any(_sees_ahead(rule) for rule in rules):
         return None
