@@ -74,7 +74,7 @@ def backtest(
         after = load_rules((*changed, *more))
         after = _merged(before, after) if merge else after
     try:
-        past = _past(settings, folder, since, until, step, (*before, *(after or ())))
+        past = past_of(settings, folder, since, until, step, (*before, *(after or ())))
     except (StateError, OSError) as error:
         click.echo(f"tocsin: {error}", err=True)
         sys.exit(UNUSABLE)
@@ -107,7 +107,7 @@ def _merged(before: Sequence[Group], after: Sequence[Group]) -> tuple[Group, ...
     return (*(group for group in before if group.name not in names), *after)
 
 
-def _past(
+def past_of(
     config: Config, folder: Path | None, since: timedelta, until: datetime | None, step: timedelta | None,
     groups: Sequence[Group],
 ) -> Past:  # fmt: skip

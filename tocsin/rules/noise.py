@@ -1,8 +1,9 @@
 """The noise ledger: per rule, how often it paged, and what came of it.
 
 An incident counts for the rule whose alert opened it. *Acknowledged* is one that somebody took; *self-resolved* ended
-without anybody having taken or closed it: the likely noise. `hold` is the `for` that would have kept the most of those
-from paging; what was acknowledged counts against it, so that no `for` is named that would have cost one of these.
+without anybody having taken or closed it: the likely noise. The remedy is the `for` or `keep_firing_for` that would
+have kept the most of those from paging, and none that somebody took: estimated here from how long incidents lasted, and
+found over stored samples where there are some (tuning.py).
 """
 
 from __future__ import annotations
@@ -10,21 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
 
 from tocsin.incidents.matching import all_match
 from tocsin.model import Alert, Incident, Silence
 
-HOLDS: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 30))
-"""Values of `for` that are tried."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Remedy:
-    """A `for`, and how many self-resolved incidents it would have kept from paging."""
-
-    hold: timedelta
-    spares: int
+from .tuning import TRIED, Remedy, Time
 
 
 @dataclass
@@ -41,8 +32,9 @@ class RuleNoise:
     silenced: timedelta = timedelta(0)
     """How long its alerts fired under a silence, in sum."""
     remedy: Remedy | None = None
+    taken: list[Time] = field(default_factory=list)
+    """When what somebody took went on."""
     _short: list[timedelta] = field(default_factory=list)
-    _taken: list[timedelta] = field(default_factory=list)
 
 
 def ledger(
@@ -55,37 +47,37 @@ def ledger(
             continue
         first = min(incident.members, key=lambda alert: (alert.fired_at or alert.active_at, alert.id))
         line = found.setdefault(first.rule, RuleNoise(rule=first.rule, name=first.name))
-        _count(line, incident, pages)
+        _count(line, incident, pages, now)
         for alert in incident.members:
             own = found.setdefault(alert.rule, RuleNoise(rule=alert.rule, name=alert.name))
             own.silenced += _silenced(alert, silences, since, now)
     for line in found.values():
-        line.remedy = _remedy(line._short, line._taken)
+        line.remedy = _remedy(line)
     order = sorted(found.values(), key=lambda line: (-line.pages, -line.self_resolved, -line.incidents, line.rule))
     return tuple(order)
 
 
-def _count(line: RuleNoise, incident: Incident, pages: int) -> None:
+def _count(line: RuleNoise, incident: Incident, pages: int, now: datetime) -> None:
     line.incidents += 1
     line.pages += pages
     line.flaps += incident.reopened
     lasted = None if incident.resolved_at is None else incident.resolved_at - incident.opened_at
     if incident.acked_at is not None:
         line.acked += 1
-        line._taken.append(lasted or timedelta.max)
+        line.taken.append((incident.opened_at, incident.resolved_at or now))
     elif lasted is not None and " closed it" not in incident.resolved_why:
         line.self_resolved += 1
         if pages:
             line._short.append(lasted)
 
 
-def _remedy(short: Sequence[timedelta], taken: Sequence[timedelta]) -> Remedy | None:
-    """The shortest of HOLDS that spares the most, and costs nothing that somebody took."""
+def _remedy(line: RuleNoise) -> Remedy | None:
+    """The shortest `for` that spares the most, and costs nothing that somebody took."""
     best: Remedy | None = None
-    for hold in HOLDS:
-        if any(lasted < hold for lasted in taken):
+    for hold in TRIED:
+        if any(end - begin < hold for begin, end in line.taken):
             break
-        spares = sum(lasted < hold for lasted in short)
+        spares = sum(lasted < hold for lasted in line._short)
         if spares and (best is None or spares > best.spares):
             best = Remedy(hold=hold, spares=spares)
     return best
