@@ -56,12 +56,17 @@ and as gauges:
   tocsin_auth_log_up                                     1 while the source can be read
   tocsin_auth_log_unread_bytes                           what is left to read: over 0 while catching up
   tocsin_auth_log_last_event_timestamp_seconds           the newest line's own time: a log that has gone quiet
+  tocsin_auth_posture{setting}                           1 where on; with `posture`, see below
 
 How lines are read. Only request lines with a `status` are counted: before 2.194 an error made two lines, the first
 without. `level` is never looked at: it was `info` for most errors. Sign-ins that succeeded are the `Login` lines, less
 those of method `token` (a refresh) and `mfa` (a second step). Changes by an administrator are taken from the request
 path, because /admin/generate_link is audited as if the victim had asked. GOTRUE_LOG_LEVEL must be info or finer: at
 `warn` the successes are not logged, and a success ratio reads 0.
+
+Posture. With `posture: {url: https://REF.supabase.co, api_key_env: …}` Auth's own /settings are read every minute:
+mailer_autoconfirm, disable_signup, phone_autoconfirm, saml_enabled, and each provider as external_NAME. While they
+can't be read they are unknown. changes(tocsin_auth_posture[1h]) > 0 finds what was switched.
 
 Addresses. A failure's address is shown as a hash (`ip-` and ten digits; the salt is kept with the position, and IPv6
 counts by /64). `show_ips: true` shows it in clear. At most `top_ips` addresses have series of their own, the rest

@@ -17,6 +17,7 @@ import orjson
 
 from collectors.auth_logs import declarations as are
 from collectors.auth_logs.counts import Counts
+from collectors.auth_logs.posture import Posture
 from collectors.auth_logs.settings import AuthLogsSettings
 from collectors.auth_logs.sources import source_of
 from collectors.auth_logs.sources.source import Source, Trouble
@@ -27,6 +28,10 @@ from tocsin.ports import CollectorContext
 _VERSION: Final = 2
 _HUNG: Final[Seconds] = 5.0
 """The watcher gives up on a file system that takes longer to answer."""
+_OF_THE_LOG: Final = frozenset(
+    name for metric in are.METRICS if metric not in (are.UP, are.POSTURE) for name in metric.series_names()
+)
+"""What is hidden while the log can't be read."""
 _SAVE_EVERY: Final[Seconds] = 60.0
 """Also without news: the time of the last poll says since when a new counter was zero."""
 
@@ -37,6 +42,7 @@ class AuthLogsCollector:
     def __init__(self, settings: AuthLogsSettings, context: CollectorContext) -> None:
         self._settings = settings
         self._context = context
+        self._posture = Posture(settings.posture) if settings.posture is not None else None
         self._log: tuple[Source, Counts] | None = None
         self._polled_at: datetime | None = None
         """The last poll that could read."""
@@ -49,7 +55,16 @@ class AuthLogsCollector:
         """The last poll, by the loop's clock."""
 
     async def collect(self, at: datetime) -> AsyncIterator[Sample | Blind]:
-        """What was logged since the last poll. Raises CollectError when the file system doesn't answer."""
+        """What was logged since the last poll, and how Auth is set up. Raises CollectError when the file system doesn't
+        answer."""
+        if self._posture is not None:
+            await self._posture.look(at)
+            for item in self._posture.samples(at):
+                yield item
+        async for item in self._logged(at):
+            yield item
+
+    async def _logged(self, at: datetime) -> AsyncIterator[Sample | Blind]:
         self._began = asyncio.get_running_loop().time()
         if self._log is None:
             self._log = await self._opened()
@@ -72,7 +87,7 @@ class AuthLogsCollector:
         await self._save(source, counts)
         yield _gauge(are.UP, 0.0 if trouble else 1.0, at)
         if trouble:
-            yield Blind(why=trouble)
+            yield Blind(why=trouble, metrics=_OF_THE_LOG)
             return
         for sample in counts.samples(at, before):
             if sample.name not in source.not_told:
@@ -87,6 +102,8 @@ class AuthLogsCollector:
             self._watcher.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watcher
+        if self._posture is not None:
+            await self._posture.close()
         if self._log is not None:
             await self._log[0].close()
 

@@ -66,6 +66,12 @@ UNREAD: Final = _gauge("tocsin_auth_log_unread_bytes", "Bytes of the log that ar
 LAST_EVENT: Final = _gauge(
     "tocsin_auth_log_last_event_timestamp_seconds", "The time that the newest line of the log bears.", "seconds"
 )
+POSTURE: Final = Metric(
+    name="tocsin_auth_posture",
+    type=MetricType.GAUGE,
+    help="Switches of Auth's own settings, 1 where on: mailer_autoconfirm, disable_signup, external_google, ….",
+    labels=("setting",),
+)
 
 METRICS: Final = (
     SIGN_INS,
@@ -86,4 +92,5 @@ METRICS: Final = (
     UP,
     UNREAD,
     LAST_EVENT,
+    POSTURE,
 )

@@ -79,10 +79,22 @@ class SourceSettings(BaseModel):
         return self
 
 
+class PostureSettings(BaseModel):
+    """How Auth is set up, from its own /settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: str = Field(pattern=r"^https?://[^/@]+/?$", description="of the project, e.g. https://REF.supabase.co")
+    api_key: SecretStr | None = Field(default=None, description="sb_publishable_… will do; as api_key_env or _file")
+    interval: Duration = Field(default=60.0, ge=1, description="time between two looks")
+    deadline: Duration = Field(default=2.0, gt=0, le=10, description="an answer's end at the latest")
+
+
 class AuthLogsSettings(CollectorSettings):
     """`kind: auth_logs`."""
 
     source: SourceSettings
+    posture: PostureSettings | None = None
     start: str = Field(
         default="end",
         pattern="^(end|beginning)$",

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from collectors.auth_logs.declarations import METRICS
 from collectors.auth_logs.settings import AuthLogsSettings
+from tocsin.testing.supabase import FakeAuth
 
 # Types of this folder's conftest, which a test can't import.
 Auth = Any
@@ -211,8 +212,9 @@ async def test_all_that_is_yielded_is_declared(auth: Auth, lines: Lines) -> None
     """Every name and label stands in METRICS."""
     declared = {name: set(metric.labels) | {"le"} for metric in METRICS for name in metric.series_names()}
     auth.write(b"{}")
-    auth.start()
-    await auth.poll()
+    async with FakeAuth() as supabase:
+        auth.start(posture={"url": supabase.address, "api_key": supabase.api_key, "interval": "1h"})
+        await auth.poll()
     auth.write(
         lines.failed(), lines.login(), lines.audit("login"), lines.request(status=429), b"broken",
         lines.request("/factors/f1/verify", 422, error_code="mfa_verification_failed"),
