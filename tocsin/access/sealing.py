@@ -16,13 +16,14 @@ import hashlib
 import hmac
 import os
 from base64 import urlsafe_b64encode
+from functools import cached_property
 from pathlib import Path
-from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING, Final
 
 from tocsin.errors import TocsinError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_FILE: Final = "tocsin-session.key"
 """Beside the state, where no key is configured."""
@@ -42,8 +43,15 @@ class Seal:
         if len(secret) < LEAST_SECRET:
             raise ValueError(f"the session key has fewer than {LEAST_SECRET} bytes; make one: openssl rand -hex 32")
         # Two purposes, two keys: neither says anything about the other.
-        self._box = AESGCM(hmac.digest(secret, b"tocsin seal", hashlib.sha256))
+        self._secret = hmac.digest(secret, b"tocsin seal", hashlib.sha256)
         self._codes = hmac.digest(secret, b"tocsin codes", hashlib.sha256)
+
+    @cached_property
+    def _box(self) -> AESGCM:
+        # 7 MB that a daemon does without until somebody signs in.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        return AESGCM(self._secret)
 
     def close(self, clear: bytes, whose: bytes) -> bytes:
         """Encrypted, and bound to `whose`."""
@@ -52,6 +60,8 @@ class Seal:
 
     def open(self, box: bytes, whose: bytes) -> bytes:
         """What was sealed. Raises Unsealable."""
+        from cryptography.exceptions import InvalidTag
+
         try:
             return self._box.decrypt(box[:_NONCE], box[_NONCE:], whose)
         except (InvalidTag, ValueError):

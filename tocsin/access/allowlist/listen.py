@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import psycopg
 import structlog
 
 from tocsin.model import Seconds
@@ -23,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 async def listen(dsn: str, heard: Callable[[], None], clock: Clock) -> None:
     """Call `heard` at each change, and after each reconnection, until cancelled. `dsn` is libpq's."""
+    import psycopg  # 8 MB that a daemon with its state in SQLite does without
+
     pause: Seconds = LEAST_PAUSE
     while True:
         try:

@@ -2,6 +2,7 @@
 
 A key set is read with PyJWT's PyJWKSet, which binds each key to one algorithm. It also takes what must never verify a
 Supabase token: symmetric keys, private keys, RSA of 1024 bits. Those are left out here, and said.
+PyJWT and cryptography (9 MB) are imported when the first key is read: most daemons verify no access token.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import jwt
 import orjson
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from tocsin.access.jwt.compact import Header
 from tocsin.access.verdicts import Refusal
 from tocsin.errors import TocsinError
+
+if TYPE_CHECKING:
+    import jwt
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256", "HS256"})
 """What Supabase signs with. EdDSA is announced; add it here when it is served."""
@@ -87,6 +88,10 @@ class KeySet:
 
 def _usable(entry: Any) -> jwt.PyJWK | str:
     """The key, or why not."""
+    import jwt
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
     if not isinstance(entry, dict):
         return "not an object"
     if not isinstance(entry.get("kid"), str) or not entry["kid"]:
@@ -112,6 +117,8 @@ class SharedSecret:
 
     def __init__(self, secret: str) -> None:
         """Raises ValueError for one that can be guessed."""
+        import jwt
+
         if len(secret.encode()) < LEAST_SECRET_BYTES:
             raise ValueError(
                 f"the JWT secret has fewer than {LEAST_SECRET_BYTES} bytes; copy the legacy JWT secret whole from the "

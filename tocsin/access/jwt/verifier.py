@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-import jwt
 import orjson
 import structlog
 
@@ -41,6 +40,8 @@ class TokenVerifier:
         self._sources = dict(sources)
         self._policy = policy
         self._algorithms = frozenset(sources)
+        import jwt
+
         self._jws = jwt.PyJWS(algorithms=sorted(sources), options={"enforce_minimum_key_length": True})
         self._most = cached_tokens
         self._verified: OrderedDict[bytes, tuple[Principal, datetime]] = OrderedDict()
@@ -84,6 +85,8 @@ class TokenVerifier:
         return len(self._verified)
 
     def _judged(self, token: str, alg: str, key: Key, now: datetime) -> Principal | Refusal:
+        import jwt
+
         try:
             payload = self._jws.decode_complete(token, key.jwk, algorithms=[alg])["payload"]
         except jwt.InvalidSignatureError:
