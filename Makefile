@@ -69,8 +69,9 @@ update: setup-dev ## raise every locked version, show what changed, then check, 
 	@git --no-pager diff -U0 -- requirements.lock requirements-dev.lock | grep -E '^[-+][a-z0-9]' || echo "make: nothing newer"
 	@$(MAKE) --no-print-directory check test audit
 
-attacks: setup-dev ## a storm of 100,000 errors and a million paths against the layers (minutes)
-	@TOCSIN_ATTACK=full $(BIN)/python -m pytest -q tests/asgi/test_storms_and_cardinality.py
+attacks: setup-dev ## 200,000 fuzzed tokens at both doors, 100,000 errors and a million paths at the layers (minutes)
+	@TOCSIN_ATTACK=full $(BIN)/python -m pytest -q tests/e2e/test_access_attacks_fuzzed.py \
+	  tests/e2e/test_console_door_daemon.py tests/asgi/test_storms_and_cardinality.py -k "fuzzed or storms"
 
 peers: setup-dev ## fetch the real peers that some tests and benchmarks stand beside (Debian's packages)
 	@$(BIN)/python -m tocsin.testing.peers

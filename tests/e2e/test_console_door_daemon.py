@@ -20,8 +20,10 @@ import pytest
 
 from tocsin.testing.forge import ISSUER, SECRET, Forge
 from tocsin.testing.postgres import EmbeddedPostgres
+from tocsin.testing.protected import Target
 
 from .test_access_attacks import AT, BAD_CLAIMS, BAD_HEADERS
+from .test_access_attacks_fuzzed import FUZZED, attack_with
 
 PATIENCE = 30.0
 ROLES = {"ana@example.com": "admin", "vic@example.com": "viewer", "old@example.com": "viewer"}
@@ -153,6 +155,17 @@ def test_no_attack_on_a_token_comes_in(site: Site, alg: str) -> None:
     tokens["a public key as a secret"] = public.token()
     accepted = [name for name, token in tokens.items() if site.doors[0].status(token) not in (401, 403)]
     assert accepted == []
+
+
+@pytest.mark.untraced
+def test_no_fuzzed_token_comes_in_at_the_daemon(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """As at a protected application; its people are let in afterwards as before."""
+    knock = Target(site.forges["ES256"], site.doors[0].port)
+    doors = {alg: (forge, lambda token: knock.status_of(token, path="/metrics")) for alg, forge in site.forges.items()}
+    count = attack_with(doors, capsys)
+    knock.close()
+    assert (count.accepted, count.broken, count.sent > FUZZED // 2) == ([], [], True)
+    assert {site.doors[0].status(forge.token()) for forge in site.forges.values()} == {200}
 
 
 def _of_today(claims: dict[str, Any]) -> dict[str, Any]:

@@ -138,13 +138,58 @@ async def test_nobody_waits_for_a_renewal_that_is_not_urgent(
 async def test_an_unknown_kid_is_looked_up_once_in_30_seconds(
     peer: Any, session: aiohttp.ClientSession, es256: Forge, now: datetime
 ) -> None:
-    """A stranger who makes up kids causes no flood (GHSA-2gx3-rcp4-g85q)."""
+    """A client that keeps its token of a withdrawn key causes no flood, and takes nothing from others."""
     peer.says(es256.jwks())
     keys = source(peer, session)
     await keys.key(header(es256), now)
+    asked = [await reason(keys, Header("ES256", "withdrawn"), after(now, number / 4)) for number in range(200)]
+    assert (set(asked), keys.fetches) == ({Reason.UNKNOWN_KEY}, 3)
+
+
+async def test_a_stranger_who_makes_up_kids_causes_no_flood(
+    peer: Any, session: aiohttp.ClientSession, es256: Forge, now: datetime
+) -> None:
+    """Four at once and one in five seconds, however many there are (GHSA-2gx3-rcp4-g85q)."""
+    peer.says(es256.jwks())
+    keys = source(peer, session)
+    await keys.key(header(es256), now)
+    for number in range(600):
+        assert await reason(keys, Header("ES256", f"made-up-{number}"), after(now, number / 10)) is Reason.UNKNOWN_KEY
+    assert keys.fetches == 1 + 4 + 11
+
+
+async def test_a_stranger_delays_a_new_key_by_five_seconds_at_most(
+    peer: Any, session: aiohttp.ClientSession, es256: Forge, now: datetime
+) -> None:
+    """Whoever uses the look-ups up makes the fetch that brings the key."""
+    peer.says(es256.jwks())
+    keys, fresh = source(peer, session), Forge.es256()
+    await keys.key(header(es256), now)
     for number in range(100):
-        assert await reason(keys, Header("ES256", f"made-up-{number}"), after(now, number / 4)) is Reason.UNKNOWN_KEY
-    assert keys.fetches == 2
+        await keys.key(Header("ES256", f"made-up-{number}"), now)
+    peer.says(es256.jwks(fresh))
+    found = []
+    for tenths in range(70):
+        at = after(now, tenths / 10)
+        await keys.key(Header("ES256", f"more-{tenths}"), at)
+        found.append(await reason(keys, header(fresh), at) is None)
+    assert found == [False] * 50 + [True] * 20
+
+
+async def test_clocks_set_back_stop_no_look_up_for_long(
+    peer: Any, session: aiohttp.ClientSession, es256: Forge, now: datetime
+) -> None:
+    """What was counted in a future that is none any more does not hold."""
+    peer.says(es256.jwks())
+    keys = source(peer, session)
+    await keys.key(header(es256), now)
+    for number in range(10):
+        await keys.key(Header("ES256", f"made-up-{number}"), after(now, 90))
+    fetched = keys.fetches
+    for seconds in range(11):
+        await keys.key(Header("ES256", "new"), after(now, seconds))
+    # One because the age of the keys can't be told, one for the kid.
+    assert keys.fetches == fetched + 2
 
 
 async def test_a_key_published_since_is_found_at_once(

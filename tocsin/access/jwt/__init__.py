@@ -7,8 +7,8 @@
 A project on the legacy shared secret says so: `{"HS256": SharedSecret(secret)}`. The algorithms that are accepted are
 the keys of that mapping, and each key serves one algorithm, so a public key can't be taken for an HMAC secret.
 
-Modules: compact (what is looked at before any key is), keys and jwks (where keys come from), policy (what the claims
-must say), verifier (the way through, and the cache of verified tokens).
+Modules: compact (what is looked at before any key is), keys, jwks and lookups (where keys come from, and when), policy
+(what the claims must say), verifier (the way through, and the cache of verified tokens).
 """
 
 from tocsin.access.jwt.jwks import JwksKeys

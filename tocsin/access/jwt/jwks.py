@@ -3,7 +3,7 @@
     younger than half of `ttl`     used
     younger than `ttl`             used, and fetched anew meanwhile
     older                          fetched anew first; where that fails, used for at most `stale_for` more, then 503
-    a kid that is not there        fetched anew, at most once in `unknown_every`
+    a kid that is not there        fetched anew, as often as `lookups` lets it be
 
 However many requests wait, one fetch is under way. A token can't name the address (see compact). After a failed fetch
 the next one waits `retry_every`, so an outage of Supabase costs its callers one deadline and not each of them one.
@@ -24,6 +24,7 @@ import structlog
 from tocsin.access.fetch import NoAnswer, get
 from tocsin.access.jwt.compact import Header
 from tocsin.access.jwt.keys import Key, KeySet, KeysUnreadable
+from tocsin.access.jwt.lookups import Lookups
 from tocsin.access.verdicts import Reason, Refusal, Unavailable, Unproven
 from tocsin.model import Seconds
 
@@ -43,7 +44,7 @@ class JwksKeys:
         *,
         ttl: Seconds = MOST_TTL,
         stale_for: Seconds = 1800.0,
-        unknown_every: Seconds = 30.0,
+        lookups: Lookups | None = None,
         retry_every: Seconds = 5.0,
         deadline: Seconds = 5.0,
     ) -> None:
@@ -53,13 +54,13 @@ class JwksKeys:
         self._url = url
         self._session = session
         self._ttl, self._stale_for = timedelta(seconds=ttl), timedelta(seconds=stale_for)
-        self._unknown_every, self._retry_every = timedelta(seconds=unknown_every), timedelta(seconds=retry_every)
+        self._retry_every = timedelta(seconds=retry_every)
+        self._lookups = lookups or Lookups()
         self._deadline = deadline
         self._known: tuple[KeySet, datetime] | None = None
         """The newest set, and when its fetch began."""
         self._failed: tuple[str, datetime] | None = None
         """Why the newest fetch failed, and when it began; None after a good one."""
-        self._asked_for_unknown: datetime | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._purges = 0
         self.fetches = 0
@@ -68,7 +69,7 @@ class JwksKeys:
     async def key(self, header: Header, now: datetime) -> Key | Refusal:
         """The key that `header` names."""
         await self._see_to_age(now)
-        if self._set_at(now) is not None and header.kid not in self._kids() and self._may_ask_for_unknown(now):
+        if self._set_at(now) is not None and header.kid not in self._kids() and self._may_ask_for(header.kid, now):
             await self._fetched(now)
         keys = self._set_at(now)
         if keys is None:
@@ -86,7 +87,8 @@ class JwksKeys:
 
     def purge(self) -> None:
         """Forget the keys: the next token asks for them. For a key that was revoked and must end now."""
-        self._known = self._failed = self._asked_for_unknown = None
+        self._known = self._failed = None
+        self._lookups.forget()
         # What is being fetched may still hold the key.
         self._purges += 1
         self._fetching = None
@@ -125,15 +127,9 @@ class JwksKeys:
     def _kids(self) -> frozenset[str]:
         return frozenset(self._known[0].keys) if self._known is not None else frozenset()
 
-    def _may_ask_for_unknown(self, now: datetime) -> bool:
-        """True at most once in `unknown_every`, however many kids strangers make up; or when a fetch is under way."""
-        if self._fetching is not None:
-            return True
-        last = self._asked_for_unknown
-        if last is not None and timedelta(0) <= now - last < self._unknown_every:
-            return False
-        self._asked_for_unknown = now
-        return True
+    def _may_ask_for(self, kid: str, now: datetime) -> bool:
+        # What is under way is everybody's, and free.
+        return self._fetching is not None or self._lookups.may(kid, now)
 
     # Asking --------------------------------------------------------------------------------------------------------
 
