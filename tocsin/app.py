@@ -45,6 +45,7 @@ from tocsin.runtime.memory import open_store
 from tocsin.runtime.pipeline import Parts, Pipeline
 from tocsin.runtime.polling import Poller
 from tocsin.runtime.remote import Remote
+from tocsin.runtime.response import RESPONSE_EVERY, measure_response
 from tocsin.runtime.scheduler import Scheduler
 from tocsin.runtime.sources import Source, new_source
 from tocsin.runtime.watchdog import LoopWatchdog
@@ -402,6 +403,8 @@ class Daemon:
                 await self._measure_outbox()
             if self._ticks % ACCOUNT_EVERY == OUTBOX_EVERY:
                 await self._measure_account()
+            if self._ticks % RESPONSE_EVERY == OUTBOX_EVERY:
+                await measure_response(self.state, self.pipeline.book, self.telemetry, self.clock.now())
         except StateError as error:
             logger().warning("state.not_asked", error=str(error))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tocsin.incidents.matching import all_match
+from tocsin.incidents.response import BY_HAND
 from tocsin.model import Alert, Incident, Silence
 
 from .tuning import TRIED, Remedy, Time
@@ -65,7 +66,7 @@ def _count(line: RuleNoise, incident: Incident, pages: int, now: datetime) -> No
     if incident.acked_at is not None:
         line.acked += 1
         line.taken.append((incident.opened_at, incident.resolved_at or now))
-    elif lasted is not None and " closed it" not in incident.resolved_why:
+    elif lasted is not None and BY_HAND not in incident.resolved_why:
         line.self_resolved += 1
         if pages:
             line._short.append(lasted)

@@ -161,6 +161,40 @@ class Telemetry:
             "From the poll that saw it to: decided, acknowledged by the destination; by severity",
             ["stage", "severity"], buckets=_STEPS, registry=registry,
         )  # fmt: skip
+        # Response: how well people are told and can answer, over 7 days
+        self.response_incidents = Gauge(
+            "tocsin_response_incidents", "Incidents that opened in the last 7 days, by severity", ["severity"],
+            registry=registry,
+        )  # fmt: skip
+        self.response_acknowledge = Gauge(
+            "tocsin_response_acknowledge_seconds",
+            "From an incident's begin to the first who took it, of those of the last 7 days that somebody took",
+            ["severity", "quantile"], registry=registry,
+        )  # fmt: skip
+        self.response_resolve = Gauge(
+            "tocsin_response_resolve_seconds",
+            "From an incident's begin to its end, of those of the last 7 days that have ended",
+            ["severity", "quantile"], registry=registry,
+        )  # fmt: skip
+        self.response_sent = Gauge(
+            "tocsin_response_sent_seconds",
+            "From a decision to page to the destination's receipt, of the last 7 days",
+            ["severity", "quantile"], registry=registry,
+        )  # fmt: skip
+        self.response_pages = Gauge(
+            "tocsin_response_pages", "Messages that rang in the last 12 hours, by severity", ["severity"],
+            registry=registry,
+        )  # fmt: skip
+        self.response_ratio = Gauge(
+            "tocsin_response_ratio",
+            "Over 7 days: precision (share of paged incidents that somebody took or closed), flaps (share of incidents "
+            "that came back), folded (alerts for each first message)",
+            ["figure"], registry=registry,
+        )  # fmt: skip
+        self.response_silenced = Gauge(
+            "tocsin_response_silenced_seconds",
+            "Silence debt: how long alerts that fire now have been hidden by a silence, in sum", registry=registry,
+        )  # fmt: skip
         self.state_errors = Counter(
             "tocsin_state_errors_total", "Writes the state store did not take (retried)", registry=registry
         )
