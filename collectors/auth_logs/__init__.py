@@ -39,20 +39,27 @@ statement that mends it. GOTRUE_AUDIT_LOG_DISABLE_POSTGRES leaves the table empt
 Yields, as counters:
   tocsin_auth_sign_in_attempts_total{outcome,method}     success, failure, error (5xx) · password, otp, oauth, …
   tocsin_auth_failures_total{flow,reason,ip}             flow sign_in, otp, mfa, refresh; ip as below
+  tocsin_auth_refusals_total{flow,reason,provider}       the same without addresses: sums of it are always true
+  tocsin_auth_address_sign_ins_total{ip}                 sign-ins from addresses that also failed
+  tocsin_auth_user_failures_total{user}                  wrong passwords by hashed user: needs the hook, see below
   tocsin_auth_mfa_verifications_total{outcome}
   tocsin_auth_mfa_failures_total{factor}                 the guessed factor, hashed
   tocsin_auth_refreshes_total{outcome}                   token refreshes
   tocsin_auth_sign_ups_total{outcome}                    requests to /signup
   tocsin_auth_hook_errors_total{hook,kind}               denied (the hook said no), failed (it broke)
-  tocsin_auth_admin_actions_total{action}                changes through the admin API: create_user, delete_user, …
+  tocsin_auth_admin_actions_total{action,quiet}          changes through the admin API: create_user, delete_user, …
   tocsin_auth_audit_events_total{action,actor}           user, service_role
   tocsin_auth_rate_limited_total{error_code}             answers 429
   tocsin_auth_errors_total{error_code}                   every answer with an error code
   tocsin_auth_requests_total{route,code}                 code is the HTTP status
   tocsin_auth_request_duration_seconds{route}            histogram
-  tocsin_auth_log_lines_total{outcome}                   request, login, audit, hook, ignored, broken, oversize
+  tocsin_auth_log_lines_total{outcome}                   request, login, audit, hook, attempt, ignored, broken, oversize
   tocsin_auth_log_gaps_total                             times that unread lines were lost (removed while we were down)
 and as gauges:
+  tocsin_auth_failing_ips{window}                        addresses that failed to sign in; windows 15m, 30m, 1h
+  tocsin_auth_failing_users{window}                      users with a wrong password; needs the hook, as the next two
+  tocsin_auth_address_failing_users{ip,window}           … by address
+  tocsin_auth_user_failing_ips{user,window}              addresses with a wrong password for a user
   tocsin_auth_log_up                                     1 while the source can be read
   tocsin_auth_log_unread_bytes                           what is left to read: over 0 while catching up
   tocsin_auth_log_last_event_timestamp_seconds           the newest line's own time: a log that has gone quiet
@@ -73,6 +80,17 @@ counts by /64). `show_ips: true` shows it in clear. At most `top_ips` addresses 
 is `ip="other"`; one that has been quiet for `idle` gives its place back, an active one only to an address with
 more than twice its recent failures. To find the addresses behind an alert, ask the log itself:
   jq -r 'select(.error_code=="invalid_credentials").remote_addr' FILE | sort | uniq -c | sort -rn | head
+
+Users. Auth's log does not say whose password was wrong. Its hook password_verification_attempt does (hosted: Team and
+Enterprise plans); whoever answers it writes the hook's body, one JSON object a line, to the same log, or posts it to
+the same drain: {"metadata": {"name": "password-verification-attempt", "ip_address": …}, "user_id": …, "valid": false}.
+Without it the rules on stuffing, spraying and users under attack stay silent. Auth does not call it for users that
+don't exist.
+Users are shown as hashes, `top_users` of them. Different users and addresses are estimated by sketches (recent.py): a
+few per cent off, bounded in memory, at most 4096 addresses and users at a time.
+
+Administrators. `quiet_admin_actions` lists what your own servers do every day, e.g. [{action: generate_link, network:
+10.0.0.0/8}]; such changes are counted with quiet="yes", and AuthAdminAction leaves them out.
 
 Time. Lines count at the poll that read them. A label set seen for the first time began at zero at the poll before, so
 the first burst of a new address counts. What is read before the end of the file is first reached is history: it sets

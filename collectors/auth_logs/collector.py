@@ -18,6 +18,7 @@ import orjson
 from collectors.auth_logs import declarations as are
 from collectors.auth_logs.counts import Counts
 from collectors.auth_logs.posture import Posture
+from collectors.auth_logs.quiet import Quiet
 from collectors.auth_logs.settings import AuthLogsSettings
 from collectors.auth_logs.sources import source_of
 from collectors.auth_logs.sources.source import Source, Trouble
@@ -146,7 +147,14 @@ class AuthLogsCollector:
         settings = self._settings
         saved, unusable = _parsed(await self._context.checkpoint.load())
         salt = bytes.fromhex(saved["salt"]) if saved else os.urandom(16)
-        counts = Counts(salt=salt, top_ips=settings.top_ips, idle=settings.idle, show_ips=settings.show_ips)
+        counts = Counts(
+            salt=salt,
+            top_ips=settings.top_ips,
+            top_users=settings.top_users,
+            idle=settings.idle,
+            show_ips=settings.show_ips,
+            quiet=Quiet(settings.quiet_admin_actions),
+        )
         source, gone_on = None, False
         if saved is not None:
             counts.load(saved["counts"])

@@ -6,19 +6,20 @@ zero. No I/O and no clock.
 
 from __future__ import annotations
 
-import ipaddress
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, Final
 
 from collectors.auth_logs import declarations as are
 from collectors.auth_logs.events import OVERSIZE, Event, Kind, Meaning, read_line
-from collectors.auth_logs.top import OTHER, Top
-from tocsin.model import Labels, Metric, Sample, Seconds
+from collectors.auth_logs.quiet import Quiet
+from collectors.auth_logs.samples import counted, iso, labels_of, time_of
+from collectors.auth_logs.subjects import Subjects
+from collectors.auth_logs.top import OTHER
+from tocsin.model import Sample, Seconds
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LE: Final = (*(repr(bound) for bound in BUCKETS), "+Inf")
@@ -42,15 +43,23 @@ _FROM_THE_START: Final = (
 class Counts:
     """The counters of one log."""
 
-    def __init__(self, *, salt: bytes, top_ips: int, idle: Seconds, show_ips: bool) -> None:
+    def __init__(
+        self,
+        *,
+        salt: bytes,
+        top_ips: int,
+        idle: Seconds,
+        show_ips: bool,
+        top_users: int = 50,
+        quiet: Quiet | None = None,
+    ) -> None:
         self.salt = salt
-        self._show_ips = show_ips
+        self._quiet = quiet or Quiet()
+        self._subjects = Subjects(salt=salt, top_ips=top_ips, top_users=top_users, idle=idle, show_ips=show_ips)
         self._counters: dict[Key, int] = {(metric.name, labels): 0 for metric, labels in _FROM_THE_START}
         self._born: dict[Key, datetime | None] = {}
         self._durations: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
-        self._ips = Top(top_ips, idle)
-        self._factors = Top(top_ips, idle)
         self._audited: dict[str, None] = {}
         """Requests whose audit line was counted and whose request line has yet to come: it says the same again."""
         self.last_event: Seconds = 0.0
@@ -58,8 +67,6 @@ class Counts:
         # Since the last settle:
         self._meanings: Counter[Meaning] = Counter()
         self._more: Counter[Key] = Counter()
-        self._failed_ips: defaultdict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
-        self._failed_factors: Counter[str] = Counter()
 
     def take(self, lines: Iterable[bytes], *, max_line: int = 1 << 30) -> None:
         """Count lines."""
@@ -71,10 +78,11 @@ class Counts:
             time = event.time or time
             if event.seconds is not None:
                 self._answered(meaning.route, event.seconds)
-            if meaning.failure:
-                self._failed_ips[event.address][meaning.flow, meaning.failure] += 1
-                if event.factor:
-                    self._failed_factors[event.factor] += 1
+            if meaning.failure or meaning.granted or event.user:
+                self._subjects.take(event)
+            elif meaning.admin:
+                quiet = self._quiet.holds(meaning.admin, event.address)
+                self._more[are.ADMIN_ACTIONS.name, (meaning.admin, quiet)] += 1
             if event.audit is not None:
                 self._audit(event)
         if time:
@@ -103,36 +111,26 @@ class Counts:
             self._born.setdefault(key, at)
         for route in self._durations:
             self._born.setdefault((are.DURATION.name, (route,)), born)
-        addresses: defaultdict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
-        for address, hits in self._failed_ips.items():
-            addresses[self._shown(address)].update(hits)
-        self._ips.take(addresses, at, born)
-        factors: dict[str, dict[tuple[str, ...], int]] = {
-            self._hashed("factor", factor): {(): count} for factor, count in self._failed_factors.items()
-        }
-        self._factors.take(factors, at, born)
-        for pending in (self._meanings, self._more, self._failed_ips, self._failed_factors):
-            pending.clear()
+        self._subjects.settle(at, born)
+        self._meanings.clear()
+        self._more.clear()
 
     def samples(self, at: datetime, polled_before: datetime | None) -> Iterator[Sample]:
         """All counters, with the time at which each was zero. `polled_before`: when the poll before this one was."""
         for (name, labels), count in self._counters.items():
-            yield _sample(_METRICS[name], labels, count, at, self._born.get((name, labels)))
+            yield counted(_METRICS[name], labels, count, at, self._born.get((name, labels)))
         for route, counts in self._durations.items():
             yield from self._histogram(route, counts, at)
-        for hit in self._ips:
-            yield from _from_zero(are.FAILURES, (*hit.labels, hit.subject), hit.count, at, hit.born, polled_before)
-        for hit in self._factors:
-            yield from _from_zero(are.MFA_FAILURES, (hit.subject,), hit.count, at, hit.born, polled_before)
+        yield from self._subjects.samples(at, polled_before)
 
     def _histogram(self, route: str, counts: list[int], at: datetime) -> Iterator[Sample]:
         name, born = are.DURATION.name, self._born.get((are.DURATION.name, (route,)))
         total = 0
         for le, count in zip(_LE, counts, strict=True):
             total += count
-            labels = _labels(("route", "le"), (route, le))
+            labels = labels_of(("route", "le"), (route, le))
             yield Sample(name=f"{name}_bucket", labels=labels, value=float(total), at=at, created=born)
-        labels = _labels(("route",), (route,))
+        labels = labels_of(("route",), (route,))
         yield Sample(name=f"{name}_sum", labels=labels, value=self._seconds[route], at=at, created=born)
         yield Sample(name=f"{name}_count", labels=labels, value=float(total), at=at, created=born)
 
@@ -161,38 +159,20 @@ class Counts:
         held = sum(1 for name, _ in self._counters if name == metric)
         return (metric, labels) if held < _VALUES_PER_METRIC else (metric, (OTHER,) * len(labels))
 
-    def _shown(self, address: str) -> str:
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
-            return "unknown"
-        if isinstance(ip, ipaddress.IPv6Address):
-            # Whoever has one IPv6 address has a network of them; ::ffff:192.0.2.1 is an IPv4 address.
-            mapped = ip.ipv4_mapped
-            shown = str(mapped) if mapped is not None else str(ipaddress.IPv6Network((ip, 64), strict=False))
-        else:
-            shown = str(ip)
-        return shown if self._show_ips else self._hashed("ip", shown)
-
-    def _hashed(self, what: str, value: str) -> str:
-        return f"{what}-{blake2b(value.encode(), key=self.salt, digest_size=5).hexdigest()}"
-
     # Across restarts --------------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
         """What `load` takes. Call it after `settle`."""
         return {
             "counters": [
-                [name, [*labels], count, _iso(self._born.get((name, labels)))]
+                [name, [*labels], count, iso(self._born.get((name, labels)))]
                 for (name, labels), count in self._counters.items()
             ],
             "durations": [
-                [route, counts, self._seconds[route], _iso(self._born.get((are.DURATION.name, (route,))))]
+                [route, counts, self._seconds[route], iso(self._born.get((are.DURATION.name, (route,))))]
                 for route, counts in self._durations.items()
             ],
-            "ips": self._ips.to_json(),
-            "ips_in_clear": self._show_ips,
-            "factors": self._factors.to_json(),
+            **self._subjects.to_json(),
             "audited": [*self._audited],
             "last_event": self.last_event,
         }
@@ -203,15 +183,12 @@ class Counts:
             metric = _METRICS.get(name)
             if metric is not None and len(labels) == len(metric.labels):
                 key = (name, tuple(str(label) for label in labels))
-                self._counters[key], self._born[key] = int(count), _time(born)
+                self._counters[key], self._born[key] = int(count), time_of(born)
         for route, counts, seconds, born in saved["durations"]:
             if len(counts) == len(_LE):
                 self._durations[route], self._seconds[route] = [int(count) for count in counts], float(seconds)
-                self._born[are.DURATION.name, (route,)] = _time(born)
-        if saved["ips_in_clear"] == self._show_ips:
-            # Where the setting was changed the old names end, and no clear address is kept.
-            self._ips.load(saved["ips"])
-        self._factors.load(saved["factors"])
+                self._born[are.DURATION.name, (route,)] = time_of(born)
+        self._subjects.load(saved)
         self._audited = dict.fromkeys(str(request) for request in saved["audited"])
         self.last_event = float(saved["last_event"])
 
@@ -225,8 +202,8 @@ def _counted_as(meaning: Meaning) -> Iterator[Key]:
             yield are.ERRORS.name, (meaning.error_code,)
         if meaning.code == "429":
             yield are.RATE_LIMITED.name, (meaning.error_code or "none",)
-        if meaning.admin:
-            yield are.ADMIN_ACTIONS.name, (meaning.admin,)
+    if meaning.failure:
+        yield are.REFUSALS.name, (meaning.flow, meaning.failure, meaning.method or meaning.flow)
     if meaning.kind is Kind.HOOK:
         yield are.HOOK_ERRORS.name, (meaning.hook, meaning.outcome)
     if meaning.outcome:
@@ -241,30 +218,6 @@ def _counted_as(meaning: Meaning) -> Iterator[Key]:
                 yield are.SIGN_UPS.name, (meaning.outcome,)
 
 
-def _sample(metric: Metric, labels: tuple[str, ...], count: int, at: datetime, born: datetime | None) -> Sample:
-    return Sample(name=metric.name, labels=_labels(metric.labels, labels), value=float(count), at=at, created=born)
-
-
-def _from_zero(
-    metric: Metric,
-    labels: tuple[str, ...],
-    count: int,
-    at: datetime,
-    born: datetime | None,
-    polled_before: datetime | None,
-) -> Iterator[Sample]:
-    """A subject that lost its place and got one again counts from zero in a series that the store knows: the zero is
-    said when it is new, or increase() would see only what lies above the old count."""
-    if born is not None and born == polled_before and born < at:
-        yield _sample(metric, labels, 0, born, None)
-    yield _sample(metric, labels, count, at, born)
-
-
-@lru_cache(maxsize=16_384)
-def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> Labels:
-    return Labels(dict(zip(names, values, strict=True)))
-
-
 @lru_cache(maxsize=1024)
 def _seconds(time: str) -> Seconds:
     try:
@@ -272,11 +225,3 @@ def _seconds(time: str) -> Seconds:
     except ValueError:
         return 0.0
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat() if at is not None else None
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text is not None else None

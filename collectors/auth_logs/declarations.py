@@ -11,8 +11,8 @@ def _counter(name: str, help_: str, *labels: str) -> Metric:
     return Metric(name=name, type=MetricType.COUNTER, help=help_, labels=labels)
 
 
-def _gauge(name: str, help_: str, unit: str = "") -> Metric:
-    return Metric(name=name, type=MetricType.GAUGE, help=help_, unit=unit)
+def _gauge(name: str, help_: str, *labels: str, unit: str = "") -> Metric:
+    return Metric(name=name, type=MetricType.GAUGE, help=help_, labels=labels, unit=unit)
 
 
 SIGN_INS: Final = _counter(
@@ -28,6 +28,37 @@ FAILURES: Final = _counter(
     "reason",
     "ip",
 )
+REFUSALS: Final = _counter(
+    "tocsin_auth_refusals_total",
+    "Failed authentications by flow, error code and provider (password, otp, pkce, oidc, web3, mfa, refresh).",
+    "flow",
+    "reason",
+    "provider",
+)
+USER_FAILURES: Final = _counter(
+    "tocsin_auth_user_failures_total", "Wrong passwords by hashed user, as Auth's hook tells (other: the rest).", "user"
+)
+ADDRESS_SIGN_INS: Final = _counter(
+    "tocsin_auth_address_sign_ins_total", "Sign-ins from addresses that failed too and have a series for it.", "ip"
+)
+ADDRESS_USERS: Final = _gauge(
+    "tocsin_auth_address_failing_users",
+    "Different users that an address had a wrong password for in a window (15m, 30m, 1h), two and more; estimated.",
+    "ip",
+    "window",
+)
+USER_IPS: Final = _gauge(
+    "tocsin_auth_user_failing_ips",
+    "Different addresses that had a wrong password for a user in a window (15m, 30m, 1h), two and more; estimated.",
+    "user",
+    "window",
+)
+FAILING_IPS: Final = _gauge(
+    "tocsin_auth_failing_ips", "Different addresses that failed to sign in, in a window; estimated.", "window"
+)
+FAILING_USERS: Final = _gauge(
+    "tocsin_auth_failing_users", "Different users with a wrong password in a window, as the hook tells.", "window"
+)
 MFA: Final = _counter("tocsin_auth_mfa_verifications_total", "Second-factor verifications by outcome.", "outcome")
 MFA_FAILURES: Final = _counter(
     "tocsin_auth_mfa_failures_total", "Failed second-factor verifications by hashed factor.", "factor"
@@ -38,7 +69,10 @@ HOOK_ERRORS: Final = _counter(
     "tocsin_auth_hook_errors_total", "Auth hooks that denied a request, or failed (kind).", "hook", "kind"
 )
 ADMIN_ACTIONS: Final = _counter(
-    "tocsin_auth_admin_actions_total", "Successful changes through the admin API (service_role).", "action"
+    "tocsin_auth_admin_actions_total",
+    "Successful changes through the admin API; quiet: yes for those of quiet_admin_actions.",
+    "action",
+    "quiet",
 )
 AUDIT_EVENTS: Final = _counter(
     "tocsin_auth_audit_events_total", "Audit events by action and actor (user, service_role).", "action", "actor"
@@ -57,14 +91,14 @@ DURATION: Final = Metric(
 )
 LINES: Final = _counter(
     "tocsin_auth_log_lines_total",
-    "Lines read by outcome: request, login, audit, hook, ignored, broken, oversize.",
+    "Lines read by outcome: request, login, audit, hook, attempt, ignored, broken, oversize.",
     "outcome",
 )
 GAPS: Final = _counter("tocsin_auth_log_gaps_total", "Times that unread lines of the log were lost.")
 UP: Final = _gauge("tocsin_auth_log_up", "1 while the log can be read.")
-UNREAD: Final = _gauge("tocsin_auth_log_unread_bytes", "Bytes of the log that are not read yet.", "bytes")
+UNREAD: Final = _gauge("tocsin_auth_log_unread_bytes", "Bytes of the log that are not read yet.", unit="bytes")
 LAST_EVENT: Final = _gauge(
-    "tocsin_auth_log_last_event_timestamp_seconds", "The time that the newest line of the log bears.", "seconds"
+    "tocsin_auth_log_last_event_timestamp_seconds", "The time that the newest line of the log bears.", unit="seconds"
 )
 POSTURE: Final = Metric(
     name="tocsin_auth_posture",
@@ -76,6 +110,13 @@ POSTURE: Final = Metric(
 METRICS: Final = (
     SIGN_INS,
     FAILURES,
+    REFUSALS,
+    USER_FAILURES,
+    ADDRESS_SIGN_INS,
+    ADDRESS_USERS,
+    USER_IPS,
+    FAILING_IPS,
+    FAILING_USERS,
     MFA,
     MFA_FAILURES,
     REFRESHES,

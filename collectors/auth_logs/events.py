@@ -24,6 +24,7 @@ class Kind(StrEnum):
     LOGIN = "login"
     AUDIT = "audit"
     HOOK = "hook"
+    ATTEMPT = "attempt"
     IGNORED = "ignored"
     BROKEN = "broken"
     OVERSIZE = "oversize"
@@ -39,7 +40,9 @@ class Audit(NamedTuple):
 class Meaning:
     """What a line counts as. Compared by identity: equal lines share one."""
 
-    __slots__ = ("admin", "code", "error_code", "failure", "flow", "hook", "kind", "method", "outcome", "route")
+    __slots__ = (
+        "admin", "code", "error_code", "failure", "flow", "granted", "hook", "kind", "method", "outcome", "route",
+    )  # fmt: skip
 
     def __init__(self, kind: Kind, **values: str) -> None:
         self.kind = kind
@@ -55,6 +58,8 @@ class Meaning:
         """success, failure (they were refused), error (we broke); of a hook: denied, failed."""
         self.failure = values.get("failure", "")
         """Why a credential was refused; empty: it was not."""
+        self.granted = bool(values.get("granted", ""))
+        """A request that signed somebody in."""
         self.admin = values.get("admin", "")
         self.hook = values.get("hook", "")
 
@@ -71,6 +76,8 @@ class Event(NamedTuple):
     """The factor's id, when a second factor was refused."""
     request_id: str = ""
     audit: Audit | None = None
+    user: str = ""
+    """The user's id, when the hook says that a password was wrong."""
 
 
 IGNORED: Final = Event(Meaning(Kind.IGNORED))
@@ -94,12 +101,13 @@ _REFUSED: Final = frozenset(("invalid_credentials", "email_not_confirmed", "phon
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _HOOK_BROKE: Final = re.compile(r"5\d\d: |.*(SQLSTATE|ERROR:)")
 _KNOWN: Final = 4096
+_WORDS: Final = (b'"Login"', b"audit_event", b"Hook err", b"password-verification-attempt")
 
 
 def read_line(line: bytes) -> Event:
     """The event that `line` holds; BROKEN for what is no JSON object, IGNORED for what says nothing we count."""
     # Looking for a word costs a tenth of parsing; a line with none of them counts nothing, whole or broken.
-    if b'"status"' not in line and b'"Login"' not in line and b"audit_event" not in line and b"Hook err" not in line:
+    if b'"status"' not in line and not any(word in line for word in _WORDS):
         trimmed = line.strip()
         return IGNORED if trimmed.startswith(b"{") and trimmed.endswith(b"}") else BROKEN
     try:
@@ -118,7 +126,7 @@ def read_line(line: bytes) -> Event:
         case "Hook errored out":
             return _hook(fields)
         case _:
-            return IGNORED
+            return _attempt(fields)
 
 
 _requests: dict[tuple[Any, ...], Meaning] = {}
@@ -142,7 +150,7 @@ def _request(fields: dict[str, Any]) -> Event:
     return Event(
         meaning,
         _word(fields.get("time")),
-        _text(fields, "remote_addr") if meaning.failure else "",
+        _text(fields, "remote_addr") if meaning.failure or meaning.granted or meaning.admin else "",
         duration / 1e9 if type(duration) is int and 0 <= duration < 1 << 53 else None,
         path.removeprefix("/auth/v1").split("/")[2] if meaning.failure and meaning.flow == "mfa" else "",
         _text(fields, "request_id") if audit is not None else "",
@@ -171,11 +179,15 @@ def _meaning(method: str, route: str, grant: str, status: int, code: str) -> Mea
         tried = code in _REFUSED if grant == "password" else refused and code not in ("captcha_failed", "bad_json")
         if tried or broke:
             values |= {"flow": "sign_in", "method": _GRANTS[grant], "failure": (code or "unknown") if tried else ""}
+        elif ok:
+            values["granted"] = "yes"
     elif route == "/verify" and code == "otp_expired":
         # A link answers 303 and says it in the address it leads to; a code answers 403.
         values |= {"flow": "otp", "method": "otp", "outcome": "failure", "failure": code}
     elif route == "/verify" and broke:
         values |= {"flow": "otp", "method": "otp"}
+    elif route == "/verify" and status == 200:
+        values["granted"] = "yes"
     elif route == "/factors/{id}/verify" and (ok or broke or code.startswith("mfa_")):
         values |= {"flow": "mfa", "failure": code if refused else ""}
     elif route == "/signup":
@@ -222,6 +234,18 @@ def _hook(fields: dict[str, Any]) -> Event:
             _hooks.clear()
         meaning = _hooks[key] = Meaning(Kind.HOOK, hook=name, outcome=key[1])
     return Event(meaning, _word(fields.get("time")))
+
+
+_attempts: Final = {valid: Meaning(Kind.ATTEMPT) for valid in (True, False)}
+
+
+def _attempt(fields: dict[str, Any]) -> Event:
+    """What Auth passes to the hook password_verification_attempt, where whoever answers it writes it to this log."""
+    metadata, valid = fields.get("metadata"), fields.get("valid")
+    if type(metadata) is not dict or metadata.get("name") != "password-verification-attempt" or type(valid) is not bool:
+        return IGNORED
+    time, address = _text(metadata, "time"), _text(metadata, "ip_address")
+    return Event(_attempts[valid], time, address, user="" if valid else _text(fields, "user_id"))
 
 
 def _word(value: Any) -> str:

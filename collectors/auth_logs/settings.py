@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from tocsin.ports import CollectorSettings, Duration
 
@@ -90,6 +91,29 @@ class PostureSettings(BaseModel):
     deadline: Duration = Field(default=2.0, gt=0, le=10, description="an answer's end at the latest")
 
 
+class EverydayAction(BaseModel):
+    """A change by an administrator that is everyday work: it pages nobody."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    action: str = Field(
+        pattern=r"^(\*|[a-z_]+)$",
+        description="as tocsin_auth_admin_actions_total has it, e.g. generate_link; *: every one",
+    )
+    network: str = Field(
+        default="",
+        description="where it comes from, e.g. 10.0.0.0/8; empty: from everywhere. Auth logs the address that the "
+        "request claims in X-Forwarded-For: of worth where your proxy sets it",
+    )
+
+    @field_validator("network")
+    @classmethod
+    def _is_network(cls, value: str) -> str:
+        if value:
+            ip_network(value)
+        return value
+
+
 class AuthLogsSettings(CollectorSettings):
     """`kind: auth_logs`."""
 
@@ -102,7 +126,11 @@ class AuthLogsSettings(CollectorSettings):
     )
     watch: Duration = Field(default=0.25, ge=0, description="how often to look for growth between polls; 0: never")
     top_ips: int = Field(default=50, ge=1, le=1000, description="addresses that have series of their own")
-    idle: Duration = Field(default=3600.0, ge=60, description="a quiet address keeps its series this long")
+    top_users: int = Field(default=50, ge=1, le=1000, description="users that have series of their own")
+    quiet_admin_actions: tuple[EverydayAction, ...] = Field(
+        default=(), description="what your own servers do with the service_role key every day: no page about it"
+    )
+    idle: Duration = Field(default=3600.0, ge=60, description="a quiet address or user keeps its series this long")
     show_ips: bool = Field(
         default=False, description="addresses in clear instead of hashed: personal data in every label"
     )

@@ -1,9 +1,11 @@
 """Counters for many subjects (addresses, factors) in few series: the busiest have their own, the rest is one `other`.
 
-Each hit is counted in exactly one series, so sums stay true. Who holds a place keeps it (series that come and go are of
-no use to increase()): it is freed by `idle` seconds of quiet, or taken by one that has more than twice the recent hits
-of the least busy holder. Recent hits halve every ten minutes. A batch is weighed as a whole before it is counted, so a
-burst by an address that was never seen before has a place from its first hit on.
+Each hit is counted in exactly one series: a sum of increases over all of them is true. A sum of their present values is
+not, for who loses a place takes a count along; ask a counter without the subject for that. Who holds a place keeps it
+(series that come and go are of no use to increase()): it is freed by `idle` seconds of quiet, or taken by one that has
+more than twice the recent hits of the least busy holder. Recent hits halve every ten minutes. A batch is weighed as a
+whole before it is counted: a burst by an address that was never seen before has a place from its first hit on, and
+whoever loses a place to it has its hits of this batch in `other`.
 
 Learned from Metwally et al., Efficient Computation of Frequent and Top-k Elements (2005); unlike Space-Saving a
 newcomer doesn't inherit the count of whom it replaces, for that would be a burst that never was.
@@ -79,7 +81,6 @@ class Top:
                 del self._places[subject]
         for subject in batch.keys() & self._places.keys():
             self._places[subject].hit(batch[subject], now)
-            self._places[subject].count(batch[subject], born)
         newcomers = sorted(batch.keys() - self._places.keys(), key=lambda subject: (-_total(batch[subject]), subject))
         floor = self._floor(now)
         for subject in newcomers:
@@ -87,12 +88,17 @@ class Top:
             candidate.hit(batch[subject], now)
             if len(self._places) < self._limit or candidate.score > MARGIN * floor:
                 self._admit(subject, candidate, now)
-                candidate.count(batch[subject], born)
                 floor = self._floor(now)
             else:
                 self._candidates[subject] = candidate
-                self._other.count(batch[subject], born)
+        # Only now, for a newcomer may have taken the place of one that is in this batch too.
+        for subject, hits in batch.items():
+            self._places.get(subject, self._other).count(hits, born)
         self._forget(now)
+
+    def __contains__(self, subject: str) -> bool:
+        """Whether it has a place."""
+        return subject in self._places
 
     def _floor(self, now: datetime) -> float:
         return min((place.score_at(now) for place in self._places.values()), default=0.0)

@@ -64,6 +64,14 @@ class Lines:
         event = {"action": action, "actor_username": actor, "request_id": request_id}
         return json.dumps({"msg": "audit_event", "auth_audit_event": event}).encode()
 
+    def attempt(self, user: str, ip: str = "203.0.113.7", *, valid: bool = False) -> bytes:
+        """What the hook password_verification_attempt is called with."""
+        metadata = {"name": "password-verification-attempt", "ip_address": ip, "time": "2026-08-20T09:12:44Z"}
+        return json.dumps({"metadata": metadata, "user_id": user, "valid": valid}).encode()
+
+    def granted(self, ip: str = "203.0.113.7") -> bytes:
+        return self.request(grant_type="password", remote_addr=ip)
+
 
 @dataclass
 class Seen:

@@ -220,6 +220,7 @@ async def test_all_that_is_yielded_is_declared(auth: Auth, lines: Lines) -> None
         lines.request("/factors/f1/verify", 422, error_code="mfa_verification_failed"),
         lines.request("/admin/users/u1", 200, method="DELETE"),
         b'{"msg":"Hook errored out","hook":"pg-functions://postgres/public/gate","error":"no"}',
+        lines.granted(), *(lines.attempt(user, ip) for user in ("u1", "u2") for ip in ("192.0.2.1", "192.0.2.2")),
     )  # fmt: skip
     seen = await auth.poll()
     for sample in seen.samples:

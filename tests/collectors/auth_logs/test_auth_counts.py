@@ -171,6 +171,17 @@ def test_places_are_bounded_and_counts_only_rise(batches: list[dict[str, int]]) 
         before = now
 
 
+@given(_batches)
+def test_the_sum_of_increases_is_the_number_of_hits(batches: list[dict[str, int]]) -> None:
+    """Also while addresses take each other's places: whoever loses one has what it did in that poll in `other`."""
+    top, before = Top(2, 3600), Counter[str]()
+    for n, batch in enumerate(batches):
+        top.take({subject: {(): hits} for subject, hits in batch.items()}, AT + n * TICK, None)
+        now = Counter({count.subject: count.count for count in top})
+        assert sum(now[subject] - before[subject] for subject in now) == sum(batch.values())
+        before = now
+
+
 @pytest.mark.parametrize("address", ["", "not an address", "999.1.1.1", "\x00"])
 def test_an_address_that_is_none_is_unknown(lines: Lines, address: str) -> None:
     """Whatever a proxy put there becomes one series."""
