@@ -4,7 +4,8 @@
 
 A folder is filled with samples at 15 s, an hour sealed at a time as the daemon does. Rules of the usual kinds
 (thresholds, rates, sums, recorded series and alerts on them) are replayed over it and their incidents told on a virtual
-clock. Printed: seconds for reading the folder, for the replay, and series-hours per second. With --check the same is
+clock. Printed: seconds for reading the folder, for the replay (on the wall and of the processor: beside other work the
+two part), and series-hours per second. With --check the same is
 done step by step, for the ratio, and the transitions must agree.
 """
 
@@ -107,11 +108,12 @@ def main() -> None:
         print(f"read:   {read:6.2f} s ({store.sample_count:,} samples)")
         span = Span(start=known[0], end=known[1], step=STEP_MS / 1000)
         hidden = {name for group in groups for name in group.yields}
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         account = backtest(groups, Layered(store, hidden), plan(), span)
-        took = time.perf_counter() - began
+        took, busy = time.perf_counter() - began, time.process_time() - busy
         per_second = store.series_count * options.hours / took
-        print(f"replay: {took:6.2f} s for {account.evaluations} steps ({per_second:,.0f} series-hours per second)")
+        print(f"replay: {took:6.2f} s, {busy:.2f} of them CPU, for {account.evaluations} steps", end=" ")
+        print(f"({per_second:,.0f} series-hours per second)")
         print(f"        {len(account.messages)} messages, {len(account.pages)} pages")
         if options.check:
             check(groups, store, known[0], known[1], hidden)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -208,6 +210,46 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     except PromQLError:
         return
     assert plan.type in Type
+
+
+GUARDED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import orjson
+from tocsin.errors import PromQLError
+from tocsin.promql import compile_expr
+for line in sys.stdin.buffer:
+    try:
+        compile_expr(orjson.loads(line))
+    except PromQLError:
+        pass
+    print("alive", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that parses what it is sent, a text a line, and says after each that it lives."""
+    command = [sys.executable, "-c", GUARDED, str(Path(__file__).parents[3])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        yield child
+        child.stdin.close()  # type: ignore[union-attr]
+
+
+REPEATED = st.tuples(st.lists(PIECES, min_size=1, max_size=4).map("".join), st.integers(1, 20_000)).map(
+    lambda each: (each[0] * each[1])[:100_000]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.text(max_size=20), PIECES, REPEATED), max_size=4).map("".join))
+def test_no_text_ends_the_process_that_parses_it(guarded: subprocess.Popen[bytes], text: str) -> None:
+    """Nested, repeated and plain nonsense, in a process of its own: it answers every time."""
+    assert guarded.stdin is not None
+    assert guarded.stdout is not None
+    guarded.stdin.write(orjson.dumps(text) + b"\n")
+    guarded.stdin.flush()
+    assert guarded.stdout.readline() == b"alive\n"
 
 
 HOSTILE = """

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tocsin.errors import StateError
 from tocsin.model import STALE, Labels, Sample
 from tocsin.promql import Matrix, Round, compile_expr
-from tocsin.series import Store
+from tocsin.series import Store, journal
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 Points = dict[Labels, list[tuple[int, float]]]
@@ -222,6 +222,29 @@ def test_a_flipped_bit_costs_little_and_invents_nothing(
     assert store.recovery.damage
     for labels, found in points(store).items():
         assert set(found) <= set(whole[labels])
+    store.close()
+
+
+class _Agreeing(int):
+    """A checksum that agrees with every other."""
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
+def test_nothing_but_the_checksum_tells_a_flipped_bit_from_a_sample(
+    recorded: Recorded, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proof that the test above can fail: where checksums are not looked at, a sample is invented, and nothing said."""
+    raw, whole, _ = recorded
+    damaged = bytearray(raw)
+    damaged[-2] ^= 1
+    monkeypatch.setattr(journal, "crc32", lambda data: _Agreeing())
+    store = reopened(folder, bytes(damaged))
+    invented = {labels for labels, found in points(store).items() if not set(found) <= set(whole[labels])}
+    assert (store.recovery.damage, len(invented)) == ((), 1)
     store.close()
 
 
