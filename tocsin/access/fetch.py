@@ -6,7 +6,7 @@ The address is the configured one: a redirect is not followed. The answer is rea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 
@@ -24,6 +24,8 @@ class HttpAnswer:
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By name in lower case."""
 
 
 async def get(
@@ -55,7 +57,8 @@ async def _ask(
                 whole += chunk
                 if len(whole) > most_bytes:
                     raise NoAnswer(f"{url} answered more than {most_bytes} bytes")
-            return HttpAnswer(response.status, bytes(whole))
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return HttpAnswer(response.status, bytes(whole), headers)
     except TimeoutError:
         raise NoAnswer(f"{url} did not answer within {deadline:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -139,7 +139,7 @@ async def _examined(config: Path, as_json: bool) -> None:
     lines = [
         Line(part="secrets", ok=False, what=finding.what, mend=finding.mend) for finding in settings.missing_secrets
     ]
-    found = await asyncio.gather(_sources(settings), _destinations(settings), _state(settings))
+    found = await asyncio.gather(_sources(settings), _destinations(settings), _state(settings), _access(settings))
     lines += [line for part in found for line in part]
     if as_json:
         print_json([vars(line) for line in lines])
@@ -235,6 +235,13 @@ async def _destinations(config: Config) -> list[Line]:
         finally:
             await notifier.close()
     return lines
+
+
+async def _access(config: Config) -> list[Line]:
+    from tocsin.cli.doctor_access import access
+    from tocsin.cli.store import now
+
+    return _lines("access", await access(config, now()))
 
 
 async def _state(config: Config) -> list[Line]:
