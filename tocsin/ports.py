@@ -107,15 +107,17 @@ class Collector(Protocol):
 
 
 class Inlet(Protocol):
-    """Where what is pushed to a collector waits until a poll counts it. Routes: see tocsin.web.ingest."""
+    """Where what is pushed to a collector waits until a poll counts it. The routes: tocsin.web.ingest, .sentry."""
 
     name: str
     """The collector's."""
+    address: str
+    """What is pushed to it, as its route names it: `auth-logs`, `sentry/1`."""
 
     def admits(self, secret: str) -> bool:
         """True for the secret that the collector's settings want of a sender; compared in constant time."""
 
-    async def take(self, body: bytes) -> Mapping[str, int]:
+    async def take(self, body: bytes) -> Mapping[str, int | str]:
         """Keep what was posted: it outlives a kill when this returns. What became of how many, for the sender.
 
         Raises ValueError that says what is wrong with it, and OSError where it can't be kept.

@@ -49,7 +49,7 @@ class Site:
         for path, methods in json.loads(body)["paths"].items():
             for method, told in methods.items():
                 wanted = told.get("description", "").removeprefix("Wants a token with the scope ").rstrip(".")
-                filled = path.replace("{name}", "job").replace("{id}", "nope")
+                filled = path.replace("{name}", "job").replace("{id}", "nope").replace("{project}", "1")
                 found.append((method.upper(), filled, wanted.split(" or ") if wanted else []))
         return found
 

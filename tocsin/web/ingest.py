@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -24,6 +25,7 @@ from tocsin.web.gate import GuardedRoute, Operation, problem, protected
 from tocsin.web.inside import Inside
 
 PATH: Final = "/ingest/auth-logs"
+ADDRESS: Final = "auth-logs"
 HEADER: Final = "x-tocsin-secret"
 PACKED_BYTES: Final = 8 << 20
 MOST_BYTES: Final = 32 << 20
@@ -40,11 +42,11 @@ def ingest_route(inside: Inside) -> GuardedRoute:
         if len(given) != 1:
             return None
         # All are asked, so that the time tells nothing of which.
-        return next(iter([inlet for inlet in inside.inlets().values() if inlet.admits(given[0])]), None)
+        return next(iter([inlet for inlet in _drains(inside).values() if inlet.admits(given[0])]), None)
 
     async def ingest(request: Request) -> Response:
         inlet = by_secret(request) or _named(inside, request.query_params.get("collector", ""))
-        body = await _unpacked(request)
+        body = await unpacked(request)
         try:
             told = await inlet.take(body)
         except ValueError as error:
@@ -77,9 +79,13 @@ def ingest_route(inside: Inside) -> GuardedRoute:
     )  # fmt: skip
 
 
+def _drains(inside: Inside) -> Mapping[str, Inlet]:
+    return {name: inlet for name, inlet in inside.inlets().items() if inlet.address == ADDRESS}
+
+
 def _named(inside: Inside, name: str) -> Inlet:
     """Raises HTTPException where there is none, or several and none is named."""
-    inlets = inside.inlets()
+    inlets = _drains(inside)
     if not inlets:
         raise HTTPException(404, "no collector has a drain; give an auth_logs collector source: {drain: …}")
     if not name and len(inlets) == 1:
@@ -89,7 +95,7 @@ def _named(inside: Inside, name: str) -> Inlet:
     return inlets[name]
 
 
-async def _unpacked(request: Request) -> bytes:
+async def unpacked(request: Request) -> bytes:
     """The body, whether it came as gzip or plain. Raises HTTPException 400, 413 and 415."""
     coding = request.headers.get("content-encoding", "").strip().lower()
     if coding in ("", "identity"):

@@ -24,6 +24,7 @@ from tocsin.web.login.routes import login_routes
 from tocsin.web.login.sessions import session_routes
 from tocsin.web.openapi import openapi_route
 from tocsin.web.prometheus.routes import prometheus_routes
+from tocsin.web.sentry import sentry_route
 from tocsin.web.status import status_routes
 
 BACKLOG: Final = 2048
@@ -40,6 +41,7 @@ def routes(inside: Inside) -> list[GuardedRoute]:
         *allowlist_routes(inside),
         *console_routes(inside),
         ingest_route(inside),
+        sentry_route(inside),
     ]
     if inside.entrance is not None:
         found += [*login_routes(inside.entrance), *session_routes(inside.entrance), hook_route(inside.entrance)]

@@ -32,6 +32,8 @@ MOST_EVENTS: Final = 1000
 class DrainInlet:
     """Takes batches in, for one collector."""
 
+    address = "auth-logs"
+
     def __init__(self, settings: AuthLogsSettings, folder: Path) -> None:
         drain = settings.source.drain
         assert drain is not None

@@ -20,6 +20,8 @@ Port = Any
 class Kept:
     """An inlet that keeps in memory."""
 
+    address = "auth-logs"
+
     def __init__(self, name: str, secret: str = "") -> None:
         self.name, self._secret = name, secret
         self.bodies: list[bytes] = []

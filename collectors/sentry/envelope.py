@@ -1,0 +1,115 @@
+"""An envelope's events. Pure.
+
+An envelope is a line of JSON, then items: a line of JSON each with `type` and `length`, then so many bytes, or where no
+length is given the rest of the line. Source: https://develop.sentry.dev/sdk/data-model/envelopes/
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+LEVELS: Final = ("fatal", "error", "warning", "info", "debug")
+MOST_ITEMS: Final = 100
+_DEFAULT: Final = ("{{ default }}", "{{default}}")
+_LONGEST: Final = 120
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """What is counted of an event."""
+
+    level: str
+    environment: str
+    type: str = ""
+    """The exception's; empty for a plain message."""
+    where: str = ""
+    """`module:function` of the last frame of the application."""
+    fingerprint: str = ""
+    """12 hexadecimal digits; empty for a message without one of the SDK's own."""
+
+
+def events_of(body: bytes) -> tuple[str, tuple[Event, ...]]:
+    """(the envelope's event_id, its events). Raises ValueError that says what is wrong with it."""
+    head, _, rest = body.partition(b"\n")
+    header = _object(head, "the envelope's header")
+    return _text(header.get("event_id")), tuple(_event(payload) for payload in _event_items(rest))
+
+
+def _event_items(rest: bytes) -> Iterator[bytes]:
+    for _ in range(MOST_ITEMS):
+        rest = rest.lstrip(b"\n")
+        if not rest:
+            return
+        line, _, rest = rest.partition(b"\n")
+        header = _object(line, "an item's header")
+        length = header.get("length")
+        if length is None:
+            payload, _, rest = rest.partition(b"\n")
+        elif type(length) is int and 0 <= length <= len(rest):
+            payload, rest = rest[:length], rest[length:]
+        else:
+            raise ValueError(f"an item says that it is {str(length)[:20]} bytes long, and {len(rest)} are left")
+        if header.get("type") == "event":
+            yield payload
+    raise ValueError(f"the envelope has more than {MOST_ITEMS} items")
+
+
+def _event(payload: bytes) -> Event:
+    event = _object(payload, "an event")
+    level = event.get("level")
+    kind, where = _exception(event)
+    own = event.get("fingerprint")
+    custom = [part for part in own if type(part) is str] if type(own) is list else []
+    parts = [kind if part in _DEFAULT else part for part in custom] or ([kind, where] if kind else [])
+    if any(part in _DEFAULT for part in custom):
+        parts.append(where)
+    return Event(
+        level=level if level in LEVELS else "error",
+        environment=_text(event.get("environment")) or "production",
+        type=kind,
+        where=where,
+        fingerprint=_named(parts) if any(parts) else "",
+    )
+
+
+def _exception(event: dict[str, Any]) -> tuple[str, str]:
+    """(type, where) of the exception that was raised last: the SDKs give the chain with the outermost last."""
+    found = event.get("exception")
+    values = found.get("values") if type(found) is dict else found
+    chain = [value for value in values if type(value) is dict] if type(values) is list else []
+    if not chain:
+        return "", ""
+    raised = chain[-1]
+    stack = raised.get("stacktrace")
+    frames = stack.get("frames") if type(stack) is dict else None
+    known = [frame for frame in frames if type(frame) is dict] if type(frames) is list else []
+    own = [frame for frame in known if frame.get("in_app") is True]
+    frame = (own or known or [{}])[-1]
+    module = _text(frame.get("module")) or _text(frame.get("filename"))
+    where = f"{module}:{_text(frame.get('function'))}" if module or frame.get("function") else ""
+    return _text(raised.get("type")) or "Error", where[:_LONGEST]
+
+
+def _named(parts: list[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _text(value: object) -> str:
+    """A label's value: printable, and not long."""
+    text = value if type(value) is str else ""
+    return "".join(sign for sign in text[:_LONGEST] if sign.isprintable())
+
+
+def _object(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{what} is not JSON: {error}") from None
+    if type(found) is not dict:
+        raise ValueError(f"{what} is not a JSON object")
+    return found
