@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tocsin.errors import EvaluationError
 from tocsin.promql import rates
 from tocsin.promql.engine import Engine, Steps
+from tocsin.promql.native import edges as native
+from tocsin.promql.native.windows import Over, grid_over
 from tocsin.promql.rates import Outcome
-from tocsin.promql.storage import Bools, Floats, Panel, Rows
+from tocsin.promql.storage import Bools, Floats, Millis, Panel, Rows
 from tocsin.promql.syntax import Call, Selector
 from tocsin.promql.vector import Grid, joined, tidy
 from tocsin.promql.window import Block, rows_until, without_stale
@@ -21,22 +22,26 @@ from tocsin.promql.window import Block, rows_until, without_stale
 
 def edged_function(engine: Engine, call: Call, selector: Selector, steps: Steps) -> Grid:
     """A function of an anchored or smoothed range vector."""
+    smooth = selector.edges == "smoothed"
+
+    def kernel(block: Block) -> Outcome:
+        before = _before(block, engine.lookback)
+        if smooth:
+            return _smoothed(block, before, call.function, engine.lookback)
+        return _anchored(block, before, call.function)
+
     grids = []
     for block in engine.windows(selector, call, steps):
-        _refuse_natives(block.panel, selector)
-        before = _before(block, engine.lookback)
-        outcome = (
-            _smoothed(block, before, call.function, engine.lookback)
-            if selector.edges == "smoothed"
-            else (_anchored(block, before, call.function))
-        )
-        grids.append(tidy(Grid(block.frame, *outcome, True)))
+        if block.panel.natives is None:
+            grids.append(tidy(Grid(block.frame, *kernel(block), True)))
+            continue
+        over = Over(
+            engine=engine, node=call, about=selector, function=call.function, kernel=kernel,
+            natives=native.SMOOTHED if smooth else native.ANCHORED,
+        )  # fmt: skip
+        high = block.high + _after(block, engine.lookback) if smooth else block.high
+        grids.append(grid_over(over, block, block.low - _before(block, engine.lookback), high))
     return joined(grids) if grids else engine.nothing(steps)
-
-
-def _refuse_natives(panel: Panel, selector: Selector) -> None:
-    if panel.natives is not None:
-        raise EvaluationError(f"{selector.edges} takes numbers, and the samples hold native histograms")
 
 
 def _before(block: Block, lookback: int) -> Bools:
@@ -44,6 +49,14 @@ def _before(block: Block, lookback: int) -> Bools:
     row = np.maximum(block.low - 1, 0)
     at = block.panel.times[row, np.arange(row.shape[1])]
     return (block.low > 0) & (at > (block.start - lookback)[:, None])
+
+
+def _after(block: Block, lookback: int) -> Bools:
+    """[T, timelines] whether a sample lies after the window's end, within the lookback."""
+    times, lines = block.panel.times, np.arange(block.low.shape[1])
+    last = len(times) - 1
+    following = times[np.minimum(block.high, last), lines]
+    return (block.high <= last) & (block.high < block.panel.lengths) & (following <= (block.end + lookback)[:, None])
 
 
 def _anchored(block: Block, before: Bools, function: str) -> Outcome:
@@ -78,10 +91,7 @@ def _interpolated(block: Block, right: Rows, at: Floats, *, counter: bool) -> Fl
 
 def _smoothed(block: Block, before: Bools, function: str, lookback: int) -> Outcome:
     counter = function != "delta"
-    times, lines = block.panel.times, np.arange(block.low.shape[1])
-    last = len(times) - 1
-    following = times[np.minimum(block.high, last), lines]
-    after = (block.high <= last) & (block.high < block.panel.lengths) & (following <= (block.end + lookback)[:, None])
+    after = _after(block, lookback)
     first, final = block.first(), block.last()
     some = block.counts > 0
     has_before, has_after = block.across(before) > 0, block.across(after) > 0
@@ -111,14 +121,26 @@ def edged_selector(engine: Engine, node: Selector, steps: Steps) -> Grid:
     grids = []
     for whole in engine.panels(node.matchers, after, int(instants.max()) + engine.lookback):
         for panel in without_stale(whole):
-            _refuse_natives(panel, node)
-            rows = rows_until(panel, instants)
-            block = Block(panel, rows - 1, rows, instants - engine.lookback, instants)
-            since, last = block.times_at(rows - 1), block.last()
-            present = (block.across(rows) > 0) & (since > (instants - engine.lookback)[:, None])
-            ends = block.across(rows) >= panel.lengths[panel.timeline]
-            until = block.times_at(rows)
-            usable = ~ends & (until <= (instants + engine.lookback)[:, None]) & (since < instants[:, None])
-            line = _interpolated(block, rows, instants.astype(np.float64), counter=False)
-            grids.append(tidy(Grid(panel.frame, np.where(usable, line, last), present)))
+            if panel.natives is None:
+                grids.append(tidy(Grid(panel.frame, *_between(panel, instants, engine.lookback))))
+                continue
+            block = engine.block(panel, instants - engine.lookback, instants + engine.lookback)
+            over = Over(
+                engine=engine, node=node, about=node, function=node.edges, nameless=False,
+                kernel=lambda numbers: _between(numbers.panel, instants, engine.lookback),
+                natives={node.edges: native.at_instant},
+            )  # fmt: skip
+            grids.append(grid_over(over, block, block.low, block.high))
     return joined(grids) if grids else engine.nothing(steps)
+
+
+def _between(panel: Panel, instants: Millis, lookback: int) -> Outcome:
+    rows = rows_until(panel, instants)
+    block = Block(panel, rows - 1, rows, instants - lookback, instants)
+    since, last = block.times_at(rows - 1), block.last()
+    present = (block.across(rows) > 0) & (since > (instants - lookback)[:, None])
+    ends = block.across(rows) >= panel.lengths[panel.timeline]
+    until = block.times_at(rows)
+    usable = ~ends & (until <= (instants + lookback)[:, None]) & (since < instants[:, None])
+    line = _interpolated(block, rows, instants.astype(np.float64), counter=False)
+    return np.where(usable, line, last), present

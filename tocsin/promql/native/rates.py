@@ -22,7 +22,7 @@ def extrapolated(*, counter: bool, per_second: bool) -> Callable[[Window], Value
         points = _from_start(window) if counter else window.points
         if len(points) < 2:
             return None
-        change = _change(window, points, counter=counter)
+        change = change_of(window, points, counter=counter)
         # From one sample and the start of its counter alone nothing is said of the time after them.
         factor = 1.0 if len(window.points) == 1 else _stretch(window, points, change, counter=counter)
         if per_second:
@@ -43,7 +43,7 @@ def _from_start(window: Window) -> list[Point]:
     return [Point(first.began, nothing), *window.points]
 
 
-def _change(window: Window, points: Sequence[Point], *, counter: bool) -> Histogram:
+def change_of(window: Window, points: Sequence[Point], *, counter: bool) -> Histogram:
     """From the first sample to the last, what resets took away given back. Raises Incompatible."""
     found = [point.value for point in points if isinstance(point.value, Histogram)]
     first, last = found[0], found[-1]

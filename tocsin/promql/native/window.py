@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from tocsin.promql.engine import Engine
 from tocsin.promql.native.arithmetic import Sum, was_reset
 from tocsin.promql.native.value import Histogram
 from tocsin.promql.rates import restarted
-from tocsin.promql.syntax import Call, Node
+from tocsin.promql.syntax import Node
 
 Value = float | Histogram
 
@@ -32,18 +32,19 @@ class Window:
     """What a step sees of a series, and where to say what is odd about it."""
 
     engine: Engine
-    call: Call
+    node: Node
     about: Node
+    function: str
     metric: str
     start: int
     end: int
     points: list[Point]
 
     def warn(self, text: str, *, named: bool = True) -> None:
-        self.engine.warn(f'{text} for metric name "{self.metric}"' if named else text, self.about, self.call)
+        self.engine.warn(f'{text} for metric name "{self.metric}"' if named else text, self.about, self.node)
 
     def inform(self, text: str) -> None:
-        self.engine.inform(text, self.about, self.call)
+        self.engine.inform(text, self.about, self.node)
 
     def kind(self, wanted: str) -> None:
         """It is used as a counter or a gauge, and is not."""
@@ -69,3 +70,37 @@ def anew(points: Sequence[Point], index: int, now: Histogram, before: Histogram)
     if later.began and bool(restarted(earlier.began, later.began, earlier.at, later.at)):  # type: ignore[arg-type]
         return True
     return was_reset(now, before)
+
+
+def events(happened: Callable[[Sequence[Point], int], bool]) -> Callable[[Window], float]:
+    """How many neighbours show it; from a number to a histogram and back always counts."""
+
+    def function(window: Window) -> float:
+        points = window.points
+        return float(
+            sum(
+                isinstance(points[i].value, Histogram) != isinstance(points[i - 1].value, Histogram)
+                or happened(points, i)
+                for i in range(1, len(points))
+            )
+        )
+
+    return function
+
+
+def changed(points: Sequence[Point], index: int) -> bool:
+    """Whether a point differs from the one before it; from NaN to NaN is no change."""
+    before, now = points[index - 1].value, points[index].value
+    if isinstance(before, Histogram) and isinstance(now, Histogram):
+        return not now.equals(before)
+    return before != now and (before == before or now == now)
+
+
+def restarted_at(points: Sequence[Point], index: int) -> bool:
+    """Whether a counter fell, or began anew, between a point and the one before it."""
+    before, now = points[index - 1].value, points[index].value
+    if isinstance(before, Histogram) and isinstance(now, Histogram):
+        return anew(points, index, now, before)
+    assert not isinstance(before, Histogram)
+    assert not isinstance(now, Histogram)
+    return now < before

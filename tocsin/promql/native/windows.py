@@ -6,7 +6,8 @@ which histograms are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,9 +17,9 @@ from tocsin.promql.engine import Engine
 from tocsin.promql.native.arithmetic import total
 from tocsin.promql.native.rates import extrapolated, instant
 from tocsin.promql.native.value import Histogram, Incompatible
-from tocsin.promql.native.window import MIXED, Point, Value, Window, anew
+from tocsin.promql.native.window import MIXED, Point, Value, Window, changed, events, restarted_at
 from tocsin.promql.rates import Outcome
-from tocsin.promql.storage import Bools
+from tocsin.promql.storage import Bools, Rows
 from tocsin.promql.syntax import Call, Node
 from tocsin.promql.vector import Grid, is_native, tidy
 from tocsin.promql.window import Block, packed
@@ -26,28 +27,53 @@ from tocsin.promql.window import Block, packed
 _EXPONENTIAL_AND_CUSTOM: Final = "vector contains a mix of histograms with exponential and custom buckets schemas"
 
 
+@dataclass(slots=True, kw_only=True)
+class Over:
+    """What is asked of the windows of a series."""
+
+    engine: Engine
+    node: Node
+    """Being evaluated."""
+    about: Node
+    """The part of it that the samples are of."""
+    function: str
+    kernel: Callable[[Block], Outcome]
+    """What it is of numbers."""
+    natives: Mapping[str, Callable[[Window], Value | None]]
+    """By function, what it is of a window with histograms; without one it is of numbers alone."""
+    nameless: bool | Bools = True
+
+
 def ranged(
     engine: Engine, call: Call, about: Node, block: Block, kernel: Callable[[Block], Outcome], nameless: bool | Bools
 ) -> Grid:
     """The grid of a range function over a block with native histograms."""
+    over = Over(
+        engine=engine, node=call, about=about, function=call.function, kernel=kernel, natives=_OF_HISTOGRAMS,
+        nameless=nameless,
+    )  # fmt: skip
+    return grid_over(over, block, block.low, block.high)
+
+
+def grid_over(over: Over, block: Block, low: Rows, high: Rows) -> Grid:
+    """The grid; rows [low, high) per step and timeline are what a function of histograms sees."""
     panel = block.panel
     assert panel.natives is not None
     seen = is_native(panel.natives)
     alone = packed(panel, seen)
     alone.natives = None
-    numbers = engine.block(alone, block.start, block.end)
-    values, present = kernel(numbers)
+    values, present = over.kernel(over.engine.block(alone, block.start, block.end))
     result = Grid(block.frame, values.copy(), np.ones(values.shape, bool) if present is None else present.copy())
-    result.natives, result.nameless = np.full(values.shape, None), nameless
-    low, high = block.across(block.low), block.across(block.high)
+    result.natives, result.nameless = np.full(values.shape, None), over.nameless
+    low, high = block.across(low), block.across(high)
     for step, column in zip(*np.nonzero(high > low), strict=True):
         rows = slice(low[step, column], high[step, column])
         if seen[rows, column].any():
             window = Window(
-                engine, call, about, block.frame.value(column, METRIC_NAME), int(block.start[step]),
-                int(block.end[step]), _points(block, rows, column),
+                over.engine, over.node, over.about, over.function, block.frame.value(column, METRIC_NAME),
+                int(block.start[step]), int(block.end[step]), _points(block, rows, column),
             )  # fmt: skip
-            _put(result, step, column, window)
+            _put(result, step, column, window, over.natives.get(over.function))
     return tidy(result)
 
 
@@ -61,11 +87,12 @@ def _points(block: Block, rows: slice, column: int) -> list[Point]:
     return [Point(*each) for each in zip(times, both, began, strict=True)]
 
 
-def _put(result: Grid, step: int, column: int, window: Window) -> None:
+def _put(
+    result: Grid, step: int, column: int, window: Window, function: Callable[[Window], Value | None] | None
+) -> None:
     """What comes of a window that holds a histogram."""
     assert isinstance(result.present, np.ndarray)
     assert result.natives is not None
-    function = _OF_HISTOGRAMS.get(window.call.function)
     if function is None:  # A function of numbers: those of the window are its result, the histograms are left out.
         if window.is_mixed:
             window.inform(
@@ -100,38 +127,6 @@ def _folded(*, mean: bool) -> Callable[[Window], Value | None]:
     return function
 
 
-def _events(happened: Callable[[Sequence[Point], int], bool]) -> Callable[[Window], float]:
-    """How many neighbours show it; from a number to a histogram and back always counts."""
-
-    def function(window: Window) -> float:
-        points = window.points
-        return float(
-            sum(
-                isinstance(points[i].value, Histogram) != isinstance(points[i - 1].value, Histogram)
-                or happened(points, i)
-                for i in range(1, len(points))
-            )
-        )
-
-    return function
-
-
-def _changed(points: Sequence[Point], index: int) -> bool:
-    before, now = points[index - 1].value, points[index].value
-    if isinstance(before, Histogram) and isinstance(now, Histogram):
-        return not now.equals(before)
-    return before != now and (before == before or now == now)
-
-
-def _restarted(points: Sequence[Point], index: int) -> bool:
-    before, now = points[index - 1].value, points[index].value
-    if isinstance(before, Histogram) and isinstance(now, Histogram):
-        return anew(points, index, now, before)
-    assert not isinstance(before, Histogram)
-    assert not isinstance(now, Histogram)
-    return now < before
-
-
 _OF_HISTOGRAMS: Final[dict[str, Callable[[Window], Value | None]]] = {
     "rate": extrapolated(counter=True, per_second=True),
     "increase": extrapolated(counter=True, per_second=False),
@@ -140,8 +135,8 @@ _OF_HISTOGRAMS: Final[dict[str, Callable[[Window], Value | None]]] = {
     "idelta": instant(counter=False),
     "sum_over_time": _folded(mean=False),
     "avg_over_time": _folded(mean=True),
-    "changes": _events(_changed),
-    "resets": _events(_restarted),
+    "changes": events(changed),
+    "resets": events(restarted_at),
     "count_over_time": lambda window: float(len(window.points)),
     "present_over_time": lambda window: 1.0,
     "first_over_time": lambda window: window.points[0].value,
