@@ -64,6 +64,7 @@ and as gauges:
   tocsin_auth_log_unread_bytes                           what is left to read: over 0 while catching up
   tocsin_auth_log_last_event_timestamp_seconds           the newest line's own time: a log that has gone quiet
   tocsin_auth_posture{setting}                           1 where on; with `posture`, see below
+  tocsin_auth_events_kept_bytes                          with `events`, see below
 
 How lines are read. Only request lines with a `status` are counted: before 2.194 an error made two lines, the first
 without. `level` is never looked at: it was `info` for most errors. Sign-ins that succeeded are the `Login` lines, less
@@ -91,6 +92,10 @@ few per cent off, bounded in memory, at most 4096 addresses and users at a time.
 
 Administrators. `quiet_admin_actions` lists what your own servers do every day, e.g. [{action: generate_link, network:
 10.0.0.0/8}]; such changes are counted with quiet="yes", and AuthAdminAction leaves them out.
+
+Events. With `events: {keep: 7d}` the lines that refused somebody, signed somebody in or were audited are kept in clear
+for so long, in files that the daemon's user alone may read; `tocsin auth events ip-1f2e3d4c5b` shows those of an
+address in an alert, whoever it is. Without it nothing is kept in clear, but for the drain's spool.
 
 Time. Lines count at the poll that read them. A label set seen for the first time began at zero at the poll before, so
 the first burst of a new address counts. What is read before the end of the file is first reached is history: it sets

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -17,6 +17,7 @@ import orjson
 
 from collectors.auth_logs import declarations as are
 from collectors.auth_logs.counts import Counts
+from collectors.auth_logs.kept import Kept
 from collectors.auth_logs.posture import Posture
 from collectors.auth_logs.quiet import Quiet
 from collectors.auth_logs.settings import AuthLogsSettings
@@ -30,7 +31,7 @@ _VERSION: Final = 2
 _HUNG: Final[Seconds] = 5.0
 """The watcher gives up on a file system that takes longer to answer."""
 _OF_THE_LOG: Final = frozenset(
-    name for metric in are.METRICS if metric not in (are.UP, are.POSTURE) for name in metric.series_names()
+    name for metric in are.METRICS if metric not in (are.UP, are.POSTURE, are.KEPT) for name in metric.series_names()
 )
 """What is hidden while the log can't be read."""
 _SAVE_EVERY: Final[Seconds] = 60.0
@@ -44,6 +45,10 @@ class AuthLogsCollector:
         self._settings = settings
         self._context = context
         self._posture = Posture(settings.posture) if settings.posture is not None else None
+        events = settings.events
+        self._kept = Kept(context.folder / events.folder, events.keep) if events is not None else None
+        self._not_kept = ""
+        """Why an event could not be kept since the last poll."""
         self._log: tuple[Source, Counts] | None = None
         self._polled_at: datetime | None = None
         """The last poll that could read."""
@@ -64,6 +69,8 @@ class AuthLogsCollector:
                 yield item
         async for item in self._logged(at):
             yield item
+        for item in self._events(at):
+            yield item
 
     async def _logged(self, at: datetime) -> AsyncIterator[Sample | Blind]:
         self._began = asyncio.get_running_loop().time()
@@ -76,7 +83,7 @@ class AuthLogsCollector:
             self._watcher = asyncio.create_task(self._watch(source), name=f"auth-logs-watch:{self._settings.name}")
         counts.take_gap(gaps)
         try:
-            at_end = await self._read(source, counts)
+            at_end = await self._read(source, counts, at)
         except Trouble as error:
             at_end, trouble = False, str(error)
         unread = await source.unread()
@@ -108,7 +115,7 @@ class AuthLogsCollector:
         if self._log is not None:
             await self._log[0].close()
 
-    async def _read(self, source: Source, counts: Counts) -> bool:
+    async def _read(self, source: Source, counts: Counts, at: datetime) -> bool:
         """Count what there is; False when a backlog is left for the next poll, which is asked for."""
         size = 0
         while size < self._settings.bytes_per_poll:
@@ -116,6 +123,8 @@ class AuthLogsCollector:
             if batch is None:
                 return True
             size += batch.size
+            if self._kept is not None:
+                await self._keep(batch.lines, at)
             # Together, with no await between: a poll that is cut short has counted what it says it has read.
             counts.take_gap(batch.gaps)
             counts.take(batch.lines, max_line=self._settings.max_line)
@@ -123,6 +132,24 @@ class AuthLogsCollector:
             source.commit(batch)
         self._context.poke()
         return False
+
+    async def _keep(self, lines: Sequence[bytes], at: datetime) -> None:
+        """Before they are counted: after a crash an event stands twice rather than not at all."""
+        assert self._kept is not None
+        try:
+            await asyncio.to_thread(self._kept.add, lines, at)
+        except OSError as error:
+            self._not_kept = f"events can't be kept in {error.filename}: {error.strerror}; check events.folder"
+
+    def _events(self, at: datetime) -> Iterator[Sample | Blind]:
+        if self._kept is None:
+            return
+        if self._not_kept:
+            yield Blind(why=self._not_kept, metrics=frozenset({are.KEPT.name}))
+            self._not_kept = ""
+            return
+        with suppress(OSError):
+            yield _gauge(are.KEPT, float(self._kept.size()), at)
 
     async def _watch(self, source: Source) -> None:
         """Ask for a poll when the log grows or changes, at most ten times per interval."""
@@ -192,6 +219,12 @@ class AuthLogsCollector:
         with suppress(StateError):
             await self._context.checkpoint.save(blob)
             self._saved = (bare, now)
+
+
+def salt_in(blob: bytes | None) -> bytes | None:
+    """What addresses are hashed with, from a collector's checkpoint; None: it has none yet."""
+    saved, _ = _parsed(blob)
+    return bytes.fromhex(saved["salt"]) if saved is not None else None
 
 
 def _parsed(blob: bytes | None) -> tuple[dict[str, Any] | None, int]:

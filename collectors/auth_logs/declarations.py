@@ -106,6 +106,7 @@ POSTURE: Final = Metric(
     help="Switches of Auth's own settings, 1 where on: mailer_autoconfirm, disable_signup, external_google, ….",
     labels=("setting",),
 )
+KEPT: Final = _gauge("tocsin_auth_events_kept_bytes", "Size of the events that are kept in clear.", "bytes")
 
 METRICS: Final = (
     SIGN_INS,
@@ -134,4 +135,5 @@ METRICS: Final = (
     UNREAD,
     LAST_EVENT,
     POSTURE,
+    KEPT,
 )

@@ -114,11 +114,21 @@ class EverydayAction(BaseModel):
         return value
 
 
+class EventsSettings(BaseModel):
+    """Events in clear, with e-mail and address, for a while: personal data. Without it none are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep: Duration = Field(ge=3600, le=366 * 86400, description="how long an event is kept, to the hour, e.g. 7d")
+    folder: str = Field(default="auth-events", min_length=1, description="relative to config.yaml; the daemon's own")
+
+
 class AuthLogsSettings(CollectorSettings):
     """`kind: auth_logs`."""
 
     source: SourceSettings
     posture: PostureSettings | None = None
+    events: EventsSettings | None = None
     start: str = Field(
         default="end",
         pattern="^(end|beginning)$",

@@ -7,16 +7,14 @@ there are in all, is estimated in sliding windows (`recent`).
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime
-from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, Final
 
 from collectors.auth_logs import declarations as are
 from collectors.auth_logs.events import Event, Kind
+from collectors.auth_logs.naming import digest, hashed, network_of
 from collectors.auth_logs.recent import HORIZON, Recent, Spread
 from collectors.auth_logs.samples import from_zero, gauge, iso, time_of
 from collectors.auth_logs.top import Top
@@ -72,8 +70,8 @@ class Subjects:
         users: Counter[str] = Counter()
         pairs: set[tuple[str, str]] = set()
         for (user, address), count in self._attempts.items():
-            users[hashed := self._hashed("user", user)] += count
-            pairs.add((hashed, self.shown(address)))
+            users[name := self._hashed("user", user)] += count
+            pairs.add((name, self.shown(address)))
         self._ips.take(addresses, at, born)
         self._users.take({user: {(): count} for user, count in users.items()}, at, born)
         factors: dict[str, dict[_Values, int]] = {
@@ -130,23 +128,16 @@ class Subjects:
 
     def shown(self, address: str) -> str:
         """An address as its series bears it."""
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
+        network = network_of(address)
+        if not network:
             return "unknown"
-        if isinstance(ip, ipaddress.IPv6Address):
-            # Whoever has one IPv6 address has a network of them; ::ffff:192.0.2.1 is an IPv4 address.
-            mapped = ip.ipv4_mapped
-            shown = str(mapped) if mapped is not None else str(ipaddress.IPv6Network((ip, 64), strict=False))
-        else:
-            shown = str(ip)
-        return shown if self._show_ips else self._hashed("ip", shown)
+        return network if self._show_ips else self._hashed("ip", network)
 
     def _hashed(self, what: str, value: str) -> str:
-        return f"{what}-{_digest(self._salt, value, 5).hex()}"
+        return hashed(self._salt, what, value)
 
     def _member(self, value: str) -> int:
-        return int.from_bytes(_digest(self._salt, value, 8))
+        return int.from_bytes(digest(self._salt, value, 8))
 
     # Across restarts --------------------------------------------------------------------------------------------------
 
@@ -178,8 +169,3 @@ class Subjects:
         self._ips_of_user.load(saved.get("ips_of_user", []))
         self._failing_ips.load(saved.get("failing_ips", []))
         self._failing_users.load(saved.get("failing_users", []))
-
-
-@lru_cache(maxsize=4096)
-def _digest(salt: bytes, value: str, size: int) -> bytes:
-    return blake2b(value.encode(), key=salt, digest_size=size).digest()

@@ -10,7 +10,6 @@ from collectors.auth_logs.sources.drain import DrainSource
 from collectors.auth_logs.sources.file import FileSource
 from collectors.auth_logs.sources.management import ManagementSource
 from collectors.auth_logs.sources.source import Source
-from collectors.auth_logs.sources.sql import SqlSource
 
 
 def source_of(settings: AuthLogsSettings, folder: Path, saved: Any) -> Source:
@@ -26,6 +25,9 @@ def source_of(settings: AuthLogsSettings, folder: Path, saved: Any) -> Source:
         deadline = settings.time_limit * 0.8
         return ManagementSource(source.management_api, saved=saved, from_end=from_end, deadline=deadline)
     if source.sql is not None:
+        # Here, so that a daemon that asks no Postgres loads no driver for it.
+        from collectors.auth_logs.sources.sql import SqlSource
+
         return SqlSource(source.sql, saved=saved, from_end=from_end, job=name)
     assert source.file is not None
     return FileSource(folder / source.file, saved=saved, from_end=from_end, max_line=settings.max_line, job=name)

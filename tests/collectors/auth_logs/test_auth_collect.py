@@ -213,7 +213,8 @@ async def test_all_that_is_yielded_is_declared(auth: Auth, lines: Lines) -> None
     declared = {name: set(metric.labels) | {"le"} for metric in METRICS for name in metric.series_names()}
     auth.write(b"{}")
     async with FakeAuth() as supabase:
-        auth.start(posture={"url": supabase.address, "api_key": supabase.api_key, "interval": "1h"})
+        posture = {"url": supabase.address, "api_key": supabase.api_key, "interval": "1h"}
+        auth.start(posture=posture, events={"keep": "1h"})
         await auth.poll()
     auth.write(
         lines.failed(), lines.login(), lines.audit("login"), lines.request(status=429), b"broken",

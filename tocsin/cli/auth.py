@@ -1,0 +1,80 @@
+"""`tocsin auth`: who is behind an alert about sign-ins."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tocsin.cli.options import DURATION, config_option, json_option, load
+from tocsin.cli.output import print_json, print_table
+from tocsin.cli.store import now, opened, runs_async
+
+if TYPE_CHECKING:
+    from collectors.auth_logs.settings import AuthLogsSettings
+
+
+@click.group()
+def auth() -> None:
+    """Sign-ins: the events that were kept in clear.
+
+    Series name nobody: an address is ip-1f2e3d4c5b there. Where an auth_logs collector has `events: {keep: 7d}`, its
+    events are kept so long with address and e-mail.
+    """
+
+
+@auth.command()
+@click.argument("subject", default="")
+@click.option("--since", type=DURATION, default="1h", show_default=True, help="How far back.")
+@click.option("--collector", default="", help="Its name; needed where several keep events.")
+@json_option
+@config_option
+@runs_async
+async def events(subject: str, since: timedelta, collector: str, as_json: bool, config: Path) -> None:
+    """The events of SUBJECT: an address as an alert names it, an address, an e-mail or a user's id. Default: all.
+
+    \b
+    Examples:
+      tocsin auth events ip-1f2e3d4c5b --since 1d
+      tocsin auth events ana@example.com --json
+    """
+    from collectors.auth_logs.collector import salt_in
+    from collectors.auth_logs.kept import select
+
+    settings, folder = _keeper(config, collector)
+    async with opened(config) as state:
+        salt = salt_in(await state.checkpoint(settings.name).load())
+    if salt is None:
+        print_table((), (), empty=f"collector {settings.name} has read nothing yet")
+        return
+    found = sorted(select(folder, salt, since=now() - since, subject=subject), key=lambda told: told.at)
+    if as_json:
+        print_json([{"at": told.at, "what": told.what, "address": told.address, "ip": told.ip, "who": told.who,
+                     "line": told.line} for told in found])  # fmt: skip
+        return
+    print_table(
+        ("at", "what", "address", "ip", "who"),
+        [(told.at, told.what, told.address, told.ip, told.who) for told in found],
+        empty="no such event was kept; --since 1d looks further back",
+    )
+
+
+def _keeper(config: Path, name: str) -> tuple[AuthLogsSettings, Path]:
+    """The collector that keeps events, and its folder of them. Raises UsageError."""
+    from collectors.auth_logs.settings import AuthLogsSettings
+
+    read = load(config)
+    keepers = {
+        settings.name: settings
+        for settings in read.collectors
+        if isinstance(settings, AuthLogsSettings) and settings.events is not None
+    }
+    if not keepers:
+        raise click.UsageError("no auth_logs collector keeps events; give one `events: {keep: 7d}` in config.yaml")
+    if name not in keepers and (name or len(keepers) > 1):
+        raise click.UsageError(f"say which collector with --collector: {', '.join(sorted(keepers))}")
+    settings = keepers[name] if name else next(iter(keepers.values()))
+    assert settings.events is not None
+    return settings, read.folder / settings.events.folder
