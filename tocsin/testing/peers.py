@@ -1,8 +1,11 @@
-"""Real peers from Debian's packages, for tests and benchmarks: promtool, Prometheus, Alertmanager and the like.
+"""Real peers from Debian's packages, for tests and benchmarks: promtool, Prometheus, Alertmanager, Chromium.
 
 `peer("promtool")` downloads the package that holds the program (apt-get download, no installation, no service started)
 into `.peers/` of the checkout and returns the program's path. Where that can't be done it raises PeerMissing, which
 says how to get it; the tests turn that into a skip, or into a failure when TOCSIN_PEERS=required.
+
+Chromium wants libraries and fonts that a server may lack: what `apt-get install` would bring is unpacked beside it, and
+`chromium()` says with which environment it finds them. One that is installed already is taken as it is.
 
 From a shell: `python -m tocsin.testing.peers promtool amtool`.
 """
@@ -31,8 +34,21 @@ PROGRAMS: Final = {
     "postgres_exporter": ("prometheus-postgres-exporter", "usr/bin/prometheus-postgres-exporter"),
     "blackbox_exporter": ("prometheus-blackbox-exporter", "usr/bin/prometheus-blackbox-exporter"),
     "mtail": ("mtail", "usr/bin/mtail"),
+    "chromium": ("chromium", "usr/lib/chromium/chromium"),
 }
 """Program → (Debian package, path inside it)."""
+
+_FONTS: Final = ("fonts-inter", "fonts-dejavu-core")
+"""What Chromium needs besides its libraries, or its pages have no letters; Inter is what the screenshots are set in."""
+_FONT_CONFIG: Final = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig>
+  <dir>/usr/share/fonts</dir><dir>{folder}/usr/share/fonts</dir><cachedir>{folder}/cache</cachedir>
+  <alias binding="same"><family>system-ui</family><prefer><family>Inter</family></prefer></alias>
+  <alias binding="same"><family>sans-serif</family><prefer><family>Inter</family></prefer></alias>
+  <alias binding="same"><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
+</fontconfig>
+"""
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / ".peers"
 
@@ -56,6 +72,20 @@ def peer(program: str) -> Path:
     return path
 
 
+def chromium() -> tuple[Path, dict[str, str]]:
+    """(Chromium's path, the environment that it runs in). Raises PeerMissing."""
+    package, inside = PROGRAMS["chromium"]
+    installed = Path("/") / inside
+    if installed.exists():
+        return installed, dict(os.environ)
+    path, folder = peer("chromium"), FOLDER / package
+    config = folder / "fonts.conf"
+    config.write_text(_FONT_CONFIG.format(folder=folder))
+    libraries = sorted({str(found.parent) for found in (folder / "usr" / "lib").rglob("*.so*")})
+    found = [*libraries, os.environ.get("LD_LIBRARY_PATH", "")]
+    return path, {**os.environ, "FONTCONFIG_FILE": str(config), "LD_LIBRARY_PATH": ":".join(filter(None, found))}
+
+
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Two test workers fetch a package once."""
@@ -69,16 +99,28 @@ def _fetch(package: str) -> None:
         raise PeerMissing(f"{package} comes from Debian's packages and this machine has no apt-get and dpkg-deb")
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         Path(folder).chmod(0o755)  # apt downloads as an unprivileged user
-        if not _ran(["apt-get", "-qq", "download", package], folder):
+        if not _downloaded(package, folder):
             # A fresh machine has no package lists yet.
             _ran(["apt-get", "-qq", "update"], folder)
-            if not _ran(["apt-get", "-qq", "download", package], folder):
+            if not _downloaded(package, folder):
                 raise PeerMissing(f"apt-get download {package} failed; run 'apt-get update' as root, then try again")
+        unpacked = Path(folder) / "unpacked"
         for archive in Path(folder).glob("*.deb"):
-            unpacked = Path(folder) / "unpacked"
             if not _ran(["dpkg-deb", "-x", str(archive), str(unpacked)], folder):
                 raise PeerMissing(f"dpkg-deb could not unpack {archive.name}; remove {FOLDER.name}/ and try again")
-            unpacked.rename(FOLDER / package)
+        unpacked.rename(FOLDER / package)
+
+
+def _downloaded(package: str, folder: str) -> bool:
+    wanted = [package]
+    if package == "chromium":
+        # All that isn't installed here yet, in the words of apt: Inst NAME (VERSION …).
+        command = ["apt-get", "-qq", "--simulate", "install", "--no-install-recommends", package, *_FONTS]
+        lines = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.splitlines()
+        wanted = [line.split()[1] for line in lines if line.startswith("Inst ")]
+        if package not in wanted:
+            return False
+    return _ran(["apt-get", "-qq", "download", *wanted], folder)
 
 
 def _ran(command: list[str], folder: str) -> bool:

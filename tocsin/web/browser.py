@@ -5,8 +5,7 @@ to be secure and keep them there (Chromium and Firefox do, Safari doesn't); from
 https, behind a proxy, or no cookie is kept and nobody signs in. Cookies don't know ports: another program that serves
 HTTP on this very host is sent them too, if somebody's browser goes there.
 
-The policy allows no inline script and no inline style: scripts are files under /static/. htmx wants
-`includeIndicatorStyles: false` and `allowEval: false` (in its <meta name="htmx-config">).
+The policy allows no inline script and no inline style: scripts are files under /static/.
 
 Sources: https://fetch.spec.whatwg.org/#sec-fetch-site-header, RFC 6265bis §4.1.3.2 (`__Host-`), CSP Level 3.
 """
@@ -114,8 +113,12 @@ def safe_next(target: str) -> str:
     return target
 
 
+def is_persons(request: Request) -> bool:
+    """True when what is answered is shown to a person as a page: a link that was followed, a form that was sent."""
+    mode = request.headers.get("sec-fetch-mode", "navigate")
+    return "text/html" in request.headers.get("accept", "") and mode == "navigate"
+
+
 def is_navigation(request: Request) -> bool:
     """True when a person's browser asks for a page: it is shown the way in instead of a problem."""
-    mode = request.headers.get("sec-fetch-mode", "navigate")
-    wants = "text/html" in request.headers.get("accept", "")
-    return request.method in ("GET", "HEAD") and wants and mode == "navigate"
+    return request.method in ("GET", "HEAD") and is_persons(request)

@@ -181,9 +181,9 @@ class Entrance:
 
     # gate.People ---------------------------------------------------------------------------------------------------
 
-    async def by_cookie(self, cookie: str, now: datetime) -> Person | Refusal:
+    async def by_cookie(self, cookie: str, now: datetime, *, seen: bool = True) -> Person | Refusal:
         """Whose browser shows this session cookie."""
-        return await self.sessions.by_cookie(cookie, now)
+        return await self.sessions.by_cookie(cookie, now, seen=seen)
 
     async def by_bearer(self, token: str, now: datetime) -> Person | Refusal:
         """Whose access token this is."""

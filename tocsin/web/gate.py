@@ -24,36 +24,44 @@ import binascii
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Final, Protocol
-from urllib.parse import urlencode
 
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from tocsin.access.tokens import Scope, ServiceToken, allows, is_valid, token_id
-from tocsin.access.verdicts import NotAllowed, Reason, Refusal, Unavailable
+from tocsin.access.verdicts import Refusal
 from tocsin.errors import StateError
 from tocsin.ports import Clock
 from tocsin.web import browser
 from tocsin.web.form import FORM_BYTES, bounded_body
 from tocsin.web.people import PERSON, People, Person
+from tocsin.web.problems import (
+    not_so,
+    not_there,
+    problem,
+    refused,
+    refused_by,
+    shown_to,
+    store_is_down,
+    unproven,
+    way_in,
+)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
+LIVE_HEADER: Final = "x-tocsin-live"
+"""On what a page asks by itself, again and again: it keeps no session from ending by idleness."""
 _SHOWN: Final = "tocsin.token"
 """Where the door leaves the token that was shown, in the ASGI scope."""
 _BODY: Final = "tocsin.body"
 """Where the door leaves a body that it had to read."""
 _FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
-
-log = structlog.get_logger(__name__)
 
 
 class TokenStore(Protocol):
@@ -122,20 +130,6 @@ def protected(
     return GuardedRoute(path, endpoint, scopes=frozenset(scopes), methods=methods, operation=operation, proof=proof)
 
 
-def problem(status: int, title: str, detail: str, **headers: str) -> JSONResponse:
-    """An RFC 9457 answer."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return JSONResponse(body, status, media_type="application/problem+json", headers=headers)
-
-
-def unproven(detail: str) -> JSONResponse:
-    """401, with both ways a client may prove itself."""
-    answer = problem(401, "Unauthorized", detail)
-    answer.headers["WWW-Authenticate"] = 'Bearer realm="tocsin"'
-    answer.headers.append("WWW-Authenticate", 'Basic realm="tocsin", charset="UTF-8"')
-    return answer
-
-
 def shown_token(request: Request) -> ServiceToken:
     """The token that a protected route's request came with; for a person, one of as much."""
     token = request.scope[_SHOWN]
@@ -153,7 +147,7 @@ class Gate:
         """`people`: who comes by cookie or access token; `origin`: scheme://host of external_url, or empty."""
         self._app = Starlette(
             routes=list(routes),
-            exception_handlers={StateError: _store_is_down, 404: _not_there, 405: _not_so, HTTPException: _refused},
+            exception_handlers={StateError: store_is_down, 404: not_there, 405: not_so, HTTPException: refused},
         )
         # A redirect would answer for a path that is no route.
         self._app.router.redirect_slashes = False
@@ -184,11 +178,11 @@ class Gate:
             try:
                 refusal = await self._refusal(request, route)
             except HTTPException as error:
-                refusal = await _refused(request, error)
+                refusal = await refused(request, error)
             except StateError as error:
-                refusal = await _store_is_down(request, error)
+                refusal = await store_is_down(request, error)
             if refusal is not None:
-                await refusal(scope, receive, harden)
+                await shown_to(request, refusal)(scope, receive, harden)
                 return
             receive = _again(request, receive)
         await self._app(scope, receive, harden)
@@ -228,25 +222,25 @@ class Gate:
     async def _by_header(self, request: Request) -> ServiceToken | Person | Response:
         clear, why = _credential(request)
         if clear is None:
-            return _way_in(request) if "authorization" not in request.headers else unproven(why)
+            return way_in(request) if "authorization" not in request.headers else unproven(why)
         if (ident := token_id(clear)) is not None:
             row = await self._tokens.service_token(ident)
             if row is not None and is_valid(clear, row, self._clock.now()):
                 return row
         elif self._people is not None and clear.count(".") == 2:
             found = await self._people.by_bearer(clear, self._clock.now())
-            return _refusal_of(found) if isinstance(found, Refusal) else found
+            return refused_by(found) if isinstance(found, Refusal) else found
         return unproven("This token is unknown, expired or revoked. Make one: tocsin token create --scope …")
 
     async def _by_cookie(self, request: Request, cookie: str) -> Person | Response:
         assert self._people is not None
-        found = await self._people.by_cookie(cookie, self._clock.now())
+        found = await self._people.by_cookie(cookie, self._clock.now(), seen=LIVE_HEADER not in request.headers)
         if isinstance(found, Refusal):
-            refused = _refusal_of(found)
-            if refused.status_code == 401:
-                refused = _way_in(request)
-                browser.drop_cookie(refused, browser.SESSION_COOKIE)
-            return refused
+            answer = refused_by(found)
+            if answer.status_code == 401:
+                answer = way_in(request)
+                browser.drop_cookie(answer, browser.SESSION_COOKIE)
+            return answer
         if request.method in browser.UNSAFE and not await self._is_ours(request, found.csrf):
             detail = "This did not come from a page of this console, or from one that is out of date: reload the page."
             return problem(403, "Forbidden", detail)
@@ -279,47 +273,6 @@ def _again(request: Request, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return replay
-
-
-def _way_in(request: Request) -> Response:
-    """Nobody yet: a browser is shown the login, a program the problem."""
-    if browser.is_navigation(request):
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        where = browser.safe_next(target)
-        return RedirectResponse("/login" + ("" if where == "/" else f"?{urlencode({'next': where})}"), 303)
-    return unproven("Send one Authorization header with a service token (tocsin token create --scope …).")
-
-
-def _refusal_of(refusal: Refusal) -> Response:
-    """One text per status: why somebody was refused is for the log."""
-    log.info("access.refused", status=refusal.status, reason=refusal.reason.value, because=refusal.because)
-    if isinstance(refusal, Unavailable):
-        after = str(max(1, round(refusal.retry_after)))
-        return problem(503, "Service Unavailable", "Access can't be checked now; try again.", **{"Retry-After": after})
-    if isinstance(refusal, NotAllowed):
-        no_role = refusal.reason is Reason.ROLE_TOO_LOW
-        return problem(403, "Forbidden", "Your account has no role here." if no_role else "You are not allowed in.")
-    return unproven("This token is not valid here. Sign in again.")
-
-
-async def _store_is_down(_: Request, error: Exception) -> Response:
-    return problem(503, "Service Unavailable", str(error), **{"Retry-After": "5"})
-
-
-async def _not_there(request: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.detail != "Not Found":
-        return problem(404, "Not Found", error.detail)
-    return problem(404, "Not Found", f"There is nothing at {request.url.path}; /openapi.json lists what there is.")
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return problem(error.status_code, HTTPStatus(error.status_code).phrase, error.detail)
-
-
-async def _not_so(request: Request, error: Exception) -> Response:
-    headers = dict(getattr(error, "headers", None) or {})
-    return problem(405, "Method Not Allowed", f"{request.method} is not for {request.url.path}.", **headers)
 
 
 def _credential(request: Request) -> tuple[str | None, str]:

@@ -22,7 +22,8 @@ from tocsin.access.verdicts import Refusal
 from tocsin.access.webhooks import verify
 from tocsin.web.entrance import Entrance
 from tocsin.web.form import bounded_body
-from tocsin.web.gate import GuardedRoute, Operation, problem, public
+from tocsin.web.gate import GuardedRoute, Operation, public
+from tocsin.web.problems import problem
 
 PATH: Final = "/hooks/before-user-created"
 MOST_BYTES: Final = 1 << 20

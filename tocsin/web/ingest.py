@@ -21,8 +21,9 @@ from starlette.responses import JSONResponse, Response
 from tocsin.access.tokens import Scope
 from tocsin.ports import Inlet
 from tocsin.web.form import bounded_body
-from tocsin.web.gate import GuardedRoute, Operation, problem, protected
+from tocsin.web.gate import GuardedRoute, Operation, protected
 from tocsin.web.inside import Inside
+from tocsin.web.problems import problem
 
 PATH: Final = "/ingest/auth-logs"
 ADDRESS: Final = "auth-logs"

@@ -63,8 +63,8 @@ class Person:
 class People(Protocol):
     """Who people are: asked by the door."""
 
-    async def by_cookie(self, cookie: str, now: datetime) -> Person | Refusal:
-        """Whose browser shows this session cookie."""
+    async def by_cookie(self, cookie: str, now: datetime, *, seen: bool = True) -> Person | Refusal:
+        """Whose browser shows this session cookie; `seen`: they did something, so the session is not idle."""
 
     async def by_bearer(self, token: str, now: datetime) -> Person | Refusal:
         """Whose access token this is."""

@@ -133,8 +133,8 @@ class Sessions:
         """The token for the forms of this session."""
         return self._seal.code("csrf", cookie)
 
-    async def by_cookie(self, cookie: str, now: datetime) -> Person | Refusal:
-        """Whose browser this is."""
+    async def by_cookie(self, cookie: str, now: datetime, *, seen: bool = True) -> Person | Refusal:
+        """Whose browser this is; with `seen` the session begins to be idle anew."""
         session = await self.stored(cookie, now)
         if session is None or session.stage != "open":
             return _OVER
@@ -142,7 +142,8 @@ class Sessions:
         if isinstance(admitted, Refusal):
             return await self._refused(session, admitted)
         name, email, role = admitted
-        await self._saw(session, now)
+        if seen:
+            await self._saw(session, now)
         return Person(
             name=name, email=email, role=role, via=session.via, session=session.id, since=session.created_at,
             csrf=self.csrf(cookie),

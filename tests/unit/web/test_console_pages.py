@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +27,7 @@ from tocsin.web.gate import Gate
 from tocsin.web.server import application
 
 HERE = {"Host": "testserver", "Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}
+OURS = ["/static/htmx.min.js", "/static/console.js"]
 HOSTILE = "<script>alert(1)</script>\"'{{ 7*7 }}"
 
 
@@ -121,11 +124,11 @@ async def test_what_fires_is_on_the_first_page_and_escaped(admin: Admin) -> None
     id = await fires(admin.port)
     text = await admin.page("/")
     assert ("1 open incident" in text, f"/incidents/{id}" in text, "/runbooks/ApiDown" in text) == (True, True, True)
-    assert [tag for tag, _ in Tags(text).starts if tag == "script"] == []
+    assert [attrs["src"] for tag, attrs in Tags(text).starts if tag == "script"] == OURS
 
 
-async def test_every_page_is_whole_and_runs_no_script(admin: Admin) -> None:
-    """Each page that takes no parameter, and one of each that does: a heading, a language, labelled fields."""
+async def test_every_page_is_whole_and_runs_no_script_but_ours(admin: Admin) -> None:
+    """Each page that takes no parameter, and one of each that does: a heading, a language, nothing inline."""
     id = await fires(admin.port)
     await admin.submit("/allowlist", "/allowlist", value="eve@example.com", note=HOSTILE)
     fixed = [r.path for r in console_routes(admin.port.inside) if "GET" in r.asked_by and "{" not in r.path]
@@ -136,9 +139,8 @@ async def test_every_page_is_whole_and_runs_no_script(admin: Admin) -> None:
     for target in targets:
         starts = Tags(await admin.page(target)).starts
         names = [tag for tag, _ in starts]
-        assert (names.count("h1"), names.count("main"), "script" in names, "style" in names) == (1, 1, False, False), (
-            target
-        )
+        assert (names.count("h1"), names.count("main"), "style" in names) == (1, 1, False), target
+        assert [attrs.get("src") for tag, attrs in starts if tag == "script"] == OURS, target
         assert [attrs["lang"] for tag, attrs in starts if tag == "html"] == ["en"]
         assert not [attrs for _, attrs in starts if "style" in attrs or any(name.startswith("on") for name in attrs)]
 
@@ -213,19 +215,24 @@ async def test_an_entry_is_added_found_changed_and_removed(admin: Admin) -> None
 @pytest.mark.parametrize(
     ("value", "fields", "says"),
     [
-        ("a@b@c", {}, ""),
-        ("eve@example.com", {"expires_at": "soon"}, "is no time"),
-        ("example.com", {"role": "admin"}, "not to a whole domain"),
-        ("eve@example.com", {"role": "root"}, "role viewer, operator"),
+        ("a@b@c", {}, {"value": "@"}),
+        ("eve@example.com", {"expires_at": "soon"}, {"expires_at": "is no time"}),
+        ("example.com", {"role": "admin"}, {"role": "not to a whole domain"}),
+        ("a b", {"role": "root", "expires_at": "?"}, {"value": "", "role": "none of viewer", "expires_at": "no time"}),
     ],
 )
 async def test_what_is_wrong_with_an_entry_is_said_and_what_was_typed_kept(
-    admin: Admin, value: str, fields: dict[str, str], says: str
+    admin: Admin, value: str, fields: dict[str, str], says: dict[str, str]
 ) -> None:
-    """Nobody types a form twice."""
+    """Nobody types a form twice; each mistake stands at its field, and a reader of the page is told so."""
     answer = await admin.submit("/allowlist", "/allowlist", value=value, note="kept", **fields)
     text = answer.content.decode()
-    assert (answer.status, 'role="alert"' in text, says in text, 'value="kept"' in text) == (422, True, True, True)
+    told = dict(re.findall(r'id="(\w+)-wrong">([^<]*)<', text))
+    marked = {attrs["name"] for _, attrs in Tags(text).starts if attrs.get("aria-invalid") == "true"}
+    assert (answer.status, 'value="kept"' in text, marked, told.keys()) == (422, True, says.keys(), says.keys())
+    assert [name for name, part in says.items() if part not in told[name]] == []
+    assert [name for name in says if f'aria-describedby="{name}-wrong"' not in text.replace(f"{name}-hint ", "")] == []
+    assert (answer.headers["hx-retarget"], answer.headers["hx-push-url"]) == ("#panel", "false")
     assert (await admin.listed.load()).entries == ()
 
 
@@ -245,11 +252,15 @@ async def test_an_import_shows_what_it_would_do_before_it_does_it(admin: Admin) 
     text = "value,effect,role,expires_at,note\nnew@example.com,allow,viewer,,\n*.bad.example,deny,,,\n"
     page = "/allowlist/import"
     look = (await admin.submit(page, page, text=text, prune="yes", do="look")).content.decode()
-    shown = [part for part in ("add new@example.com", "add *.bad.example", "remove old@example.com") if part in look]
+    shown = [
+        part
+        for part in ("2 to add, 0 to change, 1 to remove", "new@example.com", "*.bad.example", "old@example.com")
+        if part in look
+    ]
     before = [entry.value for entry in (await admin.listed.load()).entries]
     done = await admin.submit(page, page, text=text, prune="yes", do="import")
     after = [entry.value for entry in (await admin.listed.load()).entries]
-    assert (len(shown), before, done.status) == (3, ["old@example.com"], 303)
+    assert (len(shown), before, done.status) == (4, ["old@example.com"], 303)
     assert sorted(after) == ["*.bad.example", "new@example.com"]
 
 
@@ -266,3 +277,85 @@ async def test_the_export_is_safe_in_a_spreadsheet(admin: Admin) -> None:
     await admin.submit("/allowlist", "/allowlist", value="eve@example.com", note="=1+1")
     answer = await admin.ask("GET", "/allowlist/export.csv")
     assert (answer.headers["content-type"], "'=1+1" in answer.content.decode()) == ("text/csv; charset=utf-8", True)
+
+
+async def test_an_entry_is_expired_by_a_button_and_found_by_its_state(admin: Admin) -> None:
+    """It stays on the list, out of force, and its other terms are kept."""
+    for value in ("eve@example.com", "vic@example.com"):
+        await admin.submit("/allowlist", "/allowlist", value=value, note="contractor", role="viewer")
+    entry = "/allowlist/entry?value=eve%40example.com"
+    ended = await admin.submit("/allowlist/entry", entry, value="eve@example.com", do="expire")
+    found = {state: await admin.page(f"/allowlist?{urlencode({'state': state})}") for state in ("expired", "in force")}
+    listed = {state: re.findall(r"value=(\w+)%40", text) for state, text in found.items()}
+    assert (ended.headers["location"], listed) == (
+        "/allowlist?done=ended", {"expired": ["eve"], "in force": ["vic"]},
+    )  # fmt: skip
+    assert "contractor" in found["expired"]
+    assert "Expire now" not in await admin.page(entry)
+
+
+async def test_what_was_typed_into_a_change_that_is_refused_is_kept(admin: Admin) -> None:
+    """And where the list refuses it as a whole, the page says so in the form."""
+    await admin.submit("/allowlist", "/allowlist", value="eve@example.com")
+    entry = "/allowlist/entry?value=eve%40example.com"
+    answer = await admin.submit("/allowlist/entry", entry, value="eve@example.com", note="new", expires_at="never")
+    again = await admin.submit("/allowlist", "/allowlist", value="eve@example.com", note="twice")
+    texts = [each.content.decode() for each in (answer, again)]
+    assert [each.status for each in (answer, again)] == [422, 422]
+    assert ('value="new"' in texts[0], 'value="never"' in texts[0], 'value="twice"' in texts[1]) == (True, True, True)
+    assert "on the list already" in texts[1]
+
+
+async def test_the_audit_says_what_a_change_changed(admin: Admin) -> None:
+    """From what to what; of one entry where one is asked for."""
+    for value in ("eve@example.com", "vic@example.com"):
+        await admin.submit("/allowlist", "/allowlist", value=value, role="viewer")
+    entry = "/allowlist/entry?value=eve%40example.com"
+    await admin.submit("/allowlist/entry", entry, value="eve@example.com", role="operator", note="on call")
+    text = await admin.page("/allowlist/audit?value=EVE%40example.com")
+    assert ("role viewer → operator" in text, "note on call" in text, "vic@" in text) == (True, True, False)
+
+
+async def test_htmx_is_told_where_to_sign_in_when_the_session_is_over(admin: Admin) -> None:
+    """A refresh that is answered 401 takes the browser to the login and, after it, back; never elsewhere."""
+    admin.cookies.clear()
+    heard = []
+    for page in ("http://testserver/incidents?state=all", "http://evil.example//evil.example", "javascript:alert(1)"):
+        answer = await admin.ask("GET", "/incidents", {"HX-Request": "true", "HX-Current-URL": page, "Accept": "*/*"})
+        heard.append((answer.status, answer.headers["hx-redirect"]))
+    assert heard == [(401, "/login?next=%2Fincidents%3Fstate%3Dall"), (401, "/login"), (401, "/login")]
+
+
+async def test_a_page_that_refreshes_itself_keeps_no_session_open(admin: Admin) -> None:
+    """Two hours without a hand on the keyboard end it, though its tab asked every few seconds."""
+    statuses = []
+    for _ in range(5):
+        await admin.port.clock.advance(timedelta(minutes=29).total_seconds())
+        statuses.append((await admin.ask("GET", "/incidents", {"X-Tocsin-Live": "1"})).status)
+    assert statuses == [200, 200, 200, 200, 401]
+
+
+async def test_a_person_who_asks_for_what_is_not_there_is_shown_a_page(admin: Admin) -> None:
+    """With the words that a program gets as a problem."""
+    page = await admin.ask("GET", "/allowlist/entry?value=no%40example.com", {"Accept": "text/html"})
+    problem = await admin.ask("GET", "/allowlist/entry?value=no%40example.com")
+    said = problem.json()["detail"]
+    assert (page.status, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert (problem.status, problem.headers["content-type"]) == (404, "application/problem+json")
+    assert f"<p>{said}</p>" in page.content.decode()
+
+
+def test_htmx_is_the_file_that_npm_publishes(root: Path) -> None:
+    """Of the version and digest that docs/dependencies.md names; its settings need no eval and no inline style."""
+    static = root / "tocsin" / "web" / "console" / "static"
+    page = (root / "docs" / "dependencies.md").read_text()
+    found = re.search(r"`htmx\.org` (\d+\.\d+\.\d+).*?sha256\s`([0-9a-f]{64})`", page, re.DOTALL)
+    assert found
+    script = (static / "htmx.min.js").read_bytes()
+    assert (hashlib.sha256(script).hexdigest(), f'version:"{found[1]}"'.encode() in script) == (found[2], True)
+    assert "Zero-Clause BSD" in (static / "htmx.LICENSE.txt").read_text()
+    layout = (static.parent / "templates" / "layout.html.j2").read_text()
+    settings = re.search(r"name=\"htmx-config\" content='([^']+)'", layout)
+    assert settings
+    wanted = {"allowEval": False, "allowScriptTags": False, "includeIndicatorStyles": False, "historyCacheSize": 0}
+    assert wanted.items() <= json.loads(settings[1]).items()

@@ -1,4 +1,4 @@
-"""The console: pages for people, rendered here, usable without a script.
+"""The console: pages for people, rendered here, usable without a script; htmx makes them quicker (render.py).
 
     /                    what fires, which incidents are open, what can't be seen, what was not delivered
     /incidents           open ones or all; /incidents/ID its story, to take or close it

@@ -6,8 +6,9 @@ it: nobody removes the last admin or themself here either. An import shows what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
@@ -15,10 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tocsin.access.allowlist import (
-    BadAddress,
+    AuditLine,
     Change,
     ChangeRefused,
-    Effect,
     Entry,
     Put,
     Remove,
@@ -26,7 +26,6 @@ from tocsin.access.allowlist import (
     Role,
     Roll,
     difference,
-    entry_of,
     export_csv,
     import_csv,
 )
@@ -34,12 +33,15 @@ from tocsin.access.allowlist.search import Search
 from tocsin.access.tokens import Scope
 from tocsin.errors import InputError
 from tocsin.state.allowlist import AllowlistTable
-from tocsin.web.console.render import actor, page, sent_on, told
-from tocsin.web.form import Form, form_of
+from tocsin.web.console.entry_form import FIELDS, NotAnEntry, Typed
+from tocsin.web.console.render import actor, page, part, sent_on, told
+from tocsin.web.form import form_of
 from tocsin.web.gate import GuardedRoute, protected
 from tocsin.web.inside import Inside
 
+FILTERS: Final = ("q", "effect", "role", "kind", "state")
 _AUDITED: Final = 200
+_HOLDS: Final = {"in force": True, "expired": False}
 _FILE: Final = "pasted.csv"
 
 
@@ -55,47 +57,72 @@ class AllowlistPages:
 
     async def list(self, request: Request) -> Response:
         """The entries that the search and the filters leave, and the form that adds one."""
-        return await self._listed(request, Form(()))
+        return await self._listed(request, Typed())
 
-    async def _listed(self, request: Request, wanted: Form, error: str = "") -> Response:
+    async def _listed(self, request: Request, typed: Typed) -> Response:
         now = self.inside.clock.now()
-        asked = {name: request.query_params.get(name, "").strip() for name in ("q", "effect", "role", "kind")}
+        asked = {name: request.query_params.get(name, "").strip() for name in FILTERS}
         entries = (await self._table.load()).entries
-        search = Search(text=asked["q"], effect=asked["effect"], role=asked["role"], kind=asked["kind"])
-        shown = [entry for entry in entries if search.finds(entry, now)]
-        return page(
-            request, "allowlist", now, status=422 if error else 200, error=error, entries=shown, total=len(entries),
-            asked=asked, wanted=wanted, roles=[*Role], expired=[entry.value for entry in shown if not entry.holds(now)],
+        search = Search(
+            text=asked["q"], effect=asked["effect"], role=asked["role"], kind=asked["kind"],
+            holds=_HOLDS.get(asked["state"]),
         )  # fmt: skip
+        shown = [entry for entry in entries if search.finds(entry, now)]
+        return self._typed(
+            request, "allowlist", now, typed, entries=shown, total=len(entries), asked=asked,
+            expired=[entry.value for entry in shown if not entry.holds(now)],
+        )  # fmt: skip
+
+    def _typed(self, request: Request, name: str, now: datetime, typed: Typed, **context: Any) -> Response:
+        """A page with the form of an entry; after a mistake, what is wrong, with a way to the field."""
+        error = typed.refused or "; ".join(typed.wrong.values())
+        at = "" if not error else next(iter(typed.wrong), "panel")
+        shown = page(
+            request, name, now, status=422 if error else 200, error=error, error_at=at, typed=typed, roles=[*Role],
+            **context,
+        )  # fmt: skip
+        return part(shown, "panel") if error else shown
 
     async def add(self, request: Request) -> Response:
         """Add one; refused when it is there."""
-        form = await form_of(request)
+        typed = Typed.of_form(await form_of(request))
         try:
-            await self._change(request, Put((self._entry(request, form),), only_new=True))
-        except (BadAddress, ChangeRefused) as error:
-            return await self._listed(request, form, str(error))
+            await self._change(request, Put((typed.entry(self.inside.clock.now(), actor(request)),), only_new=True))
+        except NotAnEntry as error:
+            return await self._listed(request, error.typed)
+        except ChangeRefused as error:
+            return await self._listed(request, replace(typed, refused=str(error)))
         return sent_on("/allowlist", "added")
 
     async def edit(self, request: Request) -> Response:
-        """One entry, to be changed or removed."""
+        """One entry, to be changed, ended or removed."""
         entry = await self._one(request.query_params.get("value", ""))
-        return page(request, "allowlist_entry", self.inside.clock.now(), entry=entry, roles=[*Role])
+        now = self.inside.clock.now()
+        return self._typed(request, "allowlist_entry", now, Typed.of_entry(entry), entry=entry)
 
     async def change(self, request: Request) -> Response:
-        """Change or remove it, by the button that was pressed."""
+        """Change, expire or remove it, by the button that was pressed."""
         form = await form_of(request)
         entry, now = await self._one(form.one("value")), self.inside.clock.now()
-        removes = form.one("do") == "remove"
+        do = form.one("do") if form.one("do") in ("remove", "expire") else "change"
+        typed = Typed.of_form(form) if do == "change" else Typed.of_entry(entry)
         try:
-            await self._change(request, Remove((entry.value,)) if removes else Put((self._entry(request, form),)))
-        except (BadAddress, ChangeRefused) as error:
-            return page(request, "allowlist_entry", now, status=422, error=str(error), entry=entry, roles=[*Role])
-        return sent_on("/allowlist", "removed" if removes else "changed")
+            if do == "remove":
+                wanted: Change = Remove((entry.value,))
+            elif do == "expire":
+                wanted = Put((replace(entry, expires_at=now),))
+            else:
+                wanted = Put((typed.entry(now, actor(request)),))
+            await self._change(request, wanted)
+        except NotAnEntry as error:
+            return self._typed(request, "allowlist_entry", now, error.typed, entry=entry)
+        except ChangeRefused as error:
+            return self._typed(request, "allowlist_entry", now, replace(typed, refused=str(error)), entry=entry)
+        return sent_on("/allowlist", {"remove": "removed", "expire": "ended", "change": "changed"}[do])
 
     async def test(self, request: Request) -> Response:
         """May this address come in, and why?"""
-        address, now = request.query_params.get("address", ""), self.inside.clock.now()
+        address, now = request.query_params.get("address", "").strip(), self.inside.clock.now()
         ruling = Roll(await self._table.load()).ruling(address, now) if address else None
         return page(request, "allowlist_test", now, address=address, ruling=ruling)
 
@@ -131,9 +158,11 @@ class AllowlistPages:
         """Who changed what, the newest first."""
         before = request.query_params.get("before", "")
         oldest = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
-        lines = await self._table.audit(value=request.query_params.get("value", ""), limit=_AUDITED, before=oldest)
-        more = lines[-1].seq if len(lines) == _AUDITED else None
-        return page(request, "allowlist_audit", self.inside.clock.now(), lines=lines, more=more)
+        value = request.query_params.get("value", "").strip().lower()
+        found = await self._table.audit(value=value, limit=_AUDITED, before=oldest)
+        lines = [(each.line, _differences(each.line)) for each in found]
+        more = found[-1].seq if len(found) == _AUDITED else None
+        return page(request, "allowlist_audit", self.inside.clock.now(), lines=lines, more=more, value=value)
 
     async def _one(self, value: str) -> Entry:
         found = next((entry for entry in (await self._table.load()).entries if entry.value == value), None)
@@ -144,38 +173,31 @@ class AllowlistPages:
     async def _change(self, request: Request, change: Change, *, dry_run: bool = False) -> None:
         await self._table.change(change, actor(request), self.inside.clock.now(), dry_run=dry_run)
 
-    def _entry(self, request: Request, form: Form) -> Entry:
-        """Raises BadAddress."""
-        effect, role = form.one("effect", Effect.ALLOW), form.one("role")
-        if effect not in [*Effect] or role not in ["", *Role]:
-            raise BadAddress("effect is allow or deny, role viewer, operator, admin or none")
-        return entry_of(
-            form.one("value"), self.inside.clock.now(), by=actor(request), effect=Effect(effect),
-            role=Role(role) if role else None, note=form.one("note").strip(), expires_at=_time(form.one("expires_at")),
-        )  # fmt: skip
+
+def _differences(line: AuditLine) -> list[tuple[str, str, str]]:
+    """(what, before, after) of each thing that a change changed; of an addition, what it began with."""
+    before, after = line.before or {}, line.after or {}
+    if not after:
+        return []
+    names = {"effect": "effect", "role": "role", "expires_at": "end", "note": "note", "plus": "plus", "dots": "dots"}
+    pairs = [(title, _told(before, name), _told(after, name)) for name, title in names.items()]
+    return [(title, was, is_) for title, was, is_ in pairs if was != is_]
 
 
-def _time(text: str) -> datetime | None:
-    """What a form's field says, in UTC. Raises BadAddress."""
-    if not text.strip():
-        return None
-    try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise BadAddress(f"the end {text!r} is no time; write it like 2026-07-01T12:00, in UTC") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+def _told(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    return "" if value is None else str(value)
 
 
 def allowlist_page_routes(inside: Inside) -> list[GuardedRoute]:
     """All of them."""
     pages = AllowlistPages(inside)
     scope, post = Scope.ALLOWLIST_WRITE, ("POST",)
-    fields = ("value", "effect", "role", "note", "expires_at")
     return [
-        protected("/allowlist", pages.list, scope, operation=told("Who may come in", "q", "effect", "role", "kind")),
-        protected("/allowlist", pages.add, scope, methods=post, operation=told("Add an entry", *fields)),
+        protected("/allowlist", pages.list, scope, operation=told("Who may come in", *FILTERS)),
+        protected("/allowlist", pages.add, scope, methods=post, operation=told("Add an entry", *FIELDS)),
         protected("/allowlist/entry", pages.edit, scope, operation=told("One entry", "value")),
-        protected("/allowlist/entry", pages.change, scope, methods=post, operation=told("Change it", *fields, "do")),
+        protected("/allowlist/entry", pages.change, scope, methods=post, operation=told("Change it", *FIELDS, "do")),
         protected("/allowlist/test", pages.test, scope, operation=told("May an address come in?", "address")),
         protected("/allowlist/import", pages.importing, scope, operation=told("Import CSV")),
         protected(

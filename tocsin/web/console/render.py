@@ -1,4 +1,9 @@
-"""Pages from tocsin/web/console/templates, autoescaped. No script and no inline style: the policy allows none."""
+"""Pages from tocsin/web/console/templates, autoescaped. No inline script or style: the policy allows none.
+
+htmx (static/htmx.min.js) takes the place of nothing: it asks for the same pages and swaps in the part that its element
+names, so there is one rendering of everything and each page works without a script. Its settings are in layout's
+<meta name="htmx-config">.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +29,7 @@ DONE: Final = {
     "expired": "The silence has ended.",
     "added": "Added.",
     "changed": "Changed.",
+    "ended": "Expired: whoever came in by it is out within two seconds.",
     "removed": "Removed: whoever came in by it is out within two seconds.",
     "imported": "Imported.",
 }
@@ -40,7 +46,7 @@ def actor(request: Request) -> str:
 
 
 def page(request: Request, template: str, now: datetime, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """One page. `error`: what went wrong, for people."""
+    """One page. `error`: what went wrong, for people; `error_at`: the id of the field that it is about."""
     person = person_of(request)
 
     def ago(at: datetime | None) -> str:
@@ -52,6 +58,7 @@ def page(request: Request, template: str, now: datetime, *, status: int = 200, *
 
     known: dict[str, Any] = {
         "error": "",
+        "error_at": "",
         "done": DONE.get(request.query_params.get("done", ""), ""),
         "path": request.url.path,
         "person": person,
@@ -61,7 +68,15 @@ def page(request: Request, template: str, now: datetime, *, status: int = 200, *
         "now": now,
     }
     text = _environment().get_template(f"{template}.html.j2").render({**known, **context})
-    return HTMLResponse(text, status)
+    # The address of a form that was refused shows nothing when it is loaded again: the browser keeps the page's own.
+    return HTMLResponse(text, status, {"HX-Push-Url": "false"} if status >= 400 else None)
+
+
+def part(response: Response, id: str) -> Response:
+    """To htmx: only the part of that id changes, whatever the form that was sent stands for."""
+    response.headers["HX-Retarget"] = response.headers["HX-Reselect"] = f"#{id}"
+    response.headers["HX-Reswap"] = f"outerHTML show:#{id}:top"
+    return response
 
 
 def sent_on(path: str, done: str) -> Response:
