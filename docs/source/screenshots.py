@@ -2,8 +2,8 @@
 
     python -m docs.source.screenshots
 
-Starts a daemon and the stand-in Supabase Auth of its own, fills them, and looks at them in light and dark, on a desk and
-on a phone.
+Starts a daemon and the stand-in Supabase Auth of its own, fills them, and looks at them in light and dark, on a desk
+and on a phone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from tocsin.testing.console import PASSWORD, ConsoleSite, chrome, console_site
 
 IMAGES: Final = Path(__file__).parents[1] / "images"
 SIZES: Final = {"desktop": (1280, 860, 1.0), "phone": (390, 844, 2.0)}
-PAGES: Final = {"allowlist": "/allowlist", "incidents": "/incidents/{id}"}
+PAGES: Final = {
+    "allowlist": ("/allowlist", {"desktop", "phone"}),
+    "incident": ("/incidents/{id}", {"desktop"}),
+    "incidents": ("/incidents", {"desktop", "phone"}),
+}
+"""Name → (path, on what)."""
 ALERTS: Final = (
     ("PostgresDown", "P0", "The database of shop is down", {"service": "shop", "instance": "db-1"}),
     ("EndpointSlow", "P1", "p99 of /checkout is 2.4 s", {"service": "shop", "instance": "api-2"}),
@@ -49,7 +54,7 @@ def main() -> int:
                         base_url=site.address, storage_state=state, viewport={"width": width, "height": height},
                         device_scale_factor=scale, color_scheme=scheme,
                     )  # fmt: skip
-                    _take(context.new_page(), f"{size}-{scheme}")
+                    _take(context.new_page(), size, scheme)
                     context.close()
         finally:
             browser.close()
@@ -80,14 +85,15 @@ def _filled(browser: Browser, site: ConsoleSite) -> object:
     return state
 
 
-def _take(page: Page, kind: str) -> None:
+def _take(page: Page, size: str, scheme: str) -> None:
     page.goto("/incidents")
     id = str(page.get_by_role("link", name="PostgresDown").get_attribute("href")).rpartition("/")[2]
-    for name, path in {**PAGES, "overview": "/"}.items():
-        page.goto(path.format(id=id))
-        file = IMAGES / f"console-{name}-{kind}.png"
-        page.screenshot(path=file, animations="disabled")
-        sys.stdout.write(f"{file.name}\n")
+    for name, (path, sizes) in PAGES.items():
+        if size in sizes:
+            page.goto(path.format(id=id))
+            file = IMAGES / f"console-{name}-{size}-{scheme}.png"
+            page.screenshot(path=file, animations="disabled")
+            sys.stdout.write(f"{file.name}\n")
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def test_an_admin_manages_the_list(browser: Browser, site: ConsoleSite) -> None:
     expect(page.locator("#verdict .error")).to_contain_text("Stays out: *.contractors.example is denied")
 
     page.goto("/allowlist/audit?value=vic@example.com")
-    expect(page.locator("tbody tr").first).to_contain_text("role viewer → operator; note promoted")
+    expect(page.locator("tbody tr").first).to_contain_text("role viewer → operator; note “promoted”")
     expect(page.locator("tbody tr").first).to_contain_text("ana@example.com")
 
     page.get_by_role("button", name="Sign out").click()

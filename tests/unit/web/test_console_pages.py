@@ -313,7 +313,7 @@ async def test_the_audit_says_what_a_change_changed(admin: Admin) -> None:
     entry = "/allowlist/entry?value=eve%40example.com"
     await admin.submit("/allowlist/entry", entry, value="eve@example.com", role="operator", note="on call")
     text = await admin.page("/allowlist/audit?value=EVE%40example.com")
-    assert ("role viewer → operator" in text, "note on call" in text, "vic@" in text) == (True, True, False)
+    assert ("role viewer → operator" in text, "note “on call”" in text, "vic@" in text) == (True, True, False)
 
 
 async def test_htmx_is_told_where_to_sign_in_when_the_session_is_over(admin: Admin) -> None:

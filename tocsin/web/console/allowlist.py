@@ -130,10 +130,10 @@ class AllowlistPages:
         """Paste, look at what it would do, then do it."""
         now = self.inside.clock.now()
         if request.method == "GET":
-            return page(request, "allowlist_import", now, text="", prune=False, diff=None)
+            return page(request, "allowlist_import", now, text="", prune=False, diff=None, wrong="")
         form = await form_of(request)
         text, prune = form.one("text"), form.one("prune") == "yes"
-        shown: dict[str, Any] = {"text": text, "prune": prune, "diff": None}
+        shown: dict[str, Any] = {"text": text, "prune": prune, "diff": None, "wrong": ""}
         try:
             entries = import_csv(text.encode(), _FILE, now, by=actor(request))
             diff = difference((await self._table.load()).entries, entries, prune=prune)
@@ -141,7 +141,10 @@ class AllowlistPages:
             sure = form.one("do") == "import"
             await self._change(request, wanted, dry_run=not sure)
         except (InputError, ChangeRefused) as error:
-            return page(request, "allowlist_import", now, status=422, error=str(error), **shown)
+            return page(
+                request, "allowlist_import", now, status=422, error="Nothing was changed.", error_at="text",
+                **{**shown, "wrong": str(error)},
+            )  # fmt: skip
         if sure:
             return sent_on("/allowlist", "imported")
         return page(request, "allowlist_import", now, **{**shown, "diff": diff})
@@ -186,7 +189,9 @@ def _differences(line: AuditLine) -> list[tuple[str, str, str]]:
 
 def _told(document: Mapping[str, Any], name: str) -> str:
     value = document.get(name)
-    return "" if value is None else str(value)
+    if value and name == "expires_at":
+        return f"{datetime.fromisoformat(str(value)):%Y-%m-%d %H:%M} UTC"
+    return "" if value is None else f"“{value}”" if value and name == "note" else str(value)
 
 
 def allowlist_page_routes(inside: Inside) -> list[GuardedRoute]:

@@ -75,7 +75,7 @@ def page(request: Request, template: str, now: datetime, *, status: int = 200, *
 def part(response: Response, id: str) -> Response:
     """To htmx: only the part of that id changes, whatever the form that was sent stands for."""
     response.headers["HX-Retarget"] = response.headers["HX-Reselect"] = f"#{id}"
-    response.headers["HX-Reswap"] = f"outerHTML show:#{id}:top"
+    response.headers["HX-Reswap"] = "outerHTML"
     return response
 
 

@@ -47,6 +47,7 @@
     if (!target || !["main", "panel"].includes(target.id)) return;
     const next = target.querySelector("[aria-invalid=true]") || target.querySelector(".error") || target.querySelector("h1, h2");
     if (next && !next.matches("input, select, textarea")) next.tabIndex = -1;
+    if (target.id === "panel") target.scrollIntoView({ block: "nearest" });
     if (next) next.focus({ preventScroll: next.matches("h1, h2") });
   });
 
