@@ -73,6 +73,12 @@ attacks: setup-dev ## 200,000 fuzzed tokens at both doors, 100,000 errors and a 
 	@TOCSIN_ATTACK=full $(BIN)/python -m pytest -q tests/e2e/test_access_attacks_fuzzed.py \
 	  tests/e2e/test_console_door_daemon.py tests/asgi/test_storms_and_cardinality.py -k "fuzzed or storms"
 
+soak: setup-dev  ## 10,000 seeds of the delivery simulation (SEEDS=500 for fewer); SEED=4711 replays one
+	@$(BIN)/python -m tocsin.testing.soak $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000))
+
+mutants: setup-dev ## bugs that the simulation must find, and the seed that finds each
+	@$(BIN)/python -m tocsin.testing.soak --mutants
+
 peers: setup-dev ## fetch the real peers that some tests and benchmarks stand beside (Debian's packages)
 	@$(BIN)/python -m tocsin.testing.peers
 

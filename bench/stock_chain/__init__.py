@@ -141,7 +141,7 @@ def _commands(
         (
             "alertmanager",
             [
-                *_with_its_templates(),
+                *with_its_templates(),
                 str(peer("alertmanager")),
                 f"--config.file={files['alertmanager']}",
                 f"--web.listen-address={on('alertmanager')}",
@@ -165,7 +165,7 @@ def _commands(
     ]
 
 
-def _with_its_templates() -> list[str]:
+def with_its_templates() -> list[str]:
     """What runs Debian's alertmanager uninstalled: it is shown a /usr/share of its own, with its templates."""
     templates = peer("alertmanager").parents[1] / "share/prometheus/alertmanager"
     script = (

@@ -3,9 +3,10 @@
     run = await simulate(4711, folder)       # the same events, faults and crashes every time
     assert run.violations == []
 
-Nothing here waits for a real clock or a real network, and the state is a real SQLite file that outlives each crash. A
-crash may come at every boundary between stages: before and after each call to the state store, the outbox and the
-notifier. What must hold whatever happens is in `violations`; tocsin.testing.invariants says how each is looked at:
+Nothing here waits for a real clock or a real network, and the state is a real SQLite file that outlives each crash.
+Where faults strike is said in tocsin.testing.faults.
+
+What must hold whatever happens is in `violations`; tocsin.testing.invariants says how each is looked at:
 
 - no firing is lost: what fires is told as firing somewhere once things are calm, silences are over, and no window or
   parent holds it back;
@@ -31,19 +32,17 @@ from typing import Any, Final
 
 import structlog
 
-from tocsin.errors import EditLost, Refused, StateError, Throttled, Unavailable, Uncertain
 from tocsin.incidents import Budget, Destination, Plan
 from tocsin.incidents.dependencies import Dependency
 from tocsin.incidents.routes import Digest, Escalation, Route
 from tocsin.incidents.windows import Cron, Window
-from tocsin.model import Action, Labels, Notification
+from tocsin.model import Labels
 from tocsin.testing import invariants
-from tocsin.testing.destination import HANGS, LOST_ANSWER
+from tocsin.testing.faults import Crash, Faults
 from tocsin.testing.world import World, plan
 
 STEPS: Final = 25
 SERVICES: Final = ("api", "web", "db")
-MAIN: Final = ("pages", "chat")
 ALERTS: Final = (("ApiDown", "P0"), ("ApiSlow", "P1"), ("DiskFills", "P2"), ("CertAges", "P3"))
 WAITS: Final = Dependency(
     match={"alertname": "DiskFills"}, depends_on={"alertname": "ApiDown"}, equal=("service",), settle=30
@@ -51,10 +50,6 @@ WAITS: Final = Dependency(
 HOURLY: Final = Window(
     name="hourly", cron=Cron.parse("20 * * * *"), lasts=600, match={"service": "web"}, why="the hourly export"
 )
-
-
-class Crash(BaseException):
-    """The process is gone."""
 
 
 @dataclass
@@ -69,21 +64,6 @@ class Run:
 
     def __str__(self) -> str:
         return f"seed {self.seed}:\n  " + "\n  ".join([*self.violations, "what happened:", *self.events])
-
-
-@dataclass
-class Odds:
-    """How likely each fault is while the chaos lasts."""
-
-    fault: float
-    crash: float
-    disk: float
-    hang: float
-    chaos: bool = True
-    outage: bool = False
-    """`pages` and `chat` take nothing at all."""
-    full: bool = False
-    """Nothing can be written to the disk."""
 
 
 def routes(pages: str = "pages", name: str = "pages") -> tuple[Route, ...]:
@@ -143,12 +123,7 @@ class Simulation:
     def __init__(self, seed: int, file: Path, steps: int) -> None:
         self.result = Run(seed=seed)
         self.chance = random.Random(seed)
-        self.odds = Odds(
-            fault=self.chance.choice((0.0, 0.1, 0.4)),
-            crash=self.chance.choice((0.0, 0.01, 0.04)),
-            disk=self.chance.choice((0.0, 0.0, 0.1)),
-            hang=self.chance.choice((0.0, 0.0, 0.02)),
-        )
+        self.faults = Faults(self.chance, self.result.events)
         self.world: World
         self._file = file
         self._steps = steps
@@ -158,7 +133,7 @@ class Simulation:
 
     async def run(self) -> Run:
         self.world = await World.open(self._file, self._plans[0], seed=self.result.seed)
-        self._arm()
+        self.faults.arm(self.world)
         try:
             for step in range(self._steps):
                 await self._survive(self._something_happens)
@@ -170,7 +145,7 @@ class Simulation:
             self._violated(await invariants.account(self.world))
             await self._everything_recovers()
             await self._settle()
-            self._violated(await invariants.the_end(self.world, self._gone))
+            self._violated([*self.faults.violations, *await invariants.the_end(self.world, self._gone)])
         finally:
             await self.world.closes()
         self.result.said = sum(len(channel.said) for channel in self.world.channels.values())
@@ -179,69 +154,7 @@ class Simulation:
     def _violated(self, what: Iterable[str]) -> None:
         self.result.violations += what
 
-    # Faults ----------------------------------------------------------------------------------------------------------
-
-    def _arm(self) -> None:
-        """Put the faults and the crash points where the world meets its edges. Anew after each restart."""
-        world = self.world
-        self._arm_notifiers()
-        for method in ("claim_due", "finish", "retry", "repost", "fail_over", "give_up"):
-            setattr(world.state.outbox, method, self._boundary(method, getattr(world.state.outbox, method)))
-        commit: Any = self._boundary("commit", world.state.commit)
-        world.state.commit = commit  # type: ignore[method-assign]
-
-    def _arm_notifiers(self) -> None:
-        for notifier in self.world.notifiers.values():
-            notifier.fault_of = self._send_fault
-            notifier.find_fault_of = self._find_fault
-            notifier.between = self._maybe_crash
-
-    def _boundary(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        async def crossed(*args: Any, **named: Any) -> Any:
-            self._maybe_crash(f"before {name}")
-            if self.odds.chaos and (self.odds.full or self.chance.random() < self.odds.disk):
-                raise StateError("disk full")
-            answer = await call(*args, **named)
-            if name == "claim_due":
-                self._violated(await invariants.order(self.world, answer))
-            self._maybe_crash(f"after {name}")
-            return answer
-
-        return crossed
-
-    def _maybe_crash(self, where: str) -> None:
-        if self.odds.chaos and self.chance.random() < self.odds.crash:
-            self.result.events.append(f"crash {where}")
-            raise Crash(where)
-
-    def _send_fault(self, row: Notification) -> Exception | None:
-        if self.odds.chaos and self.odds.outage and row.notifier in MAIN:
-            return Unavailable("down")
-        if self.odds.chaos and self.chance.random() < self.odds.hang:
-            self.result.events.append(f"{row.id}: hangs")
-            return HANGS
-        if not self.odds.chaos or self.chance.random() >= self.odds.fault:
-            return None
-        faults: list[Exception] = [
-            Throttled("slow down", retry_after=self.chance.choice((1.0, 5.0, 45.0))),
-            Unavailable("503"),
-            Uncertain("reset before it arrived"),
-            LOST_ANSWER,
-            LOST_ANSWER,
-            RuntimeError("a bug in the notifier"),
-        ]
-        if row.notifier in MAIN:
-            faults.append(Refused("not_in_channel", mend="invite the app"))
-        if row.action is not Action.POST:
-            faults.append(EditLost("message_not_found"))
-        fault = self.chance.choice(faults)
-        self.result.events.append(f"{row.id}: {'lost answer' if fault is LOST_ANSWER else repr(fault)}")
-        return fault
-
-    def _find_fault(self, _: Notification) -> Exception | None:
-        if not self.odds.chaos or self.chance.random() >= self.odds.fault:
-            return None
-        return self.chance.choice((Throttled("slow down", retry_after=2.0), Unavailable("503"), Uncertain("timeout")))
+    # Crashes ---------------------------------------------------------------------------------------------------------
 
     async def _survive(self, act: Callable[[], Any]) -> None:
         """Do it; when the process dies of it, start the next one."""
@@ -256,7 +169,7 @@ class Simulation:
             await self.world.crashes()
             try:
                 await self.world.restarts()
-                self._arm()
+                self.faults.arm(self.world)
                 await self.world.evaluates()
             except Crash:
                 continue
@@ -311,7 +224,7 @@ class Simulation:
         raise Crash("killed")
 
     async def _outage(self) -> None:
-        self.odds.outage = not self.odds.outage
+        self.faults.outage = not self.faults.outage
 
     async def _reload(self) -> None:
         await self._reloads(self.chance.choice(self._plans))
@@ -321,7 +234,7 @@ class Simulation:
         # Armed first: a reload may tell, and a crash may come while it does.
         self.world.plan = plan
         self.world.endpoints()
-        self._arm_notifiers()
+        self.faults.arm_notifiers(self.world)
         await self.world.reloads(plan)
 
     async def _rule_goes(self) -> None:
@@ -333,11 +246,11 @@ class Simulation:
         await change(service)
 
     async def _full_disk(self) -> None:
-        self.odds.full = not self.odds.full
+        self.faults.full = not self.faults.full
 
     async def _calm(self) -> None:
         """The far end, the disk and the process are well again, all is seen, and every silence ends."""
-        self.odds.chaos = False
+        self.faults.chaos = False
         self.result.events.append("calm")
         for service in SERVICES:
             await self.world.sees_again(service)

@@ -69,7 +69,7 @@ class Watched:
         """A service is seen again → all that fires in it, and what ended in the meantime."""
         self.hidden.discard(service)
         own = [alert for alert in self.firing.values() if alert.labels["service"] == service]
-        ended = self._over([alert for alert in own if alert.id in self._ended_unseen], now)
+        over = self._over([alert for alert in own if alert.id in self._ended_unseen], now)
         began = [alert for alert in self._began_unseen.values() if alert.labels["service"] == service]
         for alert in began:
             del self._began_unseen[alert.id]
@@ -77,7 +77,7 @@ class Watched:
         on = [replace(alert, frozen_since=None, frozen_why="") for alert in own if alert.id in self.firing]
         on += [replace(alert, active_at=now, fired_at=now) for alert in began]
         self.firing |= {alert.id: alert for alert in on}
-        return [*(alert for alert in ended if alert.id not in self.firing), *on]
+        return [*(alert for alert in over if alert.id not in self.firing), *on]
 
     def missed(self, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
         """What the first evaluation after a restart finds, where the state store had `known`."""
@@ -89,8 +89,8 @@ class Watched:
                 if alert.id not in self._ended_unseen:
                     self._began_unseen[alert.id] = replace(alert, frozen_since=None, frozen_why="")
         began = [replace(alert, fired_at=now) for alert in lost if alert.frozen_since is None]
-        ended = [_ended(alert, now) for id, alert in known.items() if id not in self.firing]
-        return [*began, *ended]
+        over = [ended(alert, now) for id, alert in known.items() if id not in self.firing]
+        return [*began, *over]
 
     def _is_hidden(self, alert: Alert) -> bool:
         return alert.labels.get("service", "") in self.hidden
@@ -99,8 +99,9 @@ class Watched:
         for alert in alerts:
             del self.firing[alert.id]
             self._ended_unseen.discard(alert.id)
-        return [_ended(alert, now) for alert in alerts]
+        return [ended(alert, now) for alert in alerts]
 
 
-def _ended(alert: Alert, now: datetime) -> Alert:
+def ended(alert: Alert, now: datetime) -> Alert:
+    """The alert as an evaluation gives it once its condition is over."""
     return replace(alert, state=AlertState.RESOLVED, resolved_at=now, frozen_since=None, frozen_why="")

@@ -85,6 +85,7 @@ class World:
         self.state: State
         self.ledger: Ledger
         self.delivery: Delivery
+        self._twin: Delivery
         self._file = file
         self._chance = random.Random(seed)
         self._boots = 0
@@ -139,13 +140,22 @@ class World:
         self.book = restore(self.plan, restored.files, restored.silences, now, restored.storms)
         self.ledger = Ledger(self.state, self.telemetry, wake=self.looks_again)
         self._stored = {alert.id: alert for alert in restored.alerts}
-        self.delivery = Delivery(
-            self.state.outbox, clock=self.clock, telemetry=self.telemetry, tracing=Tracing(), heard=self._heard,
-            owner=f"boot-{self._boots}", chance=self._chance,
-        )  # fmt: skip
+        self.delivery, self._twin = self._worker("boot"), self._worker("twin")
         await self.state.take_over(self.delivery.owner)
-        self.delivery.install(self.endpoints())
+        for worker in (self.delivery, self._twin):
+            worker.install(self.endpoints())
         self._known = None
+
+    def _worker(self, name: str) -> Delivery:
+        return Delivery(
+            self.state.outbox, clock=self.clock, telemetry=self.telemetry, tracing=Tracing(), heard=self._heard,
+            owner=f"{name}-{self._boots}", chance=self._chance,
+        )  # fmt: skip
+
+    async def twin_delivers(self, name: str) -> None:
+        """Another worker for the same destination takes a step. Raises StateError."""
+        self._known = None
+        await self._step(self._twin, name)
 
     def endpoints(self) -> list[Endpoint]:
         """What the plan's destinations are."""
@@ -168,7 +178,8 @@ class World:
     async def reloads(self, plan: Plan) -> None:
         """Another configuration."""
         self.plan = plan
-        self.delivery.install(self.endpoints())
+        for worker in (self.delivery, self._twin):
+            worker.install(self.endpoints())
         self._known = None
         gone = set(self.book.plan.destinations) - set(plan.destinations)
         unheard = await self.ledger.unheard(gone) if gone else ()
@@ -271,7 +282,7 @@ class World:
             for name in [name for name, due in dues.items() if due <= now]:
                 self._known = None
                 with suppress(StateError):
-                    attempts += await self._step(name)
+                    attempts += await self._step(self.delivery, name)
             if attempts == before:
                 break
         return attempts
@@ -287,10 +298,10 @@ class World:
             self._known = dues, await self.state.outbox.next_overdue(FAILOVER_AFTER)
         return self._known
 
-    async def _step(self, name: str) -> bool:
+    async def _step(self, worker: Delivery, name: str) -> bool:
         """One step; where a notifier hangs, time passes until its deadline ends it."""
         notifier = self.notifiers[name]
-        step = asyncio.ensure_future(self.delivery.step(name))
+        step = asyncio.ensure_future(worker.step(name))
         try:
             while not step.done():
                 hung = asyncio.ensure_future(notifier.hung.wait())

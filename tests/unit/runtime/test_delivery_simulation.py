@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tocsin.testing.mutants import MUTANTS, Mutant
 from tocsin.testing.simulation import simulate
+from tocsin.testing.soak import run_seed
 
 ONE = os.environ.get("TOCSIN_SEED")
 SEEDS = int(os.environ.get("TOCSIN_SEEDS", "200"))
@@ -39,3 +41,10 @@ async def test_a_seed_makes_the_same_history_again(tmp_path: Path) -> None:
     first, second = await simulate(7, tmp_path), await simulate(7, tmp_path / "again")
     assert (first.events, first.said, first.crashes) == (second.events, second.said, second.crashes)
     assert first.events
+
+
+@pytest.mark.untraced  # as above
+@pytest.mark.parametrize("bug", MUTANTS, ids=lambda bug: bug.name)
+def test_it_finds_the_bug(bug: Mutant) -> None:
+    """A simulation that no bug disturbs proves nothing: each of these breaks a promise, and is found by its seed."""
+    assert run_seed(bug.seed, bug=bug).violations != []
