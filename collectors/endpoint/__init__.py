@@ -15,6 +15,10 @@ Yields, per target and poll (`instance` is the target's name, or its URL without
   tocsin_endpoint_certificate_expiry_timestamp_seconds   notAfter of the certificate that was shown, trusted or not
   tocsin_endpoint_duration_seconds        histogram of `total`; a timeout counts with the time that was waited
   tocsin_endpoint_probes_total{outcome}   success, failure
+  tocsin_endpoint_uptime_ratio{window}    share of the probes that were up, of the last 1d, 3d, 7d, 30d; kept by the
+                                          hour across restarts (kill -9 loses five minutes of it at most)
+  tocsin_endpoint_slo_ratio               the objective, where a target has one: `slo: 99.9` is all that its burn-rate
+                                          alerts want (EndpointBudgetBurns, EndpointBudgetBurnsSlowly)
 and blackbox_exporter's probe_success, probe_duration_seconds, probe_http_status_code and probe_ssl_earliest_cert_expiry
 for rules that exist (off: `blackbox_names: false`).
 

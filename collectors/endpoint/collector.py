@@ -12,9 +12,10 @@ from pathlib import Path
 
 from collectors.endpoint.answer import Reason
 from collectors.endpoint.probe import Prober
-from collectors.endpoint.samples import Tally, samples_of, verdict_of
+from collectors.endpoint.samples import Tally, samples_of, standing_of, verdict_of
 from collectors.endpoint.settings import EndpointSettings, Target, Tls
-from tocsin.errors import CollectError
+from collectors.endpoint.uptime import Uptime
+from tocsin.errors import CollectError, StateError
 from tocsin.model import Blind, Labels, Sample
 from tocsin.ports import CollectorContext
 
@@ -22,18 +23,26 @@ _Found = asyncio.Queue[tuple[Sample | Blind, ...] | Exception | Target]
 """What a probe has to say, an error nobody foresaw, and at its end the target."""
 
 
+_SAVE_EVERY = timedelta(minutes=5)
+
+
 class EndpointCollector:
-    """Probes `settings.targets`. What it counts lives as long as it does: a restart is an ordinary counter reset."""
+    """Probes `settings.targets`. What it counts lives as long as it does: a restart is an ordinary counter
+    reset; uptime is kept."""
 
     def __init__(self, settings: EndpointSettings, context: CollectorContext) -> None:
         self._settings = settings
         self._targets = tuple(_with_paths(target, context.folder) for target in settings.targets)
         self._prober: Prober | None = None
         self._tallies: dict[str, Tally] = {}
+        self._checkpoint = context.checkpoint
+        self._uptime: Uptime | None = None
+        self._saved_at: datetime | None = None
 
     async def collect(self, at: datetime) -> AsyncIterator[Sample | Blind]:
         """One probe of each target. Raises what a probe did not foresee, after the others have had their say."""
         prober = self._opened()
+        uptime = await self._remembered()
         found: _Found = asyncio.Queue()
         places = asyncio.Semaphore(self._settings.concurrency)
         tasks = [asyncio.create_task(self._watch(prober, target, at, places, found)) for target in self._targets]
@@ -52,10 +61,16 @@ class EndpointCollector:
                     else:
                         for item in said:
                             yield item
+                            if isinstance(item, Sample) and item.name == "tocsin_endpoint_up":
+                                uptime.add(item.labels["instance"], at.timestamp(), up=item.value == 1)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        for target in self._targets:
+            for sample in standing_of(target, at, uptime.ratios(target.instance, at.timestamp())):
+                yield sample
+        await self._save(uptime, at)
         why = (
             f"more targets than {self._settings.concurrency} places could serve in time; raise concurrency or interval"
         )
@@ -63,6 +78,18 @@ class EndpointCollector:
             yield Blind(why=f"{instance}: {why}", labels=Labels(instance=instance))
         if surprise is not None:
             raise surprise
+
+    async def _remembered(self) -> Uptime:
+        if self._uptime is None:
+            self._uptime = Uptime.read(await self._checkpoint.load())
+            self._uptime.keep(frozenset(target.instance for target in self._targets))
+        return self._uptime
+
+    async def _save(self, uptime: Uptime, at: datetime) -> None:
+        """Now and then: a month by the hour is not written at every poll."""
+        if self._saved_at is None or not timedelta() <= at - self._saved_at < _SAVE_EVERY:
+            await self._checkpoint.save(uptime.dump())
+            self._saved_at = at
 
     def _opened(self) -> Prober:
         if self._prober is None:
@@ -112,6 +139,9 @@ class EndpointCollector:
         return self._tallies[target.instance]
 
     async def close(self) -> None:
+        if self._uptime is not None:
+            with suppress(StateError):
+                await self._checkpoint.save(self._uptime.dump())
         if self._prober is not None:
             await self._prober.close()
             self._prober = None

@@ -56,6 +56,18 @@ METRICS: Final = (
         labels=("instance", "service", "outcome"),
     ),
     Metric(
+        name="tocsin_endpoint_uptime_ratio",
+        type=_GAUGE,
+        help="Share of the probes that were up, of the last 1d, 3d, 7d, 30d, by the hour; across restarts.",
+        labels=("instance", "service", "window"),
+    ),
+    Metric(
+        name="tocsin_endpoint_slo_ratio",
+        type=_GAUGE,
+        help="The objective that was configured (`slo`), as a ratio.",
+        labels=("instance", "service"),
+    ),
+    Metric(
         name="probe_success",
         type=_GAUGE,
         help="blackbox_exporter's name of tocsin_endpoint_up.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -75,6 +75,15 @@ def samples_of(
         if answer.certificate_expires_at is not None:
             yield _sample("probe_ssl_earliest_cert_expiry", target, at, answer.certificate_expires_at)
     yield from _counters(target, at, tally)
+
+
+def standing_of(target: Target, at: datetime, ratios: Iterable[tuple[str, float]]) -> Iterator[Sample]:
+    """What is said of longer times: uptime by window, and the objective where there is one."""
+    for window, ratio in ratios:
+        yield _sample("tocsin_endpoint_uptime_ratio", target, at, ratio, window=window)
+    if target.slo is not None:
+        # 99.9 / 100 is 0.9990000000000001.
+        yield _sample("tocsin_endpoint_slo_ratio", target, at, round(target.slo / 100, 9))
 
 
 def _counters(target: Target, at: datetime, tally: Tally) -> Iterator[Sample]:

@@ -97,6 +97,12 @@ class Target(BaseModel):
     deadline: Duration | None = Field(
         default=None, gt=0, description="default: as long as the collector's poll may take"
     )
+    slo: float | None = Field(
+        default=None,
+        ge=50,
+        lt=100,
+        description="objective in percent, e.g. 99.9: alerts when its error budget burns, in two windows each",
+    )
     follow_redirects: bool = True
     max_redirects: int = Field(default=10, ge=1, le=50)
     tls: Tls = Tls()
