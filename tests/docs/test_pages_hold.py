@@ -16,7 +16,10 @@ from tocsin.rules import AlertRule, load_rules
 
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "ARCHITECTURE.md", *(
     f"docs/{name}.md"
-    for name in ("application", "commands", "configuration", "console", "dependencies", "operating", "promql", "slack")
+    for name in (
+        "alert-generator", "alerting", "application", "commands", "configuration", "console", "dependencies",
+        "operating", "promql", "slack",
+    )
 ))  # fmt: skip
 LINKED = re.compile(r"(?:\]\(|src=\"|srcset=\")([^)\"\s#]+)(#[^)\"\s]+)?")
 

@@ -47,10 +47,12 @@ async def test_an_acknowledgement_shows_in_the_message(daemon: DaemonProcess, sl
 async def test_a_silence_keeps_a_new_alert_from_the_channel(
     daemon: DaemonProcess, slack: FakeSlack, target: Target
 ) -> None:
-    """`tocsin silence add` before the fault: the incident is there, the channel is quiet."""
+    """`tocsin silence add` and then kill -9: after the restart it holds; the incident is there, the channel quiet."""
     await daemon.start()
     code, out = await tocsin(daemon, "silence", "add", "service=shop", "--for", "1h", "--why", "a planned deployment")
     assert code == 0, out
+    await daemon.kill()
+    await daemon.start()
     target.status = 500
     await eventually(lambda: len(daemon.log("incident.decided")) >= 1)
     assert (daemon.log("incident.decided")[0]["reason"], len(slack.posted())) == ("silenced_by", 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+
 from tocsin.testing.slack import FakeSlack, Kind
 
 from .conftest import DaemonProcess, Target, eventually
@@ -86,3 +89,25 @@ async def test_sigterm_ends_cleanly_and_the_next_start_goes_on(
     target.status = 200
     await eventually(lambda: resolved(slack))
     assert len(slack.posted()) == 1
+
+
+async def test_killed_while_an_alert_is_pending(daemon: DaemonProcess, slack: FakeSlack, target: Target) -> None:
+    """It goes on from when its condition began, instead of waiting for the whole of its `for` again."""
+    rules = daemon.folder / "rules.yaml"
+    rules.write_text(rules.read_text().replace("        labels:", "        for: 6s\n        labels:"))
+    await daemon.start()
+    target.status = 500
+    began: list[str] = []
+
+    def pending() -> bool:
+        with sqlite3.connect(f"file:{daemon.folder / 'tocsin.db'}?mode=ro", uri=True) as store:
+            began[:] = [json.loads(doc)["active_at"] for (doc,) in store.execute("SELECT doc FROM alerts")]
+        return bool(began)
+
+    await eventually(pending)
+    first = began[0]
+    await daemon.kill()
+    await daemon.start()
+    assert (pending(), began, len(slack.posted())) == (True, [first], 0)
+    await eventually(lambda: len(slack.posted()) == 1)
+    assert (pending(), began) == (True, [first])

@@ -27,6 +27,14 @@ def test_the_labels_are_the_results_then_the_rules_then_alertname(make_bench):
     assert Labels(alertname="A", i="x1", severity="P1", kept="z") == bench.only.labels
 
 
+def test_the_series_of_an_alert_bears_its_state_whatever_its_labels_say(make_bench):
+    """A label `alertstate` of the rule's is the alert's, and not the series'."""
+    bench = make_bench("- {alert: A, expr: m, labels: {alertstate: critical}}")
+    bench.step(m=ONE)
+    (stored,) = [sample for sample in bench.stored if sample.name == "ALERTS"]
+    assert (bench.only.labels["alertstate"], stored.labels["alertstate"]) == ("critical", "firing")
+
+
 def test_templates_know_the_alert_and_the_world(make_bench):
     """$labels, $value, $externalLabels, $externalURL and queries."""
     bench = make_bench(

@@ -44,6 +44,7 @@ def render(text, value=1.5):
         ("plain {text}", "plain {text}"),
         ("{{ $labels.instance }}/{{ .Labels.job }}/{{ $labels.none }}", "db-1:5432/pg/"),
         ("{{ $value }} {{ .Value | printf `%.2f` }}", "1.5 1.50"),
+        ('a{{ tmpl "other" . }}b', "ab"),
         ("{{ $externalLabels.region }} {{ $externalURL }} {{ pathPrefix }}", "eu https://tocsin.example/x /x"),
         ("{{ if gt $value 1.0 }}high{{ else if gt $value 0.5 }}mid{{ else }}low{{ end }}", "high"),
         ("{{ range query `up` | sortByLabel `instance` }}{{ .Labels.instance }}={{ .Value }} {{ end }}", "a=11 b=21 "),

@@ -12,7 +12,7 @@ from tocsin.access.tokens import Scope
 from tocsin.model import IncidentState
 from tocsin.runtime.evaluation import RuleBook
 
-from .conftest import NOW, Port, open_port
+from .conftest import NOW, Port, open_port, rules_of
 
 HOUR = timedelta(hours=1)
 API = {"labels": {"alertname": "Down", "service": "api", "severity": "P0"}, "annotations": {"summary": "it is down"}}
@@ -93,6 +93,21 @@ async def test_alerts_can_be_picked(port: Port, query: str, names: list[str]) ->
     await post(port, API, WEB, LOW)
     await silenced(port)
     assert sorted(found["labels"]["alertname"] for found in await get(port, f"alerts?{query}")) == names
+
+
+async def test_a_rules_alert_started_when_it_fired(tmp_path: Path, empty_state: bytes) -> None:
+    """As Prometheus sends it: not when its condition began, five minutes before."""
+    (tmp_path / "state.db").write_bytes(empty_state)
+    rules = "groups: [{name: g, rules: [{alert: Slow, expr: latency > 1, for: 5m}]}]"
+    async with open_port(tmp_path / "state.db", rules_of(tmp_path, rules)) as port:
+        port.holds("latency", [2.5])
+        await port.pipeline.tick()
+        assert await get(port, "alerts") == []
+        port.clock.pass_(300)
+        port.holds("latency", [2.5])
+        await port.pipeline.tick()
+        (alert,) = await get(port, "alerts")
+        assert alert["startsAt"] == (NOW + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 async def test_groups_are_the_routes_groups(port: Port) -> None:

@@ -101,8 +101,9 @@ async def test_a_rule_that_never_ran_is_unknown(tmp_path: Path, empty_state: byt
     (tmp_path / "state.db").write_bytes(empty_state)
     async with open_port(tmp_path / "state.db", rules_of(tmp_path, RULES)) as port:
         rule = (await groups(port))[0]["rules"][1]
-        assert (rule["health"], rule["state"], rule["lastEvaluation"]) == (
+        assert (rule["health"], rule["lastError"], rule["state"], rule["lastEvaluation"]) == (
             "unknown",
+            "not evaluated yet",
             "inactive",
             "0001-01-01T00:00:00Z",
         )

@@ -171,6 +171,8 @@ _PURE: Final[Named] = {
     "title": Function(_title, (str,)),
     "toUpper": Function(lambda text: text.upper(), (str,)),
     "toLower": Function(lambda text: text.lower(), (str,)),
+    # Console templates have it; a rule has no other template to show. The specification wants it accepted, and empty.
+    "tmpl": Function(lambda name, data: "", (str, ANY)),
     "graphLink": Function(_link(0), (str,)),
     "tableLink": Function(_link(1), (str,)),
     "stripPort": Function(_strip_port, (str,)),

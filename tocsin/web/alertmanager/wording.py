@@ -136,12 +136,18 @@ def alert_json(
         "endsAt": time_text(alert.ends_at or now + RESOLVE_TIMEOUT),
         "fingerprint": alert.id,
         "receivers": [{"name": name} for name in receivers],
-        "startsAt": time_text(alert.active_at),
+        "startsAt": time_text(_began(alert)),
         "status": {"inhibitedBy": [], "silencedBy": hiding, "state": "suppressed" if hiding else "active"},
         "updatedAt": time_text(updated or alert.fired_at or alert.active_at),
         "generatorURL": alert.source_url,
         "labels": dict(alert.labels),
     }
+
+
+def _began(alert: Alert) -> datetime:
+    """As its sender says; of a rule's own alert when it fired, as Prometheus sends it."""
+    sent = alert.ends_at is not None
+    return alert.active_at if sent or alert.fired_at is None else alert.fired_at
 
 
 def text_map(value: Any, name: str) -> Mapping[str, str]:

@@ -126,6 +126,8 @@ def _rule(
     health: dict[str, Any] = {"health": "err" if rule.id in failed else "ok" if known else "unknown"}
     if rule.id in failed:
         health["lastError"] = failed[rule.id]
+    elif not known:
+        health["lastError"] = "not evaluated yet"
     if isinstance(rule, RecordingRule):
         document: dict[str, Any] = {"name": rule.name, "query": rule.plan.text}
         if rule.labels:
