@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import http.client
 import http.server
 import json
@@ -16,16 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tocsin.testing.forge import ISSUER, SECRET, Forge
 from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.protected import Target
+from tocsin.testing.supabase import BEFORE_USER_CREATED, FakeAuth, HttpHook
 
 from .test_access_attacks import AT, BAD_CLAIMS, BAD_HEADERS
 from .test_access_attacks_fuzzed import FUZZED, attack_with
 
 PATIENCE = 30.0
+HOOK_SECRETS = tuple(f"v1,whsec_{base64.b64encode(letter * 32).decode()}" for letter in (b"o", b"n"))
+"""Of the sign-up hook, while it is rotated."""
 ROLES = {"ana@example.com": "admin", "vic@example.com": "viewer", "old@example.com": "viewer"}
 
 
@@ -92,7 +98,7 @@ def site(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
     threading.Thread(target=keys.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{keys.server_address[1]}"
     env = {
-        **os.environ, "JWT_SECRET": SECRET, "SESSION_KEY": "k" * 40,
+        **os.environ, "JWT_SECRET": SECRET, "SESSION_KEY": "k" * 40, "HOOK": "|".join(HOOK_SECRETS),
         "STATE": f"postgresql://postgres:{postgres.password}@127.0.0.1:{postgres.port}/door",
     }  # fmt: skip
     site = Site([], forges, published, folder, env)
@@ -104,7 +110,7 @@ def site(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
                 f"series: {{path: series-{number}}}\nstate: {{url_env: STATE}}\n"
                 "web:\n  listen: 127.0.0.1:0\n  session: {key_env: SESSION_KEY}\n"
                 f"  supabase: {{url: '{address}', issuer: '{ISSUER}', jwks_url: '{address}/keys', "
-                "jwt_secret_env: JWT_SECRET}\n"
+                "jwt_secret_env: JWT_SECRET, hook_secret_env: HOOK}\n"
             )
             with (folder / f"{number}.log").open("wb") as log:
                 process = subprocess.Popen(
@@ -258,6 +264,28 @@ def test_what_openapi_tells_makes_no_server_error(site: Site) -> None:
         )  # fmt: skip
         seed(1)(bounded(given(case=operation.as_strategy())(check)))()
     assert failures == []
+
+
+def test_a_sign_up_is_asked_of_the_daemon(site: Site) -> None:
+    """By an Auth that signs with both secrets of a rotation; one that has neither lets nobody sign up."""
+    site.tocsin("allowlist", "add", "staff.example", "--config", "1.yaml")
+    uri = f"http://127.0.0.1:{site.doors[0].port}/hooks/before-user-created"
+
+    async def signed_up(email: str, secrets: tuple[str, ...]) -> int:
+        hooks = {BEFORE_USER_CREATED: HttpHook(uri, secrets)}
+        async with FakeAuth(hooks=hooks) as auth, aiohttp.ClientSession() as session:
+            sent = {"email": email, "password": "correct horse"}
+            async with session.post(f"{auth.url}/signup", json=sent, headers={"apikey": auth.api_key}) as response:
+                return response.status
+
+    async def all_of_them() -> list[int]:
+        strange = f"v1,whsec_{base64.b64encode(b'x' * 32).decode()}"
+        return [
+            await signed_up("ana@staff.example", HOOK_SECRETS), await signed_up("ana@staff.example", HOOK_SECRETS[1:]),
+            await signed_up("eve@evil.example", HOOK_SECRETS), await signed_up("ana@staff.example", (strange,)),
+        ]  # fmt: skip
+
+    assert asyncio.run(all_of_them()) == [200, 200, 403, 500]
 
 
 def test_a_service_token_is_revoked_in_every_process(site: Site) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
@@ -19,6 +20,13 @@ from tocsin.access.allowlist.gate import gate_sql
 from tocsin.state import State
 from tocsin.state.allowlist import AllowlistTable
 from tocsin.testing.postgres import EmbeddedPostgres
+from tocsin.testing.supabase import (
+    BEFORE_USER_CREATED,
+    CUSTOM_ACCESS_TOKEN,
+    DEFAULT_SERVICE_KEY,
+    FakeAuth,
+    PostgresHook,
+)
 
 VECTORS = json.loads(Path(__file__).with_name("allowlist_vectors.json").read_text())
 DENIAL = {"error": {"http_code": 403, "message": "This address is not on the access list."}}
@@ -163,6 +171,75 @@ async def test_the_token_hook_hands_the_claims_back(table: AllowlistTable, auth:
     claims = {"email": "ana@example.com", "role": "authenticated", "app_metadata": {"n": 1}}
     assert ask(auth, "custom_access_token", {"user_id": "x", "claims": claims}) == {"claims": claims}
     assert ask(auth, "custom_access_token", {"claims": {**claims, "email": "eve@evil.example"}}) == DENIAL
+
+
+class Client:
+    """Somebody who signs up and in at a stand-in Auth that calls the gate in Postgres."""
+
+    def __init__(self, auth: FakeAuth, http: aiohttp.ClientSession) -> None:
+        self.auth, self._http = auth, http
+
+    async def post(self, path: str, body: dict[str, Any], key: str = "") -> tuple[int, Any]:
+        headers = {"apikey": key or self.auth.api_key}
+        async with self._http.post(self.auth.url + path, json=body, headers=headers) as response:
+            return response.status, await response.json()
+
+    async def sign_up(self, email: str) -> tuple[int, Any]:
+        return await self.post("/signup", {"email": email, "password": "correct horse"})
+
+    async def sign_in(self, email: str) -> tuple[int, Any]:
+        return await self.post("/token?grant_type=password", {"email": email, "password": "correct horse"})
+
+
+@pytest.fixture
+async def client(table: AllowlistTable, postgres: EmbeddedPostgres) -> AsyncIterator[Client]:
+    """Both hooks are on; addresses are confirmed at once, so that the tests need no mail."""
+    dsn = postgres.dsn(user="supabase_auth_admin")
+    hooks = {
+        BEFORE_USER_CREATED: PostgresHook(dsn, "tocsin_gate.before_user_created"),
+        CUSTOM_ACCESS_TOKEN: PostgresHook(dsn, "tocsin_gate.custom_access_token"),
+    }
+    async with FakeAuth(autoconfirm=True, hooks=hooks) as auth, aiohttp.ClientSession() as http:
+        yield Client(auth, http)
+
+
+async def test_auth_lets_sign_up_whom_the_list_has(table: AllowlistTable, client: Client) -> None:
+    """By sign-up, a code, an invitation; the others are told in words, and no user is made."""
+    await fill(table, {"folding": [], "entries": [{"value": "example.com"}]}, datetime.now(UTC))
+    secret = DEFAULT_SERVICE_KEY
+    listed = [
+        await client.sign_up("Ana@Example.com"),
+        await client.post("/otp", {"email": "bo@example.com"}),
+        await client.post("/invite", {"email": "cy@example.com"}, secret),
+    ]
+    others = [
+        await client.sign_up("eve@evil.example"),
+        await client.post("/otp", {"email": "eve@evil.example"}),
+        await client.post("/invite", {"email": "eve@evil.example"}, secret),
+        await client.post("/admin/generate_link", {"type": "signup", "email": "eve@evil.example"}, secret),
+    ]
+    said = {(status, body["msg"]) for status, body in others}
+    assert ([status for status, _ in listed], said) == ([200] * 3, {(403, DENIAL["error"]["message"])})
+    assert client.auth.accounts.by_email("eve@evil.example") is None
+
+
+async def test_a_user_that_no_sign_up_hook_sees_gets_no_token(table: AllowlistTable, client: Client) -> None:
+    """Made by the admin API: the token hook closes that gap."""
+    await fill(table, {"folding": [], "entries": [{"value": "example.com"}]}, datetime.now(UTC))
+    made = {"email": "eve@evil.example", "password": "correct horse", "email_confirm": True}
+    created = (await client.post("/admin/users", made, DEFAULT_SERVICE_KEY))[0]
+    assert (created, (await client.sign_in("eve@evil.example"))[0]) == (200, 403)
+
+
+async def test_who_is_removed_gets_no_next_token(table: AllowlistTable, client: Client) -> None:
+    """At the refresh, which is within a token's life."""
+    await fill(table, {"folding": [], "entries": [{"value": "example.com"}]}, datetime.now(UTC))
+    refresh = (await client.sign_up("ana@example.com"))[1]["refresh_token"]
+    asked = {"refresh_token": refresh}
+    status, body = await client.post("/token?grant_type=refresh_token", asked)
+    await fill(table, {"folding": [], "entries": []}, datetime.now(UTC))
+    after = await client.post("/token?grant_type=refresh_token", {"refresh_token": body["refresh_token"]})
+    assert (status, after[0]) == (200, 403)
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])

@@ -5,29 +5,37 @@
 addresses. It shares no code with what reads its log or checks its tokens, so that the one can prove the other.
 
 Today: /token (password, refresh_token, pkce), /otp, /verify, /authorize, /factors/ID/challenge and verify, /signup,
-/logout, /user, /health, /settings, /.well-known/jwks.json, all under /auth/v1. Users live in memory. Modules: keys
-(ES256, rotation), accounts (users, sessions, refresh tokens), ways (codes, PKCE, second factors),
-journal (the log lines of both eras), server (HTTP), management (the Management API's endpoint for logs, apart).
+/logout, /user, /recover, /invite, /admin/users, /admin/generate_link, /admin/audit, /health, /settings,
+/.well-known/jwks.json, all under /auth/v1. Users live in memory. Modules: keys (ES256, rotation), accounts (users,
+sessions, refresh tokens), ways (codes, PKCE, second factors), signups (how users come to be), hooks (called as the real
+server calls them), journal (the log lines of both eras), server (HTTP), management (the Management API's endpoint for
+logs, apart).
 
 Source of names, codes and messages: supabase/auth, internal/api and internal/observability.
 """
 
 from tocsin.testing.supabase.accounts import Accounts, Seed, User
+from tocsin.testing.supabase.hooks import BEFORE_USER_CREATED, CUSTOM_ACCESS_TOKEN, HttpHook, PostgresHook
 from tocsin.testing.supabase.journal import Era, Journal
 from tocsin.testing.supabase.keys import SigningKeys
 from tocsin.testing.supabase.management import FakeManagement, LogFault
 from tocsin.testing.supabase.refusals import AuthRefusal
-from tocsin.testing.supabase.server import DEFAULT_API_KEY, FakeAuth
+from tocsin.testing.supabase.server import DEFAULT_API_KEY, DEFAULT_SERVICE_KEY, FakeAuth
 
 __all__ = [
+    "BEFORE_USER_CREATED",
+    "CUSTOM_ACCESS_TOKEN",
     "DEFAULT_API_KEY",
+    "DEFAULT_SERVICE_KEY",
     "Accounts",
     "AuthRefusal",
     "Era",
     "FakeAuth",
     "FakeManagement",
+    "HttpHook",
     "Journal",
     "LogFault",
+    "PostgresHook",
     "Seed",
     "SigningKeys",
     "User",

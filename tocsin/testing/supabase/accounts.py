@@ -8,6 +8,7 @@ import os
 import secrets
 import string
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -117,6 +118,19 @@ class Accounts:
         )
         self._users[email] = user
         return user
+
+    def __iter__(self) -> Iterator[User]:
+        """Every user."""
+        return iter(self._users.values())
+
+    def remove(self, id: str) -> User:
+        """The user is gone, and every session. Raises AuthRefusal."""
+        user = next((user for user in self if user.id == id), None)
+        if user is None:
+            raise AuthRefusal(404, "user_not_found", "User not found")
+        for session in [session for session in self._sessions.values() if session.user is user]:
+            self._forget(session)
+        return self._users.pop(user.email)
 
     def by_email(self, email: str) -> User | None:
         return self._users.get(email.lower())

@@ -27,6 +27,8 @@ LOG_TYPE: Final[Mapping[str, str]] = {
     "user_confirmation_requested": "user",
     "user_repeated_signup": "user",
     "user_recovery_requested": "user",
+    "user_invited": "team",
+    "user_deleted": "team",
     "challenge_created": "factor",
     "verification_attempted": "factor",
     "token_refreshed": "token",
@@ -98,6 +100,11 @@ class Journal:
         if provider:
             fields["provider"] = provider
         self._write("Login", {**fields, **extra}, "info", now)
+
+    def hook(self, uri: str, nanoseconds: int, error: str, *, now: float) -> None:
+        """A hook that said no, or failed."""
+        fields = {"action": "run_hook", "hook": uri, "success": False, "duration": nanoseconds, "error": error}
+        self._write("Hook errored out", fields, "error", now)
 
     def _write(self, message: str, fields: Mapping[str, Any], level: str, now: float) -> None:
         time = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -23,17 +22,19 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from tocsin.testing.supabase.accounts import Accounts, RefreshToken, Seed, Session, User
-from tocsin.testing.supabase.journal import Era, Journal, audit_event
+from tocsin.testing.supabase.hooks import Hook, Hooks
+from tocsin.testing.supabase.journal import NIL, Era, Journal, audit_event
 from tocsin.testing.supabase.keys import SigningKeys
 from tocsin.testing.supabase.refusals import AuthRefusal, OAuthRefusal
+from tocsin.testing.supabase.signups import SignUps
 from tocsin.testing.supabase.ways import Ways
 
 PREFIX: Final = "/auth/v1"
 DEFAULT_API_KEY: Final = "sb_publishable_stand-in"
+DEFAULT_SERVICE_KEY: Final = "sb_secret_stand-in-service"
 TOKEN_LIFE: Final = 3600
 _OPEN_PATHS: Final = frozenset({"/health", "/.well-known/jwks.json", "/authorize"})
 """A browser on its way to a provider sends no key."""
-_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _VERSION_HEADER: Final = "X-Supabase-Api-Version"
 _CODE_HEADER: Final = "x-sb-error-code"
 
@@ -63,6 +64,13 @@ class Exchange:
             raise AuthRefusal(400, "bad_json", "Could not parse request body as JSON: not an object")
         return found
 
+    def text(self, asked: dict[str, Any], name: str) -> str:
+        """A member of the body, empty where it is missing. Raises AuthRefusal."""
+        value = asked.get(name, "")
+        if not isinstance(value, str):
+            raise AuthRefusal(400, "bad_json", f"Could not parse request body as JSON: {name} is not a string")
+        return value
+
 
 class FakeAuth:
     """A Supabase Auth server on a loopback port, running while its `async with` block does."""
@@ -80,8 +88,11 @@ class FakeAuth:
         host: str = "127.0.0.1",
         port: int = 0,
         now: Callable[[], float] = time.time,
+        hooks: Mapping[str, Hook] | None = None,
+        service_key: str = DEFAULT_SERVICE_KEY,
     ) -> None:
-        """`autoconfirm`: a sign-up needs no mail (mailer_autoconfirm). `signups` False: DISABLE_SIGNUP."""
+        """`autoconfirm`: a sign-up needs no mail (mailer_autoconfirm). `signups` False: DISABLE_SIGNUP. `hooks` by name
+        (hooks.BEFORE_USER_CREATED). `service_key`: what the admin endpoints want as apikey."""
         self.address = ""
         self.api_key = api_key
         self.accounts = Accounts()
@@ -90,8 +101,11 @@ class FakeAuth:
         self.oauth_user = ""
         """The address that every OAuth provider says it is."""
         self.journal = Journal(log, era=era)
-        self._now = now
-        self._autoconfirm, self._signups, self._site_url = autoconfirm, signups, site_url
+        self.hooks = Hooks(hooks or {}, self._hook_refused)
+        self.now = now
+        self._service_key, self._site_url = service_key, site_url
+        self._autoconfirm, self._is_open = autoconfirm, signups
+        self._signups = SignUps(self, autoconfirm=autoconfirm, open=signups)
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
         for seed in users:
@@ -125,15 +139,14 @@ class FakeAuth:
             ("GET", "/health", self._health),
             ("GET", "/settings", self._settings),
             ("GET", "/.well-known/jwks.json", self._key_set),
-            ("POST", "/signup", self._signup),
             ("POST", "/token", self._token),
             ("GET", "/user", self._user),
             ("POST", "/logout", self._logout),
-            ("POST", "/otp", self._otp),
             ("POST", "/verify", self._verify),
             ("GET", "/authorize", self._authorize),
             ("POST", "/factors/{factor}/challenge", self._challenge),
             ("POST", "/factors/{factor}/verify", self._factor),
+            *self._signups.routes(),
         )
 
     # Around every request
@@ -142,7 +155,7 @@ class FakeAuth:
         """`handler` with what the server does for all: gateway key, errors as JSON, the log line."""
 
         async def serve(request: web.Request) -> web.Response:
-            if path not in _OPEN_PATHS and request.headers.get("apikey") != self.api_key:
+            if path not in _OPEN_PATHS and request.headers.get("apikey") not in (self.api_key, self._service_key):
                 hint = "No `apikey` request header or url param was found."
                 return web.json_response({"message": "No API key found in request", "hint": hint}, status=401)
             exchange = Exchange(request=request, id=str(uuid.uuid4()))
@@ -161,7 +174,7 @@ class FakeAuth:
                     status=response.status,
                     nanoseconds=time.perf_counter_ns() - began,
                     code=code,
-                    now=self._now(),
+                    now=self.now(),
                 )
             return response
 
@@ -180,11 +193,27 @@ class FakeAuth:
             about["grant_type"] = request.query.get("grant_type", "")
         return about
 
-    def _audit(self, exchange: Exchange, action: str, user: User, **traits: Any) -> None:
+    def audit(self, exchange: Exchange, action: str, user: User, **traits: Any) -> None:
+        """Something that `user` did."""
         event = audit_event(action, user.id, user.email, traits)
         # The request's own line has the last event only, as the real one does.
         exchange.about["auth_event"] = event
-        self.journal.audit(event, request_id=exchange.id, user_agent=exchange.user_agent, now=self._now())
+        self.journal.audit(event, request_id=exchange.id, user_agent=exchange.user_agent, now=self.now())
+
+    def audit_admin(self, exchange: Exchange, action: str, user: User, **traits: Any) -> None:
+        """Something that was done to `user` with the secret key."""
+        about = {"user_id": user.id, "user_email": user.email, "user_phone": ""}
+        event = audit_event(action, NIL, "service_role", {**traits, **about})
+        exchange.about["auth_event"] = event
+        self.journal.audit(event, request_id=exchange.id, user_agent=exchange.user_agent, now=self.now())
+
+    def only_admin(self, exchange: Exchange) -> None:
+        """Raises AuthRefusal for who has not shown the secret key."""
+        if exchange.request.headers.get("apikey") != self._service_key:
+            raise AuthRefusal(403, "not_admin", "User not allowed")
+
+    def _hook_refused(self, uri: str, nanoseconds: int, why: str) -> None:
+        self.journal.hook(uri, nanoseconds, why, now=self.now())
 
     # Endpoints
 
@@ -196,7 +225,7 @@ class FakeAuth:
         return web.json_response(
             {
                 "external": {"anonymous_users": False, "email": True, "phone": False},
-                "disable_signup": not self._signups,
+                "disable_signup": not self._is_open,
                 "mailer_autoconfirm": self._autoconfirm,
                 "phone_autoconfirm": False,
                 "sms_provider": "",
@@ -206,39 +235,6 @@ class FakeAuth:
 
     async def _key_set(self, _: Exchange) -> web.Response:
         return web.json_response(self.keys.jwks(), headers={"Cache-Control": "public, max-age=600"})
-
-    async def _signup(self, exchange: Exchange) -> web.Response:
-        if not self._signups:
-            raise AuthRefusal(422, "signup_disabled", "Signups not allowed for this instance")
-        asked = await exchange.body()
-        email, password = _text(asked, "email").lower(), _text(asked, "password")
-        if not password:
-            raise AuthRefusal(400, "validation_failed", "Signup requires a valid password")
-        self.accounts.check_strength(password)
-        if not _ADDRESS.fullmatch(email) or len(email) > 255:
-            raise AuthRefusal(400, "validation_failed", "Unable to validate email address: invalid format")
-        if (known := self.accounts.by_email(email)) is not None:
-            return self._signup_again(exchange, known)
-        metadata = asked.get("data") if isinstance(asked.get("data"), dict) else {}
-        seed = Seed(email=email, password=password, confirmed=self._autoconfirm, metadata=metadata or {})
-        user = self.accounts.add(seed, self._now())
-        if not self._autoconfirm:
-            self._audit(exchange, "user_confirmation_requested", user, provider="email")
-            return web.json_response(user.document())
-        self._audit(exchange, "user_signedup", user, provider="email")
-        return self._signed_in(exchange, user, immediate_login_after_signup=True)
-
-    def _signup_again(self, exchange: Exchange, user: User) -> web.Response:
-        if user.confirmed_at is None:
-            self._audit(exchange, "user_confirmation_requested", user, provider="email")
-            return web.json_response(user.document())
-        self._audit(exchange, "user_repeated_signup", user, provider="email")
-        if self._autoconfirm:
-            raise AuthRefusal(422, "user_already_exists", "User already registered")
-        # Somebody who tries addresses must not learn which are taken: an answer as for a new user, with a new id.
-        now = self._now()
-        stranger = User(id=str(uuid.uuid4()), email=user.email, password=b"", created_at=now, confirmed_at=None)
-        return web.json_response({**stranger.document(), "role": ""})
 
     async def _token(self, exchange: Exchange) -> web.Response:
         match exchange.request.query.get("grant_type"):
@@ -253,67 +249,64 @@ class FakeAuth:
 
     async def _password(self, exchange: Exchange) -> web.Response:
         asked = await exchange.body()
-        email = _text(asked, "email")
+        email = exchange.text(asked, "email")
         if not email:
             raise AuthRefusal(400, "validation_failed", "missing email or phone")
-        return self._signed_in(exchange, self.accounts.authenticate(email, _text(asked, "password")))
+        return await self.signed_in(exchange, self.accounts.authenticate(email, exchange.text(asked, "password")))
 
-    def _signed_in(
+    async def signed_in(
         self, exchange: Exchange, user: User, method: str = "password", provider: str = "email", **extra: Any
     ) -> web.Response:
-        self._audit(exchange, "login", user, provider=provider)
-        token = self.accounts.start_session(user, self._now(), method=method)
-        self.journal.login(user.id, method, provider=provider, now=self._now(), **extra)
-        return self._granted(token)
-
-    async def _otp(self, exchange: Exchange) -> web.Response:
-        asked = await exchange.body()
-        user = self.ways.mail_code(_text(asked, "email"), self._now())
-        self._audit(exchange, "user_recovery_requested", user)
-        return web.json_response({})
+        """A new session's tokens. Raises AuthRefusal."""
+        self.audit(exchange, "login", user, provider=provider)
+        token = self.accounts.start_session(user, self.now(), method=method)
+        self.journal.login(user.id, method, provider=provider, now=self.now(), **extra)
+        return await self._granted(token)
 
     async def _verify(self, exchange: Exchange) -> web.Response:
         asked = await exchange.body()
-        user = self.ways.by_code(_text(asked, "email"), _text(asked, "token"), self._now())
-        return self._signed_in(exchange, user, "otp")
+        user = self.ways.by_code(exchange.text(asked, "email"), exchange.text(asked, "token"), self.now())
+        return await self.signed_in(exchange, user, "otp")
 
     async def _authorize(self, exchange: Exchange) -> web.Response:
         asked = exchange.request.query
         user = self.accounts.by_email(self.oauth_user)
         if user is None:
             raise AuthRefusal(400, "validation_failed", "Unsupported provider: provider is not enabled")
-        code = self.ways.begin_flow(user, asked.get("code_challenge", ""), self._now())
+        code = self.ways.begin_flow(user, asked.get("code_challenge", ""), self.now())
         back = f"{asked.get('redirect_to', self._site_url)}?code={code}"
         return web.Response(status=302, headers={"Location": back})
 
     async def _pkce(self, exchange: Exchange) -> web.Response:
         asked = await exchange.body()
-        user = self.ways.end_flow(_text(asked, "auth_code"), _text(asked, "code_verifier"), self._now())
-        return self._signed_in(exchange, user, "oauth", "github")
+        user = self.ways.end_flow(exchange.text(asked, "auth_code"), exchange.text(asked, "code_verifier"), self.now())
+        return await self.signed_in(exchange, user, "oauth", "github")
 
     async def _challenge(self, exchange: Exchange) -> web.Response:
         user, factor = self._bearer(exchange).user, exchange.request.match_info["factor"]
-        id = self.ways.challenge(user, factor, self._now())
-        self._audit(exchange, "challenge_created", user, factor_id=factor)
-        return web.json_response({"id": id, "type": "totp", "expires_at": int(self._now()) + 300})
+        id = self.ways.challenge(user, factor, self.now())
+        self.audit(exchange, "challenge_created", user, factor_id=factor)
+        return web.json_response({"id": id, "type": "totp", "expires_at": int(self.now()) + 300})
 
     async def _factor(self, exchange: Exchange) -> web.Response:
         session, asked = self._bearer(exchange), await exchange.body()
         factor = exchange.request.match_info["factor"]
-        self.ways.answer(session.user, factor, _text(asked, "challenge_id"), _text(asked, "code"), self._now())
-        self._audit(exchange, "verification_attempted", session.user, factor_id=factor)
-        self.journal.login(session.user.id, "mfa", provider="totp", now=self._now())
-        return self._granted(self.accounts.raise_level(session, self._now()))
+        self.ways.answer(
+            session.user, factor, exchange.text(asked, "challenge_id"), exchange.text(asked, "code"), self.now()
+        )
+        self.audit(exchange, "verification_attempted", session.user, factor_id=factor)
+        self.journal.login(session.user.id, "mfa", provider="totp", now=self.now())
+        return await self._granted(self.accounts.raise_level(session, self.now()))
 
     async def _refresh(self, exchange: Exchange) -> web.Response:
-        text = _text(await exchange.body(), "refresh_token")
+        text = exchange.text(await exchange.body(), "refresh_token")
         if not text:
             raise OAuthRefusal("invalid_request", "refresh_token required")
-        token = self.accounts.refresh(text, self._now())
-        self._audit(exchange, "token_refreshed", token.session.user)
-        self._audit(exchange, "token_revoked", token.session.user)
-        self.journal.login(token.session.user.id, "token", now=self._now())
-        return self._granted(token)
+        token = self.accounts.refresh(text, self.now())
+        self.audit(exchange, "token_refreshed", token.session.user)
+        self.audit(exchange, "token_revoked", token.session.user)
+        self.journal.login(token.session.user.id, "token", now=self.now())
+        return await self._granted(token)
 
     async def _user(self, exchange: Exchange) -> web.Response:
         return web.json_response(self._bearer(exchange).user.document())
@@ -323,17 +316,18 @@ class FakeAuth:
         scope = exchange.request.query.get("scope") or "global"
         if scope not in {"global", "local", "others"}:
             raise AuthRefusal(400, "validation_failed", f'Unsupported logout scope "{scope}"')
-        self._audit(exchange, "logout", session.user)
+        self.audit(exchange, "logout", session.user)
         self.accounts.end(session, scope)
         return web.Response(status=204)
 
     # Tokens
 
-    def _granted(self, token: RefreshToken) -> web.Response:
-        now = int(self._now())
+    async def _granted(self, token: RefreshToken) -> web.Response:
+        now = int(self.now())
+        claims = await self.hooks.claims(self.claims(token.session, now), token.session.method, self.now())
         return web.json_response(
             {
-                "access_token": self.keys.sign(self.claims(token.session, now)),
+                "access_token": self.keys.sign(claims),
                 "token_type": "bearer",
                 "expires_in": TOKEN_LIFE,
                 "expires_at": now + TOKEN_LIFE,
@@ -370,18 +364,11 @@ class FakeAuth:
         scheme, _, token = exchange.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise AuthRefusal(401, "no_authorization", "This endpoint requires a valid Bearer token")
-        claims = self.keys.verify(token.strip(), now=self._now())
+        claims = self.keys.verify(token.strip(), now=self.now())
         session = self.accounts.session(str(claims.get("session_id", "")))
         if session.user.banned:
             raise AuthRefusal(403, "user_banned", "User is banned")
         return session
-
-
-def _text(asked: dict[str, Any], name: str) -> str:
-    value = asked.get(name, "")
-    if not isinstance(value, str):
-        raise AuthRefusal(400, "bad_json", f"Could not parse request body as JSON: {name} is not a string")
-    return value
 
 
 def _refused(refusal: AuthRefusal, api_version: str) -> web.Response:
