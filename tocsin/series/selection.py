@@ -79,14 +79,15 @@ class Selection:
             finder=finder, lines=self.lines, first_row=first,
         )  # fmt: skip
 
-    def _spliced(self, table: Table, parts: list[Samples]) -> Panel:
-        """Sealed samples and the recent ones after them."""
+    def _spliced(self, table: Table, parts: list[Samples]) -> Panel | None:
+        """Sealed samples and the recent ones after them; None where all of them are of other series."""
         whole = table.panel()
         recent = Samples(
             serials=table.serials, timeline=whole.timeline, lengths=whole.lengths, times=whole.times,
             values=whole.values,
         )  # fmt: skip
-        return spliced(self.frame, table.serials[self.columns], [*parts, recent], stale=True)
+        panel = spliced(self.frame, table.serials[self.columns], [*parts, recent], stale=True)
+        return panel if len(panel.values) else None
 
 
 def _as_slice(numbers: Rows) -> slice | Rows:

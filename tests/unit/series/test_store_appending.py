@@ -105,3 +105,14 @@ def test_the_store_lists_what_it_holds() -> None:
     assert store.series_by_metric() == {"m": 2, "n": 1}
     assert (store.newest, store.newest_of("m")) == (EPOCH + timedelta(seconds=100), EPOCH)
     assert store.newest_of("nope") is None
+
+
+def test_a_series_that_ended_long_ago_is_no_defect() -> None:
+    """Sealed samples of the time that is asked for may all be of other series: there is nothing then."""
+    store = Store(retention=1e6, raw=60)
+    for seconds in range(0, 3600, 15):
+        store.append(
+            [sample(seconds, seconds, a="on"), *([sample(seconds, seconds, a="off")] if seconds < 600 else [])]
+        )
+    assert vector(store, 'increase(m{a="off"}[5m])', 3000) == {}
+    assert list(vector(store, 'm{a=~"on|off"}', 3000)) == [Labels({"__name__": "m", "a": "on"})]
