@@ -223,5 +223,27 @@ async def test_a_real_prometheus_sends_its_alerts_here(real_peer: Peer, site: Si
         assert (len(site.slack.posted()), await site.get("/api/v2/alerts")) == (1, [])
 
 
+async def test_an_alert_of_a_prometheus_that_died_ends_by_its_ends_at(
+    real_peer: Peer, amtool: Amtool, site: Site
+) -> None:
+    """It is grouped, silenced and shown as any other; nobody says that it ended, so its own endsAt does."""
+    program = real_peer("prometheus")
+    async with scraped() as gauge:
+        async with prometheus(program, site, gauge.address):
+            gauge.value = 0
+            await eventually(lambda: len(site.slack.posted()) == 1)
+            (group,) = await site.get("/api/v2/alerts/groups")
+            assert (group["receiver"], group["labels"]) == ({"name": "pages"}, {"alertname": "NotWorking"})
+            assert await site.get("/api/v2/receivers") == [{"name": "pages"}]
+            id = (await amtool("silence", "add", "alertname=NotWorking", "--author=ana", "--comment=seen")).strip()
+            (hidden,) = json.loads(await amtool("--output=json", "alert", "query", "--silenced", "--inhibited"))
+            assert (hidden["status"]["silencedBy"], hidden["status"]["state"]) == ([id], "suppressed")
+            status = await site.get("/api/v2/status")
+            assert (status["versionInfo"]["version"], status["cluster"]["status"]) == ("0.25.0", "disabled")
+        # Killed. Whoever was told is told the end, though a silence came in between.
+        await eventually(lambda: _ended(site))
+        assert (len(site.slack.posted()), await site.get("/api/v2/alerts")) == (1, [])
+
+
 def _ended(site: Site) -> bool:
     return len(site.slack.thread(site.slack.posted()[0])) >= 1

@@ -6,7 +6,7 @@ be stored with it in one transaction: the incidents that changed, what was decid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from tocsin.incidents.routes import Route, Router
 from tocsin.incidents.storms import Level, Storm
 from tocsin.incidents.told import Destination, Told
 from tocsin.incidents.windows import Window
-from tocsin.model import Alert, Decision, Incident, IncidentState, Mention, Notification, Silence
+from tocsin.model import Alert, AlertState, Decision, Incident, IncidentState, Mention, Notification, Silence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,14 @@ class Book:
     def next_look(self) -> datetime | None:
         """When `tick` has something to do, if nothing happens before."""
         return min((file.look for file in self.files.values() if file.look is not None), default=None)
+
+
+def told_of(files: Iterable[File]) -> Iterator[Alert]:
+    """The alerts that somebody is told of, or was until they ended: what may explain others."""
+    for file in files:
+        if file.told:
+            ended = file.incident.state is IncidentState.RESOLVED
+            yield from (a for a in file.alerts.values() if not ended or a.state is AlertState.RESOLVED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -75,16 +75,22 @@ class Parents:
 
     def mute(self, child: Alert) -> Mute | None:
         """Why `child` is not told yet; None: nothing explains it."""
+        for parent in self.explaining(child):
+            return _mute(f"waits for {_name(parent)}, which explains it")
         over: list[tuple[datetime, Alert]] = []
         for dependency, parent in self._of(child):
-            if parent.state is AlertState.FIRING and self._ends_somewhere(parent, {child.id}):
-                return _mute(f"waits for {_name(parent)}, which explains it")
             if parent.state is AlertState.RESOLVED and parent.resolved_at is not None:
                 over.append((parent.resolved_at + timedelta(seconds=dependency.settle), parent))
         until, parent = max(over, key=lambda entry: entry[0], default=(self._now, child))
         if until > self._now:
             return _mute(f"{_name(parent)}, which explained it, has just ended; it is told if it stays", until)
         return self._after_start(child)
+
+    def explaining(self, child: Alert) -> Iterator[Alert]:
+        """The firing alerts that explain `child` now."""
+        for _, parent in self._of(child):
+            if parent.state is AlertState.FIRING and self._ends_somewhere(parent, {child.id}):
+                yield parent
 
     def _after_start(self, child: Alert) -> Mute | None:
         waits = [dependency.settle for dependency in self._dependencies if dependency.has_child(child.labels)]

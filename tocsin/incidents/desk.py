@@ -6,12 +6,12 @@ transitions come at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from tocsin.incidents.book import Book, Decided, File, Outcome, Plan
+from tocsin.incidents.book import Book, Decided, File, Outcome, Plan, told_of
 from tocsin.incidents.calls import Withdrawal, carry_out, digest, withdrawal
 from tocsin.incidents.dependencies import Parents
 from tocsin.incidents.grouping import forgotten, incident_id, new_incident, with_alerts
@@ -373,19 +373,12 @@ class _Work:
         """What holds alerts back. Asked for once all that happened is in the files."""
         parents = None
         if self.plan.dependencies:
-            parents = Parents(self.plan.dependencies, self._told_of(), self.now, self.restored_at)
+            parents = Parents(self.plan.dependencies, told_of(self.files.values()), self.now, self.restored_at)
         return Hushing(
             silences=in_force(self.silences.values(), self.now),
             windows=open_windows(self.plan.windows, self.now),
             parents=parents,
         )
-
-    def _told_of(self) -> Iterator[Alert]:
-        """The alerts that somebody is told of, or was until they ended."""
-        for file in self.files.values():
-            if file.told:
-                ended = file.incident.state is IncidentState.RESOLVED
-                yield from (a for a in file.alerts.values() if not ended or a.state is AlertState.RESOLVED)
 
     def _level(self, notifier: str) -> Level:
         budget = self.plan.destination(notifier).budget

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tocsin.access.tokens import Scope
+from tocsin.incidents.dependencies import Dependency
 from tocsin.model import IncidentState
 from tocsin.runtime.evaluation import RuleBook
 
@@ -93,6 +95,22 @@ async def test_alerts_can_be_picked(port: Port, query: str, names: list[str]) ->
     await post(port, API, WEB, LOW)
     await silenced(port)
     assert sorted(found["labels"]["alertname"] for found in await get(port, f"alerts?{query}")) == names
+
+
+async def test_what_another_alert_explains_is_inhibited(port: Port) -> None:
+    """By dependencies: suppressed, with the parent's fingerprint, and left out where that is asked."""
+    plan = replace(
+        port.pipeline.book.plan,
+        dependencies=(Dependency(match={"alertname": "Slow"}, depends_on={"alertname": "Down"}),),
+    )
+    port.pipeline.book = replace(port.pipeline.book, plan=plan)
+    await post(port, API, WEB)
+    down, slow = sorted(await get(port, "alerts"), key=lambda found: str(found["labels"]["alertname"]))
+    assert (down["status"]["state"], slow["status"]) == (
+        "active", {"inhibitedBy": [down["fingerprint"]], "silencedBy": [], "state": "suppressed"},
+    )  # fmt: skip
+    shown = [found["labels"]["alertname"] for found in await get(port, "alerts?inhibited=false")]
+    assert (shown, len(await get(port, "alerts?active=false"))) == (["Down"], 1)
 
 
 async def test_a_rules_alert_started_when_it_fired(tmp_path: Path, empty_state: bytes) -> None:

@@ -11,6 +11,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tocsin.incidents.book import told_of
+from tocsin.incidents.dependencies import Parents
 from tocsin.incidents.matching import all_match, pattern
 from tocsin.model import Alert, AlertState, Labels
 from tocsin.runtime.external import Posted
@@ -68,15 +70,16 @@ class Alerts:
     def _wanted(self, form: Form) -> Iterator[tuple[Alert, dict[str, Any]]]:
         """The alerts that are asked for, as documents, in the order of their fingerprints."""
         filters = filters_of(form)
-        active, silenced = flag_of(form, "active"), flag_of(form, "silenced")
-        flag_of(form, "inhibited"), flag_of(form, "unprocessed")
+        active, silenced, inhibited = (flag_of(form, name) for name in ("active", "silenced", "inhibited"))
+        flag_of(form, "unprocessed")  # there is none: an alert is processed in the transaction that takes it
         try:
             receiver = pattern(form.one("receiver")) if form.one("receiver") else None
         except ValueError as error:
             raise BadRequest(f"receiver: {error}") from None
         pipeline, now = self.inside.pipeline, self.inside.clock.now()
         every = {**pipeline.rules.all_alerts(), **pipeline.external.alerts}
-        silences = tuple(pipeline.book.silences.values())
+        book, silences = pipeline.book, tuple(pipeline.book.silences.values())
+        parents = Parents(book.plan.dependencies, told_of(book.files.values()), now, None)
         for id, alert in sorted(every.items()):
             if alert.state is not AlertState.FIRING or not all_match(filters, alert.labels):
                 continue
@@ -84,8 +87,12 @@ class Alerts:
                                        for name in route.receivers))  # fmt: skip
             if receiver is not None and not any(receiver.fullmatch(name) for name in names):
                 continue
-            document = alert_json(alert, silences, names, pipeline.external.updated_at(id), now)
-            if silenced if document["status"]["silencedBy"] else active:
+            document = alert_json(
+                alert, silences, parents.explaining(alert), names, pipeline.external.updated_at(id), now
+            )
+            status = document["status"]
+            hidden = (status["silencedBy"] and not silenced) or (status["inhibitedBy"] and not inhibited)
+            if not hidden and (active or status["state"] != "active"):
                 yield alert, document
 
     async def groups(self, request: Request) -> Response:

@@ -127,17 +127,23 @@ def silence_json(silence: Silence, now: datetime) -> dict[str, Any]:
 
 
 def alert_json(
-    alert: Alert, silences: Iterable[Silence], receivers: Sequence[str], updated: datetime | None, now: datetime
-) -> dict[str, Any]:
-    """An alert; `silences` are those in the book."""
+    alert: Alert, silences: Iterable[Silence], parents: Iterable[Alert], receivers: Sequence[str],
+    updated: datetime | None, now: datetime,
+) -> dict[str, Any]:  # fmt: skip
+    """An alert; `silences` are those in the book, `parents` what explains it."""
     hiding = sorted(each.id for each in in_force(silences, now) if all_match(each.matchers, alert.labels))
+    explained = sorted(parent.id for parent in parents)
     return {
         "annotations": dict(alert.annotations),
         "endsAt": time_text(alert.ends_at or now + RESOLVE_TIMEOUT),
         "fingerprint": alert.id,
         "receivers": [{"name": name} for name in receivers],
         "startsAt": time_text(_began(alert)),
-        "status": {"inhibitedBy": [], "silencedBy": hiding, "state": "suppressed" if hiding else "active"},
+        "status": {
+            "inhibitedBy": explained,
+            "silencedBy": hiding,
+            "state": "suppressed" if hiding or explained else "active",
+        },
         "updatedAt": time_text(updated or alert.fired_at or alert.active_at),
         "generatorURL": alert.source_url,
         "labels": dict(alert.labels),
