@@ -9,12 +9,13 @@ import http.server
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ class Site:
     published: list[Forge]
     folder: Path
     env: dict[str, str]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def tocsin(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -102,7 +104,7 @@ def site(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
         "STATE": f"postgresql://postgres:{postgres.password}@127.0.0.1:{postgres.port}/door",
     }  # fmt: skip
     site = Site([], forges, published, folder, env)
-    processes = []
+    processes = site.processes
     try:
         for number in (1, 2):
             (folder / f"{number}.yaml").write_text(
@@ -286,6 +288,31 @@ def test_a_sign_up_is_asked_of_the_daemon(site: Site) -> None:
         ]  # fmt: skip
 
     assert asyncio.run(all_of_them()) == [200, 200, 403, 500]
+
+
+def test_a_reload_of_the_project_takes_effect_or_is_refused_in_words(site: Site) -> None:
+    """SIGHUP: a mistake is named and changes nothing; a shorter life is asked of every token from then on."""
+    file, log, token = site.folder / "2.yaml", site.folder / "2.log", site.forges["ES256"].token()
+    good = file.read_text()
+
+    def reloaded(text: str, event: str) -> bytes:
+        seen = log.stat().st_size
+        file.write_text(text)
+        site.processes[1].send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE
+        while event.encode() not in log.read_bytes()[seen:] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return log.read_bytes()[seen:]
+
+    try:
+        refused = reloaded(good.replace("issuer:", "max_lifetime: never, issuer:"), "config.kept")
+        kept = site.doors[1].status(token)
+        reloaded(good.replace("issuer:", "max_lifetime: 60s, issuer:"), "config.reloaded")
+        shorter = site.doors[1].status(token)
+    finally:
+        reloaded(good, "config.reloaded")
+    assert (b"2.yaml:" in refused, b"max_lifetime" in refused) == (True, True)
+    assert (kept, shorter, site.doors[1].status(token)) == (200, 401, 200)
 
 
 def test_a_service_token_is_revoked_in_every_process(site: Site) -> None:

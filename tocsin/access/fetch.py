@@ -47,6 +47,8 @@ async def _ask(
     session: aiohttp.ClientSession, method: str, url: str, body: bytes | None, headers: Mapping[str, str],
     deadline: Seconds, most_bytes: int,
 ) -> HttpAnswer:  # fmt: skip
+    if session.closed:
+        raise NoAnswer(f"{url} is asked no more: the configuration has changed")
     try:
         async with session.request(
             method, url, data=body, headers=headers, allow_redirects=False,

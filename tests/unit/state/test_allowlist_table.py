@@ -195,6 +195,43 @@ async def test_postgres_tells_of_a_change(url: str, table: AllowlistTable) -> No
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_what_postgres_tells_is_enough_for_a_removal_to_bite(url: str, table: AllowlistTable) -> None:
+    """The time stands still, so the list never gets old: only the notification makes another process look."""
+    await table.change(Put((made("ana@example.com"), made("bo@example.com"))), "cli:root", NOW)
+    other = await State.open(url, durable=False)
+    roster = Roster(AllowlistTable(other), deadline=1.0)
+    began = asyncio.Event()
+
+    def heard() -> None:
+        began.set()
+        roster.invalidate()
+
+    listening = asyncio.create_task(listen(url, heard, VirtualClock(NOW)))
+
+    async def comes_in() -> bool:
+        return bool(getattr(await roster.ruling("ana@example.com", NOW), "allowed", False))
+
+    try:
+        async with asyncio.timeout(20):
+            await began.wait()
+            before = await comes_in()
+            await table.change(Remove(("ana@example.com",)), "cli:root", NOW)
+            while await comes_in():
+                await asyncio.sleep(0.01)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        # Nobody listens any more: nothing is known until the list is old, and then at once.
+        await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
+        deaf = await comes_in()
+        later = await roster.ruling("ana@example.com", NOW + timedelta(seconds=1))
+    finally:
+        listening.cancel()
+        await roster.close()
+        await other.close()
+    assert (before, deaf, getattr(later, "allowed", None)) == (True, False, True)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 async def test_a_listener_whose_connection_dies_listens_again(url: str, state: State) -> None:
     """After a pause, and it tells what may have been missed."""
     heard: asyncio.Queue[None] = asyncio.Queue()
