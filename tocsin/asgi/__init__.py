@@ -13,6 +13,7 @@ alone: `Latency(app)`. docs/application.md shows both.
     latency       histograms with exemplars; measures has every series
     logs/         the request log: sampling that keeps the counts, files that turn, what a day costs
     limits/       body, time, concurrency
+    cache/        answers and functions' results, per user; single flight, stale while revalidated, tags
     exposition    /metrics for a scraper with a token
     call, routes  what the layers know of a request; its route as a template
 
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tocsin.asgi.access import Access, principal
+    from tocsin.asgi.cache import Cache, Rule
     from tocsin.asgi.call import Call, Site, call_of
     from tocsin.asgi.errors import ErrorReport, Errors
     from tocsin.asgi.exposition import Exposition
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _WHERE: Final = {
     "Access": "access",
     "principal": "access",
+    "Cache": "cache",
+    "Rule": "cache",
     "Call": "call",
     "Site": "call",
     "call_of": "call",
@@ -61,8 +65,9 @@ _WHERE: Final = {
 }
 
 __all__ = [
-    "Access", "Body", "Call", "Concurrency", "ErrorReport", "Errors", "Exposition", "Gate", "Latency", "Lines", "Parts",
-    "Protected", "RequestLog", "Sampling", "Settings", "Site", "Time", "add_request", "call_of", "principal", "protect",
+    "Access", "Body", "Cache", "Call", "Concurrency", "ErrorReport", "Errors", "Exposition", "Gate", "Latency", "Lines",
+    "Parts", "Protected", "RequestLog", "Rule", "Sampling", "Settings", "Site", "Time", "add_request", "call_of",
+    "principal", "protect",
 ]  # fmt: skip
 
 

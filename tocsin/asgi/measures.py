@@ -9,6 +9,7 @@
     tocsin_http_limited_total{limit}                      counter; body, time, concurrency
     tocsin_http_requests_waiting                          gauge; for a place under the concurrency limit
     tocsin_http_log_lines_total{outcome}                  counter; kept, sampled_out, lost
+    tocsin_http_cache_total{cached,outcome}               counter; by path or function; hit, stale, joined, miss, bypass
 
 They are in `prometheus_client.REGISTRY` unless another registry is given, so the application's own /metrics has them;
 `protect(metrics_token=…)` serves them where there is none. With PROMETHEUS_MULTIPROC_DIR the gauges are summed.
@@ -63,6 +64,10 @@ DECLARED: Final = (
         name="tocsin_http_log_lines_total", type=MetricType.COUNTER, labels=("outcome",),
         help="Request log lines: kept, sampled_out (counted in the next kept one), lost",
     ),
+    Metric(
+        name="tocsin_http_cache_total", type=MetricType.COUNTER, labels=("cached", "outcome"),
+        help="What became of questions to the cache: hit, stale, joined (waited for an equal one), miss, bypass",
+    ),
 )  # fmt: skip
 """What an application behind the layers yields; the shipped rules read it."""
 
@@ -85,6 +90,7 @@ class Measures:
         self.limited: Counter = made["tocsin_http_limited_total"]
         self.waiting: Gauge = made["tocsin_http_requests_waiting"]
         self.log_lines: Counter = made["tocsin_http_log_lines_total"]
+        self.cache: Counter = made["tocsin_http_cache_total"]
         self._fingerprints: set[str] = set()
 
     def fingerprint_label(self, fingerprint: str) -> str:
