@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import http.client
 import http.server
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -229,6 +231,50 @@ def test_the_daemon_answers_with_the_headers_that_harden_a_browser(site: Site) -
     status, headers, body = site.doors[0].ask("/login", Accept="text/html")
     assert (status, headers["x-frame-options"], "server" in headers) == (200, "DENY", False)
     assert re.search(rb"<script|\sstyle=", body) is None
+
+
+def test_clients_that_never_finish_keep_nobody_out(site: Site) -> None:
+    """A hundred halves of a head and of a body are held open; everybody else is answered as before."""
+    port, token = site.doors[0].port, site.forges["ES256"].token()
+    halves = (
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-",
+        b"POST /login/password HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n",
+    )
+    with contextlib.ExitStack() as held:
+        for number in range(100):
+            slow = held.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            slow.sendall(halves[number % 2])
+        answers = {site.doors[0].status(token, path) for path in ("/metrics", "/", "/login") for _ in range(5)}
+    assert answers == {200}
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 2_000_000 + b"\r\n\r\n", {0, 400, 431}),
+        (b"GET /" + b"a" * 2_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", {0, 400, 414}),
+        (b"GET http://evil.example/metrics HTTP/1.1\r\nHost: x\r\n\r\n", {400, 401}),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            {400, 401, 403},
+        ),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", {400}),
+        (b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n", {400, 401, 404}),
+    ],
+    ids=["long header", "long path", "another's address", "two lengths", "negative length", "NUL"],
+)
+def test_a_request_that_is_none_is_refused(site: Site, sent: bytes, statuses: set[int]) -> None:
+    """Answered so or hung up on (0), and the next client finds the daemon as it was."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", site.doors[0].port), PATIENCE) as client:
+        # It need not read to its end what it refuses.
+        with contextlib.suppress(ConnectionError):
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert (int(answer.split(b" ", 2)[1]) if answer else 0) in statuses
+    assert site.doors[0].ask("/healthz")[0] == 200
 
 
 PATHS = ["/../etc/passwd", "/static/../../server.py", "/static/..%2f..%2fserver.py", "//login"]

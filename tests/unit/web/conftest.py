@@ -33,6 +33,10 @@ from tocsin.web.inside import Inside
 from tocsin.web.reading import Reader
 from tocsin.web.server import application
 
+from .door import console, lonely
+
+__all__ = ["console", "lonely"]
+
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DECLARED = [
     Metric(name="http_requests_total", type=MetricType.COUNTER, help="Requests <all>", labels=("code",)),
