@@ -30,7 +30,7 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(**bounds: float) -> AsyncIterator[Callable[[], Any]]:
+async def serving(**bounds: float) -> AsyncIterator[Callable[..., Any]]:
     """Gives a function that connects."""
     protocol = type("Bounded", (BoundedProtocol,), bounds)
     with socket.socket() as bound:
@@ -40,7 +40,7 @@ async def serving(**bounds: float) -> AsyncIterator[Callable[[], Any]]:
         server = Server(uvicorn.Config(app, http=protocol, log_config=None, lifespan="off"))
         running = asyncio.create_task(server.serve(sockets=[bound]))
         try:
-            yield lambda: asyncio.open_connection("127.0.0.1", port)
+            yield lambda **options: asyncio.open_connection("127.0.0.1", port, **options)
         finally:
             server.should_exit = True
             await running
@@ -101,6 +101,19 @@ async def test_past_the_limit_a_new_connection_is_hung_up_on_and_the_others_are_
         for _, writer in (first, second, third):
             writer.close()
     assert (refused, answers) == (b"", [ANSWER, ANSWER])
+
+
+async def test_one_address_cannot_take_the_places_of_all() -> None:
+    """Its connections past its share are hung up on; another address is served."""
+    async with serving(most_connections=4, most_of_one=2) as connect:
+        greedy = [await connect() for _ in range(3)]
+        refused = await ended(greedy[2][0])
+        reader, writer = await connect(local_addr=("127.0.0.2", 0))
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = (await ended(reader))[:12]
+        for _, each in (*greedy, (reader, writer)):
+            each.close()
+    assert (refused, answer) == (b"", ANSWER)
 
 
 async def test_keep_alive_outlives_the_heads_deadline() -> None:
