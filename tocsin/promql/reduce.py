@@ -130,8 +130,8 @@ def quantile(values: Floats, mask: Bools | None, counts: Rows, q: Floats) -> Flo
         return np.where(index < nans, np.nan, found)
 
     low, high = at(lower), at(upper)
-    # Equal neighbours are the answer as they are: inf * 0 would be NaN.
-    result = np.where(low == high, low, low * (1 - weight) + high * weight)
+    # As in Prometheus, where an infinity beside a weight of 0 makes it NaN.
+    result = low * (1 - weight) + high * weight
     edges = q[:, None]
     result = np.where(edges < 0, -np.inf, np.where(edges > 1, np.inf, result))
     return np.where(np.isnan(edges) | (counts == 0), np.nan, result)

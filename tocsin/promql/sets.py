@@ -86,8 +86,7 @@ def merged(grid: Grid, clash: type[Exception] | None = None) -> Grid:
     values = grid.values[:, first].copy()
     natives = None if grid.natives is None else grid.natives[:, first].copy()
     present = np.zeros(values.shape, bool)
-    nameless = grid.names_dropped()
-    dropped = np.zeros(len(first), bool)
+    dropped = _names_at_first(grid, group)
     rank = _occurrence(group)
     for turn in range(int(rank.max()) + 1):
         columns = np.flatnonzero(rank == turn)
@@ -99,12 +98,23 @@ def merged(grid: Grid, clash: type[Exception] | None = None) -> Grid:
         if natives is not None and grid.natives is not None:
             natives[:, target] = np.where(now, grid.natives[:, columns], natives[:, target])
         present[:, target] |= now
-        dropped[target] |= nameless[columns]
     order = np.argsort(first, kind="stable")
     if natives is not None:
         natives = natives[:, order]
     frame = grid.frame.take(first[order])
     return tidy(Grid(frame, values[:, order], present[:, order], dropped[order], grid.ordered, natives))
+
+
+def _names_at_first(grid: Grid, group: Rows) -> Bools:
+    """Whether each group's name is to go: as at the first step at which one of its series is there.
+
+    Source: prometheus/promql/engine.go, rangeEval(), where the first sample of a series decides for all.
+    """
+    mask = grid.mask()
+    since = np.where(mask.any(axis=0), mask.argmax(axis=0), grid.steps)
+    order = np.lexsort((since, group))
+    earliest = order[np.unique(group[order], return_index=True)[1]]
+    return grid.names_dropped()[earliest]
 
 
 def _occurrence(group: Rows) -> Rows:

@@ -108,6 +108,9 @@ class Reference:
         for labels, each in value.items():
             key = labels.without("__name__", *node.labels) if node.without else labels.only(*node.labels)
             groups.setdefault(key, []).append(each)
+        if node.op == "quantile":
+            assert isinstance(node.param, Number)
+            return {key: quantile(node.param.value, values) for key, values in groups.items()}
         return {key: AGGREGATE[node.op](values) for key, values in groups.items()}
 
     def binary(self, node: Binary, now: int) -> Vector | float:
@@ -147,24 +150,25 @@ class Reference:
         if len(theirs) < len(right):
             raise EvaluationError("found duplicate series")
         ones = {key(labels): value for labels, value in right.items()}
-        results: Vector = {}
+        results: list[tuple[Labels, float]] = []
         seen = set()
+        many = matching.card == "many-to-one"
         for labels, value in left.items():
             where = key(labels)
             if where not in ones:
                 continue
-            if where in seen:
+            if where in seen and not many:
                 raise EvaluationError("multiple matches")
             seen.add(where)
             outcome = OPERATORS[node.op](value, ones[where])
             kept = labels.only(*matching.labels) if matching.on else labels.without(*matching.labels)
-            if node.op not in COMPARISONS:
-                results[nameless(kept)] = outcome
-            elif node.bool_:
-                results[nameless(kept)] = float(outcome)
+            if many:
+                kept = labels
+            if node.op not in COMPARISONS or node.bool_:
+                results.append((nameless(kept), float(outcome)))
             elif outcome:
-                results[kept] = value
-        return results
+                results.append((kept, value))
+        return apart(results)
 
 
 def shift(node: Selector | Subquery) -> int:
@@ -230,6 +234,17 @@ def extreme(pick: Callable[[list[float]], float]) -> Callable[[list[float]], flo
 
 def total(values: list[float]) -> float:
     return mean(values) * len(values) if not all(map(math.isfinite, values)) else math.fsum(values)
+
+
+def quantile(q: float, values: list[float]) -> float:
+    """On the line between the two neighbours of the rank; NaN counts as the least."""
+    ordered = sorted(values, key=lambda value: -math.inf if math.isnan(value) else value)
+    ordered.sort(key=lambda value: not math.isnan(value))
+    rank = q * (len(ordered) - 1)
+    low = math.floor(rank)
+    high = min(low + 1, len(ordered) - 1)
+    share = rank - low
+    return ordered[low] * (1 - share) + ordered[high] * share
 
 
 def pairs(values: list[float], event: Callable[[float, float], bool]) -> float:
