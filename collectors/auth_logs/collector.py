@@ -11,14 +11,13 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from collectors.auth_logs import declarations as are
 from collectors.auth_logs.counts import Counts
 from collectors.auth_logs.kept import Kept
-from collectors.auth_logs.posture import Posture
 from collectors.auth_logs.quiet import Quiet
 from collectors.auth_logs.settings import AuthLogsSettings
 from collectors.auth_logs.sources import source_of
@@ -26,6 +25,9 @@ from collectors.auth_logs.sources.source import Source, Trouble
 from tocsin.errors import CollectError, StateError
 from tocsin.model import NO_LABELS, Blind, Metric, Sample, Seconds
 from tocsin.ports import CollectorContext
+
+if TYPE_CHECKING:
+    from collectors.auth_logs.posture import Posture
 
 _VERSION: Final = 2
 _HUNG: Final[Seconds] = 5.0
@@ -44,7 +46,11 @@ class AuthLogsCollector:
     def __init__(self, settings: AuthLogsSettings, context: CollectorContext) -> None:
         self._settings = settings
         self._context = context
-        self._posture = Posture(settings.posture) if settings.posture is not None else None
+        self._posture: Posture | None = None
+        if settings.posture is not None:
+            from collectors.auth_logs.posture import Posture  # without it no client for HTTP is loaded
+
+            self._posture = Posture(settings.posture)
         events = settings.events
         self._kept = Kept(context.folder / events.folder, events.keep) if events is not None else None
         self._not_kept = ""

@@ -6,15 +6,16 @@ zero. No I/O and no clock.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import inf
 from typing import Any, Final
 
 from collectors.auth_logs import declarations as are
-from collectors.auth_logs.events import OVERSIZE, Event, Kind, Meaning, read_line
+from collectors.auth_logs.events import OVERSIZE, Audit, Event, Kind, Meaning, Tally, read_lines
 from collectors.auth_logs.quiet import Quiet
 from collectors.auth_logs.samples import counted, iso, labels_of, time_of
 from collectors.auth_logs.subjects import Subjects
@@ -66,18 +67,14 @@ class Counts:
         """The newest line's own time, since the epoch; 0: none yet."""
         # Since the last settle:
         self._meanings: Counter[Meaning] = Counter()
+        self._audits: Counter[Audit] = Counter()
         self._more: Counter[Key] = Counter()
 
     def take(self, lines: Iterable[bytes], *, max_line: int = 1 << 30) -> None:
         """Count lines."""
-        meanings, time = self._meanings, ""
-        for line in lines:
-            event = read_line(line) if len(line) <= max_line else OVERSIZE
+        tally = Tally()
+        for event in read_lines(lines, tally, max_line=max_line):
             meaning = event.meaning
-            meanings[meaning] += 1
-            time = event.time or time
-            if event.seconds is not None:
-                self._answered(meaning.route, event.seconds)
             if meaning.failure or meaning.granted or event.user:
                 self._subjects.take(event)
             elif meaning.admin:
@@ -85,8 +82,11 @@ class Counts:
                 self._more[are.ADMIN_ACTIONS.name, (meaning.admin, quiet)] += 1
             if event.audit is not None:
                 self._audit(event)
-        if time:
-            self.last_event = max(self.last_event, _seconds(time))
+        self._meanings.update(tally.meanings)
+        for route, seconds in tally.seconds.items():
+            self._answered(route, seconds)
+        if tally.time:
+            self.last_event = max(self.last_event, _seconds(tally.time))
 
     def take_oversize(self, count: int) -> None:
         """Lines that were too long to be read at all."""
@@ -103,6 +103,8 @@ class Counts:
         for meaning, count in self._meanings.items():
             for metric, labels in _counted_as(meaning):
                 self._more[metric, labels] += count
+        for audit, count in self._audits.items():
+            self._more[are.AUDIT_EVENTS.name, tuple(audit)] += count
         for (metric, labels), count in self._more.items():
             key = self._bounded(metric, labels)
             self._counters[key] = self._counters.get(key, 0) + count
@@ -113,6 +115,7 @@ class Counts:
             self._born.setdefault((are.DURATION.name, (route,)), born)
         self._subjects.settle(at, born)
         self._meanings.clear()
+        self._audits.clear()
         self._more.clear()
 
     def samples(self, at: datetime, polled_before: datetime | None) -> Iterator[Sample]:
@@ -134,24 +137,30 @@ class Counts:
         yield Sample(name=f"{name}_sum", labels=labels, value=self._seconds[route], at=at, created=born)
         yield Sample(name=f"{name}_count", labels=labels, value=float(total), at=at, created=born)
 
-    def _answered(self, route: str, seconds: Seconds) -> None:
+    def _answered(self, route: str, seconds: list[Seconds]) -> None:
         counts = self._durations.get(route)
         if counts is None:
             counts = self._durations[route] = [0] * len(_LE)
             self._seconds[route] = 0.0
-        counts[bisect_left(BUCKETS, seconds)] += 1
-        self._seconds[route] += seconds
+        seconds.sort()
+        below = 0
+        for index, bound in enumerate((*BUCKETS, inf)):
+            upto = bisect_right(seconds, bound)
+            counts[index] += upto - below
+            below = upto
+        self._seconds[route] += sum(seconds)
 
     def _audit(self, event: Event) -> None:
         """Since 2.177 an audit event has a line of its own, and the request's line (which follows) holds it again."""
         if event.audit is None or (event.meaning.kind is Kind.REQUEST and event.request_id in self._audited):
             self._audited.pop(event.request_id, None)
             return
-        self._more[are.AUDIT_EVENTS.name, tuple(event.audit)] += 1
+        self._audits[event.audit] += 1
         if event.meaning.kind is Kind.AUDIT and event.request_id:
             self._audited[event.request_id] = None
-            if len(self._audited) > _REQUESTS_REMEMBERED:
-                del self._audited[next(iter(self._audited))]
+            if len(self._audited) > 2 * _REQUESTS_REMEMBERED:
+                # All at once: to find the first of a dict whose first ones are gone takes longer with each that went.
+                self._audited = dict.fromkeys([*self._audited][-_REQUESTS_REMEMBERED:])
 
     def _bounded(self, metric: str, labels: tuple[str, ...]) -> Key:
         if (metric, labels) in self._counters:
@@ -173,7 +182,7 @@ class Counts:
                 for route, counts in self._durations.items()
             ],
             **self._subjects.to_json(),
-            "audited": [*self._audited],
+            "audited": [*self._audited][-_REQUESTS_REMEMBERED:],
             "last_event": self.last_event,
         }
 

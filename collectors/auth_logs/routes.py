@@ -15,7 +15,7 @@ _PLAIN_PATHS: Final = (
     "/user/oauth/grants /oauth/token /oauth/authorize /oauth/clients/register /admin/users /admin/generate_link "
     "/admin/audit /admin/sso/providers /admin/scim-providers /admin/oauth/clients"
 )
-_PLAIN: Final = frozenset(_PLAIN_PATHS.split())
+PLAIN: Final = frozenset(_PLAIN_PATHS.split())
 _TEMPLATE_PATHS: Final = (
     "/factors/{id} /factors/{id}/verify /factors/{id}/challenge /user/identities/{id} /admin/users/{id} "
     "/admin/users/{id}/factors /admin/users/{id}/factors/{id} /admin/sso/providers/{id} /admin/scim-providers/{id} "
@@ -48,13 +48,13 @@ _ACTIONS: Final = {
 
 def route_of(path: str) -> str:
     """`/factors/9b7e…/verify` → `/factors/{id}/verify`."""
-    return path if path in _PLAIN else _template_of(path)
+    return path if path in PLAIN else _template_of(path)
 
 
 @lru_cache(maxsize=4096)
 def _template_of(path: str) -> str:
     path = path.removeprefix("/auth/v1").rstrip("/")
-    if path in _PLAIN:
+    if path in PLAIN:
         return path
     parts = path.split("/")
     for template in _TEMPLATES:

@@ -86,7 +86,7 @@ class Top:
         for subject in newcomers:
             candidate = self._candidates.pop(subject, None) or _Place()
             candidate.hit(batch[subject], now)
-            if len(self._places) < self._limit or candidate.score > MARGIN * floor:
+            if candidate.score > MARGIN * floor:
                 self._admit(subject, candidate, now)
                 floor = self._floor(now)
             else:
@@ -101,6 +101,9 @@ class Top:
         return subject in self._places
 
     def _floor(self, now: datetime) -> float:
+        """The least score that holds a place; 0 while one is free."""
+        if len(self._places) < self._limit:
+            return 0.0
         return min((place.score_at(now) for place in self._places.values()), default=0.0)
 
     def _admit(self, subject: str, place: _Place, now: datetime) -> None:

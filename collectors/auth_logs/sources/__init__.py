@@ -8,7 +8,6 @@ from typing import Any
 from collectors.auth_logs.settings import AuthLogsSettings
 from collectors.auth_logs.sources.drain import DrainSource
 from collectors.auth_logs.sources.file import FileSource
-from collectors.auth_logs.sources.management import ManagementSource
 from collectors.auth_logs.sources.source import Source
 
 
@@ -21,11 +20,13 @@ def source_of(settings: AuthLogsSettings, folder: Path, saved: Any) -> Source:
     if source.drain is not None:
         return DrainSource(folder / source.drain.spool, saved=saved, max_line=settings.max_line, job=name)
     if source.management_api is not None:
+        # Here, as below: a daemon that follows a file loads no client for HTTP and no driver for Postgres.
+        from collectors.auth_logs.sources.management import ManagementSource
+
         # A poll has time for a page even where the one before took long.
         deadline = settings.time_limit * 0.8
         return ManagementSource(source.management_api, saved=saved, from_end=from_end, deadline=deadline)
     if source.sql is not None:
-        # Here, so that a daemon that asks no Postgres loads no driver for it.
         from collectors.auth_logs.sources.sql import SqlSource
 
         return SqlSource(source.sql, saved=saved, from_end=from_end, job=name)

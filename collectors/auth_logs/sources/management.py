@@ -12,7 +12,7 @@ Source: supabase/supabase, docs on advanced log filtering, and the Management AP
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from typing import Any, Final
@@ -22,7 +22,7 @@ import orjson
 
 from collectors.auth_logs.settings import ManagementApi
 from collectors.auth_logs.sources.source import Batch, Trouble
-from collectors.auth_logs.sources.window import Microseconds, Row, Window
+from collectors.auth_logs.sources.window import Microseconds, Row, Window, iso, microseconds
 from tocsin.model import Seconds, since
 from tocsin.ports import secret_text
 
@@ -232,13 +232,3 @@ def _retry_after(text: str, date: str) -> Seconds:
     except (ValueError, TypeError):
         return _WAIT
     return min(max(wait, 1.0), 3600.0)
-
-
-def microseconds(at: datetime) -> Microseconds:
-    """Since the epoch."""
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def iso(at: Microseconds) -> str:
-    """As the API takes it."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")

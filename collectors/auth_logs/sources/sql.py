@@ -25,9 +25,8 @@ import psycopg
 
 from collectors.auth_logs import declarations as are
 from collectors.auth_logs.settings import Sql
-from collectors.auth_logs.sources.management import microseconds
 from collectors.auth_logs.sources.source import Batch, Trouble
-from collectors.auth_logs.sources.window import Microseconds, Row, Window
+from collectors.auth_logs.sources.window import Microseconds, Row, Window, microseconds
 from tocsin.model import Seconds
 from tocsin.ports import secret_text
 
@@ -56,12 +55,11 @@ class SqlSource:
     """Polls one table."""
 
     not_told = frozenset(
-        metric.name
-        for metric in (
-            are.SIGN_INS, are.FAILURES, are.MFA, are.MFA_FAILURES, are.REFRESHES, are.SIGN_UPS, are.HOOK_ERRORS,
-            are.ADMIN_ACTIONS, are.RATE_LIMITED, are.ERRORS, are.REQUESTS,
-        )
-    )  # fmt: skip
+        name
+        for metric in are.METRICS
+        if metric not in (are.AUDIT_EVENTS, are.LINES, are.GAPS)
+        for name in metric.series_names()
+    )
 
     def __init__(self, settings: Sql, *, saved: Any, from_end: bool, job: str) -> None:
         self.name = f"auth.audit_log_entries of {job}"

@@ -8,12 +8,14 @@ answer without any is wrong, or events are gone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from collectors.auth_logs.sources.spool import digest
 
 Microseconds = int
 """Since the epoch."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 REMEMBERED: Final = 50_000
 """Ids; where `overlap` holds more events than that, it shrinks."""
 
@@ -70,3 +72,13 @@ class Window:
 
     def to_json(self) -> dict[str, Any]:
         return {"floor": self.floor, "newest": self.newest, "seen": [[id, at] for id, at in self._seen.items()]}
+
+
+def microseconds(at: datetime) -> Microseconds:
+    """Since the epoch."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def iso(at: Microseconds) -> str:
+    """As the API takes it."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from collectors.auth_logs.sources.management import iso, microseconds
-from collectors.auth_logs.sources.window import Row, Window
+from collectors.auth_logs.sources.window import Row, Window, iso, microseconds
 from tocsin.testing.supabase import FakeManagement, LogFault
 
 # Types of this folder's conftest, which a test can't import.
