@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+from tocsin.incidents.hours import Cron
+
 LABEL: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _TIME: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
@@ -50,12 +52,18 @@ def _wall_time(value: Any) -> Any:
     raise ValueError(f"not a time of day: {value!r}; write it like 09:00")
 
 
+def _begins(value: str) -> str:
+    return Cron.parse(value).text
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(one_or_many)]
 """One name or a list of them."""
 Url = Annotated[str, AfterValidator(is_url)]
 Zone = Annotated[str, AfterValidator(_zone)]
 LabelSet = Annotated[dict[str, str], AfterValidator(_label_names)]
 WallTime = Annotated[time, BeforeValidator(_wall_time)]
+Begins = Annotated[str, AfterValidator(_begins)]
+"""A cron expression."""
 
 
 class Section(BaseModel):

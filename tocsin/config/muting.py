@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from tocsin.config.fields import LABEL, Names, Section, Zone
+from tocsin.config.fields import LABEL, Begins, Names, Section, Zone
 from tocsin.incidents.dependencies import SETTLE, Dependency
+from tocsin.incidents.hours import Cron
 from tocsin.incidents.matching import pattern
-from tocsin.incidents.windows import Cron, Window
+from tocsin.incidents.windows import Window
 from tocsin.ports import Duration
 
 
@@ -29,16 +30,13 @@ class WindowSettings(Section):
     """Hours that come again, in which some alerts are not told. See tocsin.incidents.windows."""
 
     name: str = Field(min_length=1, description="stands in the reason")
-    cron: str = Field(description="when it begins: minute hour day-of-month month day-of-week, e.g. 30 2 * * mon-fri")
+    cron: Begins = Field(
+        description="when it begins: minute hour day-of-month month day-of-week, e.g. 30 2 * * mon-fri"
+    )
     lasts: Duration = Field(description="1m to 7d, and shorter than the time until it comes again")
     timezone: Zone | None = Field(default=None, description="of `cron`; default: the file's `timezone`")
     match: Expressions = Field(min_length=1, description="label → regular expression, anchored; every one must match")
     why: str = Field(default="", description="for who wonders why nothing was told")
-
-    @field_validator("cron")
-    @classmethod
-    def _is_cron(cls, cron: str) -> str:
-        return Cron.parse(cron).text
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -16,7 +16,7 @@ from tocsin.runtime.plugins import Catalogue
 def router_of(config: Config) -> Router:
     """The routes in force. What none of them takes goes to the first notifier, so that nothing is told to nobody."""
     first = tuple(notifier.name for notifier in config.notifiers[:1])
-    routes = [route.route(config.daily_digest) for route in config.routes]
+    routes = [route.route(config.daily_digest, config.timezone) for route in config.routes]
     return Router(routes, fallback=Route(notify=first))
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tocsin.config.fields import LABEL, Names, Section, WallTime, Zone, one_or_many
+from tocsin.config.fields import LABEL, Begins, Names, Section, WallTime, Zone, one_or_many
+from tocsin.incidents.hours import Cron, Hours
 from tocsin.incidents.matching import pattern
 from tocsin.incidents.routes import Digest, Escalation, Route
 from tocsin.model import Mention, Severity
@@ -31,6 +32,25 @@ class EscalationSettings(Section):
     to: Names = Field(min_length=1, description="notifiers, or names in a notifier's `mentions`")
 
 
+class HoursSettings(Section):
+    """When a route tells. See tocsin.incidents.hours."""
+
+    cron: Begins = Field(
+        description="when they begin: minute hour day-of-month month day-of-week, e.g. 0 9 * * mon-fri"
+    )
+    lasts: Duration = Field(description="1m to 7d, and shorter than the time until they come again")
+    timezone: Zone | None = Field(default=None, description="of `cron`; default: the file's `timezone`")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        self.hours("UTC")
+        return self
+
+    def hours(self, zone: str) -> Hours:
+        """As the core takes it; `zone` is the file's."""
+        return Hours(cron=Cron.parse(self.cron), lasts=self.lasts, zone=self.timezone or zone)
+
+
 class RouteSettings(Section):
     """Who is told about which alerts. See tocsin.incidents.routes for how routes are tried."""
 
@@ -51,6 +71,9 @@ class RouteSettings(Section):
     flap_window: Duration | None = Field(
         default=None, ge=0, description="what fires again within it reopens its incident; default: 10m"
     )
+    hours: Annotated[tuple[HoursSettings, ...], BeforeValidator(one_or_many)] | None = Field(
+        default=None, description="it tells only then; what fires at other times waits until they begin; P0 too"
+    )
     continue_: bool = Field(default=False, alias="continue", description="also try the routes below")
     routes: tuple[RouteSettings, ...] = Field(default=(), description="tried once this one matches; they inherit")
 
@@ -68,11 +91,11 @@ class RouteSettings(Section):
             if label == "severity" and not any(regex.fullmatch(severity) for severity in Severity):
                 known = ", ".join(Severity)
                 raise ValueError(f"match: severity {expression!r} matches no severity; there are {known}")
-        self.route(Digest())
+        self.route(Digest(), "UTC")
         return self
 
-    def route(self, digest: Digest) -> Route:
-        """As the core takes it; `digest` is what `digest: daily` means."""
+    def route(self, digest: Digest, zone: str) -> Route:
+        """As the core takes it; `digest` is what `digest: daily` means, `zone` the file's."""
         own = self.digest
         if isinstance(own, DigestSettings):
             digest = Digest(at=own.at, zone=own.timezone or digest.zone)
@@ -89,8 +112,9 @@ class RouteSettings(Section):
             mentions=None if self.mentions is None else tuple(mention(name) for name in self.mentions),
             repeat=self.repeat,
             flap_window=self.flap_window,
+            hours=None if self.hours is None else tuple(each.hours(zone) for each in self.hours),
             continue_=self.continue_,
-            routes=tuple(route.route(digest) for route in self.routes),
+            routes=tuple(route.route(digest, zone) for route in self.routes),
         )
 
 

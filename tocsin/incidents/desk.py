@@ -15,7 +15,7 @@ from tocsin.incidents.book import Book, Decided, File, Outcome, Plan, told_of
 from tocsin.incidents.calls import Withdrawal, carry_out, digest, withdrawal
 from tocsin.incidents.dependencies import Parents
 from tocsin.incidents.grouping import forgotten, incident_id, new_incident, with_alerts
-from tocsin.incidents.mutes import Hushing, hush
+from tocsin.incidents.mutes import Hushing, hush, off_hours
 from tocsin.incidents.policy import Context, decide, next_look
 from tocsin.incidents.routes import Route
 from tocsin.incidents.silences import in_force
@@ -357,12 +357,13 @@ class _Work:
 
     def _context(self, file: File, route: Route, told: Told) -> Context:
         hushed = hush(file.incident, self._hushing)
+        mute = hushed.mute or off_hours(route, self.now)
         destination = self.plan.destination(told.notifier)
         return Context(
             route=route,
             destination=destination,
             told=told,
-            mute=hushed.mute,
+            mute=mute,
             voice=hushed.voice,
             hushed_until=hushed.until,
             budget_until=self._level(told.notifier).until(destination.budget, hushed.voice),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from tocsin.incidents.dependencies import Parents
 from tocsin.incidents.policy import Mute
+from tocsin.incidents.routes import Route
 from tocsin.incidents.silences import mute_of, silenced_by
 from tocsin.incidents.windows import Window
-from tocsin.model import Alert, Incident, Severity, Silence
+from tocsin.model import Alert, Incident, Reason, Severity, Silence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,16 @@ class Hush:
     """The worst severity that is to be told."""
     until: datetime | None = None
     """When the first mute of a member ends, so that the answer may change."""
+
+
+def off_hours(route: Route, now: datetime) -> Mute | None:
+    """Why `route` tells nothing now; None: it does."""
+    until = route.closed_until(now)
+    if until is None:
+        return None
+    wall = until.astimezone(ZoneInfo((route.hours or ())[0].zone))
+    because = f"outside of the hours of route {route.name} until {wall:%d %b %H:%M %Z}"
+    return Mute(reason=Reason.IN_WINDOW, because=because, until=until)
 
 
 def hush(incident: Incident, hushing: Hushing) -> Hush:

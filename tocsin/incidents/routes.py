@@ -13,6 +13,9 @@ Routes are tried in order. The first that matches takes the alert; with `continu
 nested route (`routes`) is tried once its parent matched, and inherits what it does not say itself; where none of the
 nested ones matches, the parent takes the alert.
 
+A route with `hours` takes its alerts at any time and tells of them only then: what fires outside of its hours waits
+until they begin, and whoever was told that something fires is told its end at any hour. P0 is no exception.
+
 `match` values are regular expressions anchored at both ends, as Alertmanager's `=~`. `group_by` lists the labels whose
 values make an incident: `[]` puts everything of the route in one, `["..."]` each alert in its own; not said means
 `[alertname]`.
@@ -28,6 +31,8 @@ from datetime import datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tocsin.durations import format_duration
+from tocsin.incidents.hours import Hours
 from tocsin.incidents.matching import fits, pattern
 from tocsin.model import Labels, Mention, Seconds, Severity
 
@@ -95,8 +100,9 @@ class Route:
     """Remind this often while nobody has acknowledged. Default: never."""
     flap_window: Seconds | None = None
     """What fires again within this long after its end reopens its incident. Default: 10 minutes."""
-    windows: tuple[str, ...] = ()
-    """Names of maintenance windows during which this route holds."""
+    hours: tuple[Hours, ...] | None = None
+    """It tells only while one of these holds; what fires outside of them, and still does, is told when one begins.
+    Default: at any time."""
     continue_: bool = False
     routes: tuple[Route, ...] = ()
     name: str = ""
@@ -135,6 +141,12 @@ class Route:
     @property
     def flap_seconds(self) -> Seconds:
         return FLAP_WINDOW if self.flap_window is None else self.flap_window
+
+    def closed_until(self, now: datetime) -> datetime | None:
+        """When its hours begin, where none of them hold now; None: it tells."""
+        if not self.hours or any(hours.ends(now) is not None for hours in self.hours):
+            return None
+        return min((begin for hours in self.hours if (begin := hours.next(now)) is not None), default=None)
 
     def group_of(self, labels: Labels) -> Labels:
         """The labels whose values make the incident of an alert with `labels`."""
@@ -205,7 +217,7 @@ def _settled(routes: Iterable[Route], parent: Route | None, taken: set[str]) -> 
                 mentions=parent.mentions if route.mentions is None else route.mentions,
                 repeat=parent.repeat if route.repeat is None else route.repeat,
                 flap_window=parent.flap_window if route.flap_window is None else route.flap_window,
-                windows=(*parent.windows, *route.windows),
+                hours=parent.hours if route.hours is None else route.hours,
             )
         yield replace(settled, routes=tuple(_settled(route.routes, settled, taken)))
 
@@ -233,7 +245,7 @@ def _explained(routes: Iterable[Route], labels: Mapping[str, str]) -> Iterator[S
             continue
         nested = tuple(_explained(route.routes, labels))
         yield from nested
-        told = f"tells {', '.join(route.receivers) or 'nobody'}, grouped by {_grouping(route)}"
+        told = f"tells {', '.join(route.receivers) or 'nobody'}{_when(route)}, grouped by {_grouping(route)}"
         if any(step.taken for step in nested):
             yield Step(route=route.name, taken=False, why="matches, and a nested route takes it")
         else:
@@ -247,3 +259,9 @@ def _grouping(route: Route) -> str:
     if names == (EACH,):
         return "alert (each alone)"
     return ", ".join(names) or "nothing (all in one incident)"
+
+
+def _when(route: Route) -> str:
+    """`, during 0 9 * * mon-fri (Europe/Berlin) for 9h`; empty: at any time."""
+    each = (f"{h.cron.text} ({h.zone}) for {format_duration(round(h.lasts))}" for h in route.hours or ())
+    return f", during {' or '.join(each)}" if route.hours else ""

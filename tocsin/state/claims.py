@@ -150,8 +150,10 @@ async def claim_of(connection: AsyncConnection, row: Any, owner: str) -> Claim:
 
 
 async def notification_of(connection: AsyncConnection, row: Any) -> Notification:
-    """What a row says. An edit shows its incident as it is now."""
+    """What a row says. An edit shows its incidents as they are now."""
     doc = codec.parse(row.doc)
+    if "ids" in doc:
+        return codec.notification_of(row, doc, await rows.read_these(connection, doc["ids"]))
     if row.action == Action.EDIT and doc["reason"] != Reason.OVER_BUDGET:
         incident = await rows.read_incident(connection, row.incident)
         return codec.notification_of(row, doc, () if incident is None else (incident,))

@@ -102,13 +102,15 @@ def incident_json(incident: Incident, *, members: bool) -> dict[str, Any]:
 
 
 def notification_json(notification: Notification) -> dict[str, Any]:
-    """What has no column of its own. An edit has no snapshot: it shows the incident as it is when it goes out.
+    """What has no column of its own. An edit has no snapshot: it shows its incidents as they are when it goes out.
 
-    That of a storm's summary has: the incidents that it counts are those of its time.
+    That of a storm's summary says which they are: it may be thousands, and be replaced by the next a moment later.
     """
-    late = notification.action is Action.EDIT and notification.reason is not Reason.OVER_BUDGET
+    late = notification.action is Action.EDIT
+    storm = late and notification.reason is Reason.OVER_BUDGET
     line = notification.timeline
     return {
+        **({"ids": [incident.id for incident in notification.incidents]} if storm else {}),
         "reason": notification.reason,
         "because": notification.because,
         "incidents": [] if late else [incident_json(incident, members=True) for incident in notification.incidents],

@@ -217,10 +217,11 @@ class Outbox:
     async def unheard(self, notifiers: Iterable[str]) -> frozenset[tuple[str, str]]:
         """(incident or storm, notifier) of those that were told that it fires, and for whom its end still waits.
 
-        A storm's summary tells the end of one of its incidents by an edit.
+        A storm's summary tells the end of one of its incidents by an edit, and where the message is lost, a new first
+        message tells the end.
         """
         ends = sa.or_(
-            outbox.c.action == Action.RESOLVE,
+            outbox.c.action.in_((Action.RESOLVE, Action.POST)),
             sa.and_(outbox.c.action == Action.EDIT, outbox.c.incident.not_in(sa.select(schema.incidents.c.id))),
         )
         query = sa.select(outbox.c.incident, outbox.c.notifier).where(

@@ -207,6 +207,15 @@ async def read_incident(connection: AsyncConnection, id: str) -> Incident | None
     return found[0] if found else None
 
 
+async def read_these(connection: AsyncConnection, ids: Sequence[str]) -> tuple[Incident, ...]:
+    """Those of `ids` that there are, in their order."""
+    found: dict[str, Incident] = {}
+    for some in chunks(ids):
+        asked = {"some": some}
+        found |= {incident.id: incident for incident in await _incidents(connection, *_SOME, asked)}
+    return tuple(found[id] for id in ids if id in found)
+
+
 @lru_cache(maxsize=4)
 def _asks(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
     members = (
@@ -219,6 +228,7 @@ def _asks(wanted: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any
 
 
 _ONE: Final = _asks(schema.incidents.c.id == sa.bindparam("of"))
+_SOME: Final = _asks(schema.incidents.c.id.in_(sa.bindparam("some", expanding=True)))
 
 
 async def _incidents(

@@ -36,7 +36,7 @@ _MORE_URGENT: Final = sa.select(
 )  # fmt: skip
 """Pages that are due and free to go, beside what was claimed instead; with the lane of that."""
 _KEPT: Final = sa.select(notifications.c.incident, notifications.c.notifier).where(
-    notifications.c.state == "queued", notifications.c.action == Action.RESOLVE
+    notifications.c.state == "queued", notifications.c.action.in_((Action.RESOLVE, Action.POST))
 )
 
 

@@ -34,8 +34,9 @@ import structlog
 
 from tocsin.incidents import Budget, Destination, Plan
 from tocsin.incidents.dependencies import Dependency
+from tocsin.incidents.hours import Cron, Hours
 from tocsin.incidents.routes import Digest, Escalation, Route
-from tocsin.incidents.windows import Cron, Window
+from tocsin.incidents.windows import Window
 from tocsin.model import Labels
 from tocsin.testing import invariants
 from tocsin.testing.faults import Crash, Faults
@@ -50,6 +51,8 @@ WAITS: Final = Dependency(
 HOURLY: Final = Window(
     name="hourly", cron=Cron.parse("20 * * * *"), lasts=600, match={"service": "web"}, why="the hourly export"
 )
+HALF: Final = Hours(cron=Cron.parse("0 * * * *"), lasts=1800)
+"""When P2 is told."""
 
 
 @dataclass
@@ -66,14 +69,16 @@ class Run:
         return f"seed {self.seed}:\n  " + "\n  ".join([*self.violations, "what happened:", *self.events])
 
 
-def routes(pages: str = "pages", name: str = "pages") -> tuple[Route, ...]:
+def routes(pages: str = "pages", name: str = "pages", hours: tuple[Hours, ...] = ()) -> tuple[Route, ...]:
     """Pages that escalate and fail over, and the rest in two ways: at once and by digest."""
     return (
         Route(
             name=name, match={"severity": "P0|P1"}, notify=(pages,), group_by=("service",), flap_window=120,
             escalate=(Escalation(after=300, to=("manager",)),),
         ),
-        Route(name="notes", match={"severity": "P2"}, notify=(pages,), group_by=("service",), flap_window=60),
+        Route(
+            name="notes", match={"severity": "P2"}, notify=(pages,), group_by=("service",), flap_window=60, hours=hours
+        ),
         Route(name="digests", match={"severity": "P3"}, notify=("notes",), digest=Digest(), flap_window=60),
     )  # fmt: skip
 
@@ -83,6 +88,7 @@ def plans(chance: random.Random) -> tuple[Plan, ...]:
     budget = chance.choice((Budget(), Budget(burst=2, every=60, reserve=1)))
     windows = chance.choice(((), (HOURLY,)))
     dependencies = chance.choice(((), (WAITS,)))
+    hours = chance.choice(((), (HALF,)))
 
     def planned(*routes: Route, main: str = "pages") -> Plan:
         base = plan(*routes, failover={main: "mail"})
@@ -92,10 +98,10 @@ def plans(chance: random.Random) -> tuple[Plan, ...]:
         return replace(base, destinations=destinations, windows=windows, dependencies=dependencies)
 
     return (
-        planned(*routes()),
-        planned(*routes(name="wakes")),  # a route has another name
-        planned(*routes("chat"), main="chat"),  # a notifier is another
-        planned(*routes()[:2]),  # P3 is told by the fallback, at once
+        planned(*routes(hours=hours)),
+        planned(*routes(name="wakes", hours=hours)),  # a route has another name
+        planned(*routes("chat", hours=hours), main="chat"),  # a notifier is another
+        planned(*routes(hours=hours)[:2]),  # P3 is told by the fallback, at once
     )
 
 
@@ -179,7 +185,7 @@ class Simulation:
 
     async def _something_happens(self) -> None:
         acts: dict[Callable[[], Awaitable[None]], int] = {
-            self._fire: 10, self._recover: 6, self._wait: 12, self._silence: 2, self._end_silence: 1, self._ack: 2,
+            self._fire: 10, self._recover: 6, self._wait: 12, self._silence: 5, self._end_silence: 1, self._ack: 2,
             self._jump: 1, self._kill: 1, self._reload: 2, self._rule_goes: 1, self._outage: 2, self._blind: 2,
             self._full_disk: 1,
         }  # fmt: skip
@@ -270,6 +276,8 @@ class Simulation:
         """True when a window or a parent explains that nobody knows; written anew, not asked of the code."""
         windows, dependencies = self.world.plan.windows, self.world.plan.dependencies
         if windows and labels["service"] == "web" and 20 <= self.world.clock.now().minute <= 30:
+            return True
+        if self._plans[0].router.routes[1].hours and labels["severity"] == "P2" and self.world.clock.now().minute >= 30:
             return True
         parents = [each for each in self.world.firing.values() if each.name == "ApiDown"]
         waits = bool(dependencies) and labels["alertname"] == "DiskFills"

@@ -58,12 +58,18 @@ def soak(seeds: range, jobs: int) -> int:
     return failed
 
 
+def finds(seed: int, bug: Mutant) -> Run | None:
+    """The run with the bug, where it violates something and the same seed without the bug does not."""
+    run = run_seed(seed, bug=bug)
+    return run if run.violations and not run_seed(seed).violations else None
+
+
 def first_found(bug: Mutant, most: int, pool: ProcessPoolExecutor) -> Run | None:
     """The first seed below `most` that finds the bug."""
     for seeds in _batches(most, 16):
-        runs = pool.map(partial(run_seed, bug=bug), seeds)
-        if (found := next((run for run in runs if run.violations), None)) is not None:
-            return found
+        for run in pool.map(partial(finds, bug=bug), seeds):
+            if run is not None:
+                return run
     return None
 
 

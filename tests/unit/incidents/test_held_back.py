@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tocsin.incidents import Plan
 from tocsin.incidents.dependencies import Dependency
+from tocsin.incidents.hours import Cron
 from tocsin.incidents.routes import Route
-from tocsin.incidents.windows import Cron, Window
+from tocsin.incidents.windows import Window
 from tocsin.model import Reason
 from tocsin.testing.clock import START
 from tocsin.testing.world import World, plan

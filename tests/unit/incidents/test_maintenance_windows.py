@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tocsin.incidents.windows import Cron, Window
+from tocsin.incidents.hours import Cron
+from tocsin.incidents.windows import Window
 
 
 def window(cron: str, lasts: float = 3600.0, zone: str = "Europe/Berlin") -> Window:
