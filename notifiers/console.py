@@ -47,14 +47,14 @@ class ConsoleNotifier:
 
     def __init__(self, settings: ConsoleSettings, context: NotifierContext) -> None:
         self._settings = settings
-        self._clock = context.clock
+        self._context = context
 
     async def send(self, notification: Notification, parent: Receipt | None) -> Receipt:
         """Write one line. Raises Refused when the stream is closed."""
         line = line_of(notification, ZoneInfo(self._settings.timezone))
         try:
             # A full pipe blocks whoever writes to it: that must not be the loop that everything runs in.
-            await asyncio.to_thread(_write, self._stream, line)
+            await asyncio.to_thread(self._written, line)
         except (OSError, ValueError) as error:
             raise Refused(
                 f"{self._settings.stream} can't be written: {error}", mend="start the daemon with an open output"
@@ -64,9 +64,13 @@ class ConsoleNotifier:
             notifier=self._settings.name,
             incident=notification.incident.id,
             action=notification.action,
-            at=self._clock.now(),
+            at=self._context.clock.now(),
             destination=self._settings.stream,
         )
+
+    def _written(self, line: str) -> None:
+        self._context.permit()
+        _write(self._stream, line)
 
     async def find(self, notification: Notification, parent: Receipt | None) -> Receipt | None:
         """What was written can't be read back."""

@@ -210,6 +210,7 @@ class EmailNotifier:
                     refused[address] = (code, said.decode("utf-8", "replace"))
             if len(refused) == len(self._settings.to):
                 raise smtplib.SMTPRecipientsRefused({to: (code, said.encode()) for to, (code, said) in refused.items()})
+            self._context.permit()
             attempt.commit()
             code, said = smtp.data(mail.as_bytes(policy=mail.policy.clone(linesep="\r\n")))
             if code != 250:

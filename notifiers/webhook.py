@@ -34,6 +34,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from notifiers._payload import MOST, encode, payload_of
+from notifiers._permit import request_class
 from notifiers._proxy import proxy_of
 from tocsin.errors import DeliveryError, Refused, Throttled, TooLarge, Unavailable, Uncertain
 from tocsin.model import Notification, Receipt, Seconds
@@ -196,7 +197,10 @@ class WebhookNotifier:
 
             limits = aiohttp.ClientTimeout(total=None, connect=min(CONNECT_LIMIT, self._settings.deadline / 2))
             agent = {"User-Agent": "tocsin"}
-            self._session = aiohttp.ClientSession(timeout=limits, headers=agent, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                timeout=limits, headers=agent, cookie_jar=aiohttp.DummyCookieJar(),
+                request_class=request_class(self._context.permit),
+            )  # fmt: skip
         return self._session
 
 

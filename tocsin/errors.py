@@ -96,6 +96,10 @@ class StaleClaim(StateError):
     """Another worker holds this row by now: leave it alone."""
 
 
+class Deposed(StateError):
+    """Another replica leads by now, so that nothing was written: neither decide nor send."""
+
+
 # Delivery ------------------------------------------------------------------------------------------------------------
 
 

@@ -157,6 +157,9 @@ class NotifierContext:
     folder: Path
     console_url: str = ""
     """Where the console is reached, for links; empty when not known."""
+    permit: Callable[[], None] = lambda: None
+    """Call it right before the bytes of a message leave, when all that takes time is done. Raises Unavailable where
+    another replica sends by now."""
 
 
 class BudgetSettings(BaseModel):

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from notifiers._permit import request_class
 from notifiers._proxy import proxy_of
 from notifiers.slack.errors import error_of, error_of_exception, error_of_status
 from notifiers.slack.settings import SlackSettings
 from tocsin.errors import DeliveryError, Unavailable, Uncertain
 from tocsin.model import Seconds
+from tocsin.ports import NotifierContext
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
@@ -36,9 +37,10 @@ class Answer:
 class SlackClient:
     """`call` a method; every failure is a DeliveryError."""
 
-    def __init__(self, settings: SlackSettings, folder: Path) -> None:
+    def __init__(self, settings: SlackSettings, context: NotifierContext) -> None:
         self._settings = settings
-        self._folder = folder
+        self._folder = context.folder
+        self._permit = context.permit
         self._client: AsyncWebClient | None = None
 
     async def call(self, method: str, args: Mapping[str, Any], *, within: Seconds, reads: bool = False) -> Answer:
@@ -87,7 +89,7 @@ class SlackClient:
 
             # Connecting has its own, shorter limit: what failed there was certainly not sent.
             limits = aiohttp.ClientTimeout(total=None, connect=min(CONNECT_LIMIT, self._settings.deadline / 2))
-            session = aiohttp.ClientSession(timeout=limits)
+            session = aiohttp.ClientSession(timeout=limits, request_class=request_class(self._permit))
             client = AsyncWebClient(base_url=self._settings.base_url, session=session, retry_handlers=[])
             # slack_sdk takes HTTPS_PROXY but not NO_PROXY: a stand-in on loopback would be asked of the proxy.
             client.proxy = proxy_of(self._settings.base_url)

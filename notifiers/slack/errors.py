@@ -106,6 +106,8 @@ def error_of_exception(error: Exception, *, method: str) -> DeliveryError:
     """The error for a call that got no answer: never sent where connecting failed, else uncertain."""
     from aiohttp import ClientConnectorError, ConnectionTimeoutError, InvalidURL  # here, as aiohttp is slow to import
 
+    if isinstance(error, DeliveryError):
+        return error  # nothing was sent: this replica may not
     said = f"{method}: {type(error).__name__}" + (f": {error}" if str(error) else "")
     if isinstance(error, InvalidURL):
         return Refused(said, mend="check base_url")

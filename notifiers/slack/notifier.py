@@ -39,7 +39,7 @@ class SlackNotifier:
     def __init__(self, settings: SlackSettings, context: NotifierContext) -> None:
         self._settings = settings
         self._clock = context.clock
-        self._client = SlackClient(settings, context.folder)
+        self._client = SlackClient(settings, context)
         self._pace = Pace(context.clock, settings.spacing)
         self._workspace_url = ""
         """Learnt from auth.test; permalinks are made of it."""

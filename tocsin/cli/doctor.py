@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tocsin.config import Config
     from tocsin.ports import CollectorSettings, Health
+    from tocsin.state import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,9 +254,30 @@ async def _state(config: Config) -> list[Line]:
         async with opened(config.file) as state:
             wrong = await state.check()
             account = await balance(state, now())
+            leader = await _leader(state)
     except TocsinError as error:
         return [Line(part="state", ok=False, what=str(error))]
     sound = [Line(part="state", ok=False, what=line) for line in wrong] or [Line(part="state", ok=True, what="sound")]
     lost = ", ".join(f"{incident} at {notifier}" for incident, notifier in account.lost)
     mend = "" if account.balances else f"tell them by hand: {lost}; then see the runbook TocsinUnaccounted"
-    return [*sound, Line(part="account", ok=account.balances, what=account.text(), mend=mend)]
+    return [*sound, *leader, Line(part="account", ok=account.balances, what=account.text(), mend=mend)]
+
+
+async def _leader(state: State) -> list[Line]:
+    """Who leads of the replicas that share a Postgres; nothing on SQLite, where there is one daemon."""
+    from tocsin.state.lease import read_lease
+
+    if state.file is not None:
+        return []
+    async with state.reading() as connection:
+        lease, replicas = await read_lease(connection)
+    if lease.remaining <= 0:
+        if not replicas:
+            return []  # no daemon was ever started on it
+        mend = "is one running that reaches Postgres? see the runbook TocsinNoLeader"
+        return [Line(part="leader", ok=False, what="none: nobody decides or sends", mend=mend)]
+    seen = "".join(f"; {name} was seen {ago:.0f} s ago" for name, _, ago in replicas if name != lease.holder)
+    what = f"{lease.holder} at {lease.address or 'an unknown address'} since {lease.since:%Y-%m-%d %H:%M:%SZ}"
+    return [
+        Line(part="leader", ok=True, what=f"{what}, epoch {lease.epoch}" + (f"; also seen: {seen}" if seen else ""))
+    ]

@@ -88,8 +88,13 @@ class StateSettings(Section):
     """Where incidents, silences, the outbox and tokens are kept."""
 
     url: SecretStr = Field(
-        default=SecretStr("sqlite:///tocsin.db"), description="sqlite:///FILE, or postgresql://…; one daemon for each"
+        default=SecretStr("sqlite:///tocsin.db"),
+        description="sqlite:///FILE, for one daemon, or postgresql://…, which several replicas may share",
     )
+    lease: Duration = Field(
+        default=10.0, ge=1, le=300,
+        description="on Postgres: a leader that is not heard of for this long is replaced, the same on all replicas",
+    )  # fmt: skip
 
     @field_validator("url")
     @classmethod

@@ -81,6 +81,8 @@ class Desk:
     fail_over: Callable[[Notification, str, Claim | None], Awaitable[bool]]
     known: Callable[[str], Awaitable[Receipt | None]]
     """The receipt of a row that was sent from memory while the store took no writes (lifeboat.py)."""
+    permit: Callable[[], None] = lambda: None
+    """Raises Unavailable where nothing may be sent (leadership.py). Notifiers ask again, at the last moment."""
 
     def pause(self, failures: int) -> Seconds:
         """How long to wait after so many failures in a row: doubling, and by chance between half and all of it."""
@@ -209,6 +211,7 @@ class Courier:
 
     async def _send(self, claim: Claim) -> Receipt:
         row = claim.notification
+        self._desk.permit()
         row = replace(row, timeline=replace(row.timeline, sent_at=self._desk.clock.now()))
         receipt = await self._in_time(self.endpoint.notifier.send(row, claim.parent))
         return replace(receipt, at=self._desk.clock.now())

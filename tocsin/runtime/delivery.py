@@ -69,6 +69,7 @@ class Delivery:
         owner: str = "",
         chance: random.Random | None = None,
         known: Callable[[str], Awaitable[Receipt | None]] | None = None,
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
         self.owner = owner or f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._outbox = outbox
@@ -85,6 +86,7 @@ class Delivery:
             heard=heard,
             fail_over=self.fail_over,
             known=known or _nothing_known,
+            permit=permit,
         )
         self._couriers: dict[str, Courier] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -93,7 +95,7 @@ class Delivery:
     # The loops -------------------------------------------------------------------------------------------------------
 
     def start(self, endpoints: Iterable[Endpoint]) -> None:
-        """Begin to deliver. Call it on the loop."""
+        """Begin to deliver, or begin again after a stop. Call it on the loop."""
         self.install(endpoints)
         for name in self._couriers:
             self._run(name)
@@ -114,8 +116,9 @@ class Delivery:
         before = set(self._couriers)
         self.install(endpoints)
         for name in before - set(self._couriers):
-            await _cancel(self._tasks.pop(name))
-        for name in set(self._couriers) - before:
+            if name in self._tasks:
+                await _cancel(self._tasks.pop(name))
+        for name in set(self._couriers) - before if self.runs else ():
             self._run(name)
         for courier in self._couriers.values():
             courier.hope()
@@ -131,6 +134,11 @@ class Delivery:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The notifiers in force."""
         return tuple(courier.endpoint for courier in self._couriers.values())
+
+    @property
+    def runs(self) -> bool:
+        """Between `start` and `stop`."""
+        return bool(self._tasks)
 
     def _run(self, name: str) -> None:
         loop = asyncio.get_running_loop()
@@ -157,6 +165,9 @@ class Delivery:
         for task in self._tasks.values():
             await _cancel(task)
         self._tasks.clear()
+        # What they had in mind is in the outbox: whoever delivers next begins with what it finds there.
+        served, self._couriers = self.endpoints(), {}
+        self.install(served)
 
     async def _serve(self, courier: Courier) -> None:
         """One destination's loop: until cancelled, or until nothing is due while draining."""

@@ -7,7 +7,7 @@ last. Groups that read what another one records run after it, in the same breath
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -265,6 +265,23 @@ class _Rounds:
     def record(self, samples: Sequence[Sample]) -> None:
         self._rounds.clear()
         self._record(samples)
+
+
+def unseen(own: Mapping[str, Alert], stored: Iterable[Alert]) -> list[Alert]:
+    """What a replica that takes over begins with: the alerts that the leader stored, and those that it alone has seen.
+
+    These count as pending since it saw them. So the next evaluation that sees them tells them as new, without waiting
+    for their `for` again, and one that the leader has ended meanwhile ends without a word.
+    """
+    known = {alert.id: alert for alert in stored}
+    return [
+        *known.values(),
+        *(
+            replace(alert, state=AlertState.PENDING, fired_at=None, keep_firing_since=None)
+            for id, alert in own.items()
+            if id not in known
+        ),
+    ]
 
 
 def _differs(old: Alert, new: Alert) -> bool:

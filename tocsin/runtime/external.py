@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from tocsin.errors import TocsinError
 from tocsin.model import NO_LABELS, Alert, AlertState, Labels, Transition
@@ -43,6 +43,25 @@ class Posted:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     source_url: str = ""
+
+
+def posted_json(posted: Posted) -> dict[str, Any]:
+    """For the replica that leads; read by `posted_of`."""
+    return {
+        "labels": dict(posted.labels), "annotations": dict(posted.annotations),
+        "starts_at": posted.starts_at and posted.starts_at.isoformat(),
+        "ends_at": posted.ends_at and posted.ends_at.isoformat(), "source_url": posted.source_url,
+    }  # fmt: skip
+
+
+def posted_of(document: Mapping[str, Any]) -> Posted:
+    """What `posted_json` wrote."""
+    starts, ends = document["starts_at"], document["ends_at"]
+    return Posted(
+        labels=Labels(document["labels"]), annotations=Labels(document["annotations"]),
+        starts_at=datetime.fromisoformat(starts) if starts else None,
+        ends_at=datetime.fromisoformat(ends) if ends else None, source_url=document["source_url"],
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +100,16 @@ class ExternalAlerts:
     def updated_at(self, id: str) -> datetime | None:
         """When it was sent last."""
         return self._updated.get(id)
+
+    def as_sent(self) -> list[Posted]:
+        """All of them, as if they were sent again: for what takes over from this."""
+        return [
+            Posted(
+                labels=alert.labels, annotations=alert.annotations, starts_at=alert.active_at, ends_at=alert.ends_at,
+                source_url=alert.source_url,
+            )
+            for alert in self._alerts.values()
+        ]  # fmt: skip
 
     def take(self, posted: Sequence[Posted], now: datetime) -> News:
         """What these say. Raises TooMany, and takes none of them then."""

@@ -116,6 +116,8 @@ class Heartbeat:
     def start(self) -> None:
         """Begin to judge walks. Call it on the loop."""
         self._telemetry.heartbeat_every.set(self.plan.every)
+        while not self._walks.empty():  # of a time when nothing was sent from here
+            self._walks.get_nowait()
         # The first ping is due an interval from now, not since 1970.
         self._telemetry.heartbeat_at.set(self._clock.now().timestamp())
         self._task = asyncio.get_running_loop().create_task(self._run(), name="heartbeat")

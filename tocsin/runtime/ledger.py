@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol, TypeGuard
 
-from tocsin.errors import StateError
+from tocsin.errors import Deposed, StateError
 from tocsin.incidents import Correction
 from tocsin.incidents.calls import Withdrawal, thread_of
 from tocsin.model import Action, Notification, Reason
@@ -55,6 +55,11 @@ class Ledger:
         settled = whole if self._overflow is None else self._overflow.settled(whole)
         try:
             correction = await self._state.commit(settled)
+        except Deposed:
+            # Another replica decides by now, and what we decided is void: the next beat says so (leadership.py).
+            if must:
+                raise
+            return Correction()
         except StateError as error:
             self._telemetry.state_errors.inc()
             self._telemetry.state_ok.set(0)
@@ -84,6 +89,11 @@ class Ledger:
             except StateError as error:
                 logger().error("state.read_failed", error=str(error))
         return frozenset(waits)
+
+    def forget(self) -> None:
+        """Owe nothing: another replica leads, and the store is as it decided."""
+        self._owed = Change()
+        self._telemetry.state_ok.set(1)
 
     async def settle(self) -> Correction:
         """Try what is owed again, if anything is."""

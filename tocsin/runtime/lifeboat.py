@@ -5,6 +5,9 @@ in the outbox; the urgent part of it is sent from memory, once, and its receipt 
 the rows come in with all that was owed, and the courier finds here that they were delivered: nothing is said twice.
 Edits, thread replies and ends wait for the store; they are owed, not lost.
 
+Where several replicas share the store another may have taken over, and tell the same: what may be said then, and when,
+is `Leadership.speaks_from_memory`.
+
 The price: a daemon that is killed before the store is back has forgotten both, and begins anew.
 """
 
@@ -21,6 +24,7 @@ from tocsin.incidents.calls import Withdrawal
 from tocsin.model import Action, Notification, Receipt, Seconds, Severity
 from tocsin.ports import Clock
 from tocsin.runtime.courier import Endpoint
+from tocsin.runtime.leadership import Leadership, from_memory
 from tocsin.state import Change
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
@@ -34,10 +38,18 @@ TRIES: Final = 30
 class Lifeboat:
     """Sends from memory. All on one event loop."""
 
-    def __init__(self, *, clock: Clock, telemetry: Telemetry, endpoint: Callable[[str], Endpoint | None]) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        endpoint: Callable[[str], Endpoint | None],
+        leadership: Leadership | None = None,
+    ) -> None:
         self._clock = clock
         self._telemetry = telemetry
         self._endpoint = endpoint
+        self._leadership = leadership or Leadership(telemetry=telemetry)
         self._receipts: dict[str, Receipt] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -71,14 +83,19 @@ class Lifeboat:
         return self._receipts.pop(notification, None)
 
     async def close(self) -> None:
-        """Give up what has not been said yet."""
+        """Give up what has not been said yet, and forget what was."""
+        self._receipts.clear()
         for task in list(self._tasks.values()):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
 
     async def _say(self, row: Notification) -> None:
+        from_memory.set(True)  # in this task alone
+        since = self._leadership.elapsed()
         try:
+            while not self._leadership.speaks_from_memory(since):
+                await self._clock.sleep(PAUSE / 4)
             name: str | None = row.notifier
             for _ in range(TRIES):
                 endpoint = self._endpoint(name) if name else None

@@ -8,31 +8,33 @@ The work under it is a few milliseconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from tocsin.errors import SeriesLimit
-from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reconfigure, retire, tick
+from tocsin.errors import Deposed, SeriesLimit
+from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reconfigure, restore, retire, tick
 from tocsin.model import Alert, Sample, Seconds, Severity
 from tocsin.ports import Clock
 from tocsin.rules import Group
 from tocsin.runtime.canary import NAME as CANARY
 from tocsin.runtime.canary import Canary
-from tocsin.runtime.evaluation import Evaluation, RuleBook
+from tocsin.runtime.evaluation import Evaluation, RuleBook, unseen
 from tocsin.runtime.external import ExternalAlerts, News, Posted
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.polling import Poll
 from tocsin.runtime.sources import NOT_YET, Source, blind_spots
 from tocsin.series import Store
 from tocsin.series.remote.inquiry import Attempt
-from tocsin.state import Change
+from tocsin.state import Change, Restored
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
 
+RulesOf = Callable[[Iterable[Alert]], RuleBook]
+"""The rules in force, with these alerts."""
 SELF_EVERY: Final[Seconds] = 5.0
 """Between two readings of Tocsin's own metrics into the series store."""
 NAMED: Final = 20
@@ -63,7 +65,10 @@ class Pipeline:
         rules: RuleBook,
         sources: Iterable[Source],
         external: ExternalAlerts | None = None,
+        leads: bool = True,
     ) -> None:
+        self.leads = leads
+        """False on a replica that follows: it polls and evaluates, and neither decides nor stores."""
         self.book = book
         self.rules = rules
         self.external = external or ExternalAlerts()
@@ -120,13 +125,15 @@ class Pipeline:
             await self._evaluate(names, sampled_at=None)
             self._flush()
             await self._heed(self.external.expire(now), now)
-            if self.book.next_look is not None and self.book.next_look <= now:
+            if self.leads and self.book.next_look is not None and self.book.next_look <= now:
                 await self._commit(tick(self.book, now))
             await self._hear(await self._parts.ledger.settle())
 
     async def act(self, action: Callable[[Book, datetime], Outcome]) -> Outcome:
         """What a person does: ack, resolve, silence. Durable when this returns. Raises StateError, and KeyError."""
         async with self._lock:
+            if not self.leads:
+                raise Deposed("another replica leads now: try again")
             outcome = action(self.book, self._parts.clock.now())
             correction = await self._parts.ledger.commit(Change.of(outcome), must=True)
             self._turn(outcome)
@@ -140,7 +147,7 @@ class Pipeline:
             await self._heed(self.external.take(posted, now), now)
 
     async def _heed(self, news: News, now: datetime) -> None:
-        if news.transitions or news.changed:
+        if self.leads and (news.transitions or news.changed):
             await self._commit(react(self.book, news.transitions, now), news.changed)
 
     @asynccontextmanager
@@ -154,9 +161,7 @@ class Pipeline:
         async with self._lock:
             await self._hear(correction)
 
-    async def reconfigure(
-        self, rules_of: Callable[[Iterable[Alert]], RuleBook], sources: Iterable[Source], plan: Plan
-    ) -> None:
+    async def reconfigure(self, rules_of: RulesOf, sources: Iterable[Source], plan: Plan) -> None:
         """A reload: other rules, sources, routes. What was told stays told; alerts of rules that are gone end."""
         async with self._lock:
             now = self._parts.clock.now()
@@ -169,7 +174,10 @@ class Pipeline:
             self.sources = {source.name: source for source in sources}
             gone = set(self.book.plan.destinations) - set(plan.destinations)
             unheard = await self._parts.ledger.unheard(gone) if gone else ()
-            await self._commit(reconfigure(self.book, plan, now, unheard))
+            outcome = reconfigure(self.book, plan, now, unheard)
+            if not self.leads:
+                self.book = outcome.book
+            await self._commit(outcome)
             await self._end_orphans(now)
             for source in self.sources.values():
                 if any(spot.why != NOT_YET for spot in source.spots):
@@ -179,11 +187,47 @@ class Pipeline:
     async def begin(self) -> None:
         """After a restart: alerts of rules that were deleted meanwhile have ended, and what was owed is looked at."""
         async with self._lock:
+            await self._begin()
+
+    async def _begin(self) -> None:
+        now = self._parts.clock.now()
+        await self._end_orphans(now)
+        await self._commit(tick(self.book, now))
+
+    # Replicas --------------------------------------------------------------------------------------------------------
+
+    async def take_over(self, load: Callable[[], Awaitable[Restored]], rules_of: RulesOf) -> None:
+        """Lead: with the store's book and alerts, and what this replica alone has seen. Raises StateError."""
+        async with self._lock:
+            restored = await load()
             now = self._parts.clock.now()
-            await self._end_orphans(now)
-            await self._commit(tick(self.book, now))
+            self.book = restore(self.book.plan, restored.files, restored.silences, now, restored.storms)
+            known = [alert for alert in restored.alerts if not ExternalAlerts.owns(alert)]
+            rules = rules_of(unseen(self.rules.all_alerts(), known))
+            rules.take_over_from(self.rules)
+            self.rules = rules
+            sent = self.external
+            self.external = ExternalAlerts((alert for alert in restored.alerts if ExternalAlerts.owns(alert)), now)
+            self.leads = True
+            await self._begin()
+            await self._heed(self.external.take(sent.as_sent(), now), now)
+
+    async def follow(self) -> None:
+        """Another replica leads: what was decided here and not stored is void."""
+        async with self._lock:
+            self.leads = False
+            self._parts.ledger.forget()
+
+    async def see(self, restored: Restored) -> None:
+        """What the leader has stored: for whoever looks at this replica's pages."""
+        async with self._lock:
+            if not self.leads:
+                now = self._parts.clock.now()
+                self.book = restore(self.book.plan, restored.files, restored.silences, now, restored.storms)
 
     async def _end_orphans(self, now: datetime) -> None:
+        if not self.leads:
+            return
         ends = self.rules.end_orphans(now)
         if ends:
             await self._commit(react(self.book, ends, now), [end.alert for end in ends])
@@ -282,7 +326,7 @@ class Pipeline:
             self._parts.telemetry.evaluations.labels(name).inc()
         for group, problem in done.new_problems:
             logger().warning("rules.problem", rule_group=group, rule=problem.rule, error=problem.what)
-        if done.transitions or done.changed:
+        if self.leads and (done.transitions or done.changed):
             await self._commit(react(self.book, done.transitions, now), done.changed)
 
     def store_recorded(self, samples: Sequence[Sample]) -> None:
@@ -290,17 +334,21 @@ class Pipeline:
         self._append("rules", samples)
 
     async def _let_on(self, canary: Canary) -> None:
+        if not self.leads:
+            return
         rows = canary.evaluate(self._parts.store, blind_spots(self.sources), self._parts.clock.now())
         await self._parts.ledger.commit(Change(calls=rows))
 
     async def _commit(self, outcome: Outcome, alerts: Iterable[Alert] = ()) -> None:
+        if not self.leads:
+            return
         change = Change.of(outcome, alerts)
         self._turn(outcome)
         if not change.empty:
             await self._hear(await self._parts.ledger.commit(change))
 
     async def _hear(self, correction: Correction) -> None:
-        while correction:
+        while correction and self.leads:
             outcome = heard(self.book, correction, self._parts.clock.now())
             self._turn(outcome)
             correction = await self._parts.ledger.commit(Change.of(outcome))

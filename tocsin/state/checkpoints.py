@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from tocsin.errors import Deposed
 from tocsin.state.rows import upsert
 from tocsin.state.schema import checkpoints
 
@@ -28,6 +30,7 @@ class StoredCheckpoint:
         return None if blob is None else bytes(blob)
 
     async def save(self, blob: bytes) -> None:
-        """Durable when this returns. Raises StateError."""
-        async with self._state.writing() as connection:
-            await upsert(connection, checkpoints, [{"name": self._name, "blob": blob}])
+        """Durable when this returns; of several replicas the leader's counts. Raises StateError."""
+        with suppress(Deposed):
+            async with self._state.deciding() as connection:
+                await upsert(connection, checkpoints, [{"name": self._name, "blob": blob}])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -17,21 +17,34 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tocsin.errors import StateError
+from tocsin.model import Seconds
 
 BUSY_TIMEOUT_MS = 5_000
 BEGIN = "tocsin_begin"
 """Execution option: how a transaction on SQLite begins; by default it takes the write lock at once."""
 
 
-def connect(url: str, *, durable: bool = True) -> AsyncEngine:
+PATIENCE: Final[Seconds] = 20.0
+"""How long Postgres may take for one statement. One that hangs (its machine is gone, its process is stopped) says
+nothing at all: without an end of our own a write would wait for hours, and everything behind it."""
+
+
+def connect(url: str, *, durable: bool = True, patience: Seconds = PATIENCE, most: int = 6) -> AsyncEngine:
     """An engine for `sqlite:///file` or `postgresql://…`; opens nothing yet. Raises StateError.
+
+    `patience` and `most` (connections at once) are Postgres'.
 
     `durable=False` leaves it to the system when SQLite's file reaches the disk: for tests, which pull no plug.
     """
     parsed = _url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed, durable)
-    return create_async_engine(parsed, pool_size=4, max_overflow=2, pool_pre_ping=True, pool_recycle=1800)
+    from tocsin.state.impatient import arguments
+
+    return create_async_engine(
+        parsed, pool_size=min(4, most), max_overflow=most - min(4, most), pool_pre_ping=True, pool_recycle=1800,
+        connect_args=arguments(patience),
+    )  # fmt: skip
 
 
 def _url(url: str) -> URL:

@@ -13,7 +13,7 @@ and the answer) changes nothing: each of them is idempotent.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -37,6 +37,10 @@ _END: Final = "inbox;"
 
 Act = Callable[[Callable[[Book, datetime], Outcome]], Awaitable[Outcome]]
 """The pipeline's way to change its book durably. Raises KeyError for an incident that is not there."""
+
+
+Receive = Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]]
+"""Takes alerts that were handed on, as their sender's replica wrote them."""
 
 
 class Refusal(ValueError):
@@ -173,8 +177,11 @@ class Inbox:
 
     async def ask(self, request: Request, now: datetime) -> str:
         """Store a request → its id, for `answer`."""
+        return await self._put(request.json(), now)
+
+    async def _put(self, document: Mapping[str, Any], now: datetime) -> str:
         id = f"{_PREFIX}{round(now.timestamp() * 1000):015d}:{secrets.token_hex(4)}"
-        row = {"name": id, "value": codec.dump({"request": request.json(), "answer": None})}
+        row = {"name": id, "value": codec.dump({"request": document, "answer": None})}
         async with self._state.writing() as connection:
             await connection.execute(sa.insert(meta).values(row))
         return id
@@ -190,10 +197,19 @@ class Inbox:
             await connection.execute(sa.delete(meta).where(meta.c.name == id))
         return Answer(done=answer["done"], text=answer["text"])
 
-    async def serve(self, act: Act, now: datetime) -> int:
+    async def hand_on(self, alerts: Sequence[Mapping[str, Any]], now: datetime) -> None:
+        """Alerts that were sent to a replica that does not lead: kept for the one that does, who answers nothing."""
+        await self._put({"do": "alerts", "alerts": list(alerts)}, now)
+
+    async def serve(self, act: Act, now: datetime, *, receive: Receive | None = None) -> int:
         """Do what is asked, in the order it was → how many requests were answered."""
         served = 0
         for id, row in await self._rows():
+            if row["request"].get("do") == "alerts" and receive is not None:
+                await receive(row["request"]["alerts"])
+                async with self._state.writing() as connection:
+                    await connection.execute(sa.delete(meta).where(meta.c.name == id))
+                continue
             if row["answer"] is None:
                 answer = await self._served(row["request"], act)
                 row = {**row, "answer": {"done": answer.done, "text": answer.text, "at": now.isoformat()}}

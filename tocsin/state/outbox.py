@@ -68,7 +68,7 @@ class Outbox:
         if not found:
             return ()
         claims = []
-        async with self._state.writing() as connection:
+        async with self._state.deciding() as connection:
             for row in found:
                 if await swap(connection, row, owner, now + timedelta(seconds=lease)):
                     claim = await claim_of(connection, row, owner)
@@ -97,7 +97,7 @@ class Outbox:
             "permalink": receipt.permalink, "degraded": codec.printable(receipt.degraded),
             "extra": codec.dump(dict(receipt.extra)),
         }  # fmt: skip
-        async with self._state.writing() as connection:
+        async with self._state.deciding() as connection:
             await rows.insert_new(connection, receipts, [values], "notification")
             await connection.execute(_SENT, {"of": receipt.notification, "now": receipt.at})
             over = await connection.execute(_FAILED_OVER_TO, {"of": receipt.notification})
@@ -106,7 +106,7 @@ class Outbox:
 
     async def retry(self, claim: Claim, not_before: datetime, error: str, *, doubt: bool) -> None:
         """Not delivered, or not known to be (`doubt`): again at `not_before`. Raises StaleClaim."""
-        async with self._state.writing() as connection:
+        async with self._state.deciding() as connection:
             await set_claimed(
                 connection, claim, state=QUEUED, not_before=not_before, doubt=doubt, last_error=codec.printable(error),
                 claimed_by="", lease_until=None,
@@ -115,7 +115,7 @@ class Outbox:
     async def give_up(self, claim: Claim, error: str, now: datetime) -> Correction:
         """A dead letter, and what waited behind it is void → who knows nothing of it. Raises StaleClaim."""
         row = claim.notification
-        async with self._state.writing() as connection:
+        async with self._state.deciding() as connection:
             await set_claimed(
                 connection, claim, state="dead", last_error=codec.printable(error), ended_at=now, lease_until=None
             )
@@ -128,7 +128,7 @@ class Outbox:
 
     async def skip(self, claim: Claim, why: str, now: datetime) -> None:
         """It says nothing any more: its message is gone, or was never sent. Raises StaleClaim."""
-        async with self._state.writing() as connection:
+        async with self._state.deciding() as connection:
             await set_claimed(
                 connection, claim, state="void", last_error=codec.printable(why), ended_at=now, lease_until=None, doc=""
             )
@@ -136,7 +136,7 @@ class Outbox:
     async def repost(self, claim: Claim, why: str, now: datetime) -> None:
         """The message that it was to edit or to follow is gone: a new first message says it. Raises StaleClaim."""
         old = claim.notification
-        async with self._state.writing() as connection:
+        async with self._state.deciding() as connection:
             storm = old.reason is Reason.OVER_BUDGET
             incident = None if storm else await rows.read_incident(connection, old.incident.id)
             about = old.incidents if incident is None else (incident,)
@@ -178,7 +178,7 @@ class Outbox:
         → what destinations know now, for `incidents.heard`; none when somebody else was faster. The new message shows
         the incident as it is now. Raises StaleClaim.
         """
-        async with self._state.writing() as connection:
+        async with self._state.deciding() as connection:
             if claim is not None:
                 await set_claimed(
                     connection, claim, state="failed_over", failed_over=to, last_error=codec.printable(why),
@@ -231,14 +231,14 @@ class Outbox:
         async with self._state.reading() as connection:
             return frozenset((row.incident, row.notifier) for row in await connection.execute(query))
 
-    async def release_all(self, *, but: str) -> int:
-        """Every claim that is not `but`'s is over now; its row is in doubt → how many."""
+    async def release_all(self, *, not_before: datetime) -> int:
+        """Every claim is over; its row is in doubt, and due at `not_before` → how many."""
         query = (
             sa.update(outbox)
-            .where(outbox.c.state == CLAIMED, outbox.c.claimed_by != but)
-            .values(state=QUEUED, claimed_by="", lease_until=None)
+            .where(outbox.c.state == CLAIMED)
+            .values(state=QUEUED, claimed_by="", lease_until=None, not_before=not_before)
         )
-        async with self._state.writing() as connection:
+        async with self._state.deciding() as connection:
             return (await connection.execute(query)).rowcount
 
     async def hurry(self, notifiers: Iterable[str], now: datetime) -> int:
@@ -251,7 +251,7 @@ class Outbox:
             )
             .values(not_before=now)
         )  # fmt: skip
-        async with self._state.writing() as connection:
+        async with self._state.deciding() as connection:
             return (await connection.execute(query)).rowcount
 
     async def waiting(self, now: datetime) -> tuple[Waiting, ...]:

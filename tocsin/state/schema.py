@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest migration. A store at this version is opened without importing alembic."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -173,3 +173,16 @@ console_sessions = _table(
 
 console_links = _table("console_links", _text("digest", primary_key=True), _at("expires_at"))
 """One-time links that nobody used yet."""
+
+leadership = _table(
+    "leadership",
+    _text("name", primary_key=True), _number("epoch"), _text("holder"), _text("address"), _at("since"), _at("until"),
+)  # fmt: skip
+"""One row, `leader`: who decides and sends, and until when by Postgres' clock. See state/lease.py."""
+
+fence = _table("fence", _text("name", primary_key=True), _number("epoch"))
+"""One row, `leader`: the epoch that may write. Apart from the lease, because every deciding transaction holds it: a
+renewal must not wait behind a long one."""
+
+replicas = _table("replicas", _text("name", primary_key=True), _text("address"), _at("seen_at"))
+"""The daemons that share the store, by Postgres' clock."""

@@ -35,6 +35,7 @@ from tocsin.state.change import Change
 from tocsin.state.checkpoints import StoredCheckpoint
 from tocsin.state.engine import BEGIN, connect, file_of, state_errors
 from tocsin.state.history import History
+from tocsin.state.lease import Fence
 from tocsin.state.lock import FileLock
 from tocsin.state.migrations import upgrade, version
 from tocsin.state.outbox import Outbox
@@ -42,6 +43,8 @@ from tocsin.state.queueing import put_in_outbox
 from tocsin.state.sessions import SessionTable
 from tocsin.state.tokens import Tokens
 
+_MIGRATING: Final = 0x70C51D
+"""The advisory lock of whoever migrates."""
 REMEMBERED: Final = timedelta(days=1)
 """Incidents that ended this long ago are loaded into the book: the longest flap window there may be."""
 
@@ -77,6 +80,8 @@ class State:
         # One writer at a time in this process: waiting here is fair, SQLite's own waiting is not.
         self._writing = asyncio.Lock()
         self._lock: FileLock | None = None
+        self.fence: Fence | None = None
+        """Set where several replicas share the store: then only the leader decides and sends."""
         self.outbox = Outbox(self)
         self.tokens = Tokens(self)
         self.sessions = SessionTable(self)
@@ -113,7 +118,14 @@ class State:
         if not migrate:
             raise StateError(f"the state store is at version {found or 'none'}: run `tocsin state migrate`")
         async with self.writing() as connection:
-            await connection.run_sync(upgrade)
+            if self.dialect == "postgresql":
+                # Of two that start at once the second waits, and finds it done. A migration may take its time.
+                (await connection.get_raw_connection()).driver_connection.patience = 0.0  # type: ignore[union-attr]
+                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
+            if await connection.run_sync(version) != schema.HEAD:
+                await connection.run_sync(upgrade)
+        if self.dialect == "postgresql":
+            await self._engine.dispose()  # and with it the connection that waits for ever
 
     async def close(self) -> None:
         """Release connections and the lock."""
@@ -149,19 +161,38 @@ class State:
                 async with self._engine.begin() as connection:
                     yield connection
 
+    @asynccontextmanager
+    async def deciding(self) -> AsyncIterator[AsyncConnection]:
+        """`writing`, for what only the leader may write: what was decided, claimed or sent. Raises Deposed."""
+        async with self.writing() as connection:
+            if self.fence is not None:
+                await self.fence.hold(connection)
+            yield connection
+
     # The pipeline's ------------------------------------------------------------------------------------------------
 
-    async def take_over(self, owner: str) -> int:
-        """Become the one daemon of a SQLite file → how many rows a dead predecessor had claimed.
-
-        Those may have been delivered: they are read back before they are sent again. On Postgres leases tell who is
-        alive, so nothing is taken over before they end.
-        """
-        if (file := self.file) is None:
-            return 0
-        if self._lock is None:
+    def lock(self) -> None:
+        """Become the one daemon of a SQLite file; on Postgres leases say who leads. Raises StateError."""
+        if (file := self.file) is not None and self._lock is None:
             self._lock = FileLock.take(file)
-        return await self.outbox.release_all(but=owner)
+
+    async def take_over(self, not_before: datetime) -> int:
+        """Every row that was claimed is put back → how many. For whoever begins to send, and has nothing under way.
+
+        They may have been delivered: they are read back, not before a time, and only then sent again. Raises Deposed.
+        """
+        self.lock()
+        return await self.outbox.release_all(not_before=not_before)
+
+    async def mark(self) -> tuple[object, ...]:
+        """Another one whenever the book or the silences were stored anew, for whoever reads them from here."""
+        counts = (sa.func.count(), sa.func.max(schema.incidents.c.updated_at), sa.func.sum(schema.incidents.c.revision))
+        async with self.reading() as connection:
+            incidents = (await connection.execute(sa.select(*counts).select_from(schema.incidents))).one()
+            decided = (await connection.execute(sa.select(sa.func.max(schema.decisions.c.seq)))).scalar()
+            ends = sa.func.sum(sa.type_coerce(schema.silences.c.ends_at, sa.BigInteger))
+            silences = (await connection.execute(sa.select(sa.func.count(), ends))).one()
+        return (*incidents, decided, *silences)
 
     async def commit(self, change: Change) -> Correction:
         """Store all of `change` in one transaction → what destinations know otherwise than the book thought.
@@ -170,7 +201,7 @@ class State:
         """
         if change.empty:
             return Correction()
-        async with self.writing() as connection:
+        async with self.deciding() as connection:
             await rows.write_alerts(connection, change.alerts)
             await rows.write_incidents(connection, change)
             await rows.write_told(connection, change.told, change.untold)

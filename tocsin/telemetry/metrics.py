@@ -201,6 +201,19 @@ class Telemetry:
         self.state_ok = Gauge(
             "tocsin_state_up", "1 when the last write to the state store went through", registry=registry
         )
+        # Replicas
+        self.leader = Gauge("tocsin_leader", "1 on the replica that decides and sends", registry=registry)
+        self.leader_known = Gauge(
+            "tocsin_leader_known", "1 while this replica knows of one that leads, itself included", registry=registry
+        )
+        self.leader_epoch = Gauge(
+            "tocsin_leader_epoch", "Counts the leaders that there were, as this replica knows; 0 on SQLite",
+            registry=registry,
+        )  # fmt: skip
+        self.takeovers = Counter(
+            "tocsin_leader_takeovers_total", "How often this replica became the leader", registry=registry
+        )
+        self.replicas = Gauge("tocsin_replicas", "Daemons that share the state store", registry=registry)
         self.series_ok = Gauge(
             "tocsin_series_journal_up", "1 when the last write to the series journal went through", registry=registry
         )

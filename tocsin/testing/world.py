@@ -141,7 +141,7 @@ class World:
         self.ledger = Ledger(self.state, self.telemetry, wake=self.looks_again)
         self._stored = {alert.id: alert for alert in restored.alerts}
         self.delivery, self._twin = self._worker("boot"), self._worker("twin")
-        await self.state.take_over(self.delivery.owner)
+        await self.state.take_over(now)
         for worker in (self.delivery, self._twin):
             worker.install(self.endpoints())
         self._known = None

@@ -20,7 +20,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tocsin.access.tokens import Scope
-from tocsin.incidents import Book, Outcome
 from tocsin.model import Alert, Incident
 from tocsin.state.history import Story
 from tocsin.state.inbox import Ack, Refusal, Resolve
@@ -77,19 +76,13 @@ class Incidents:
         return await self._do(request, Resolve(incident=request.path_params["id"], by=by, why=why))
 
     async def _do(self, request: Request, wanted: Ack | Resolve) -> Response:
-        before: list[Book] = []
-
-        def action(book: Book, now: Any) -> Outcome:
-            before.append(book)
-            return wanted.apply(book, now)
-
         try:
-            await self.inside.pipeline.act(action)
+            said = await self.inside.errands.do(wanted)
         except Refusal:
             if await self.inside.state.history.story(wanted.incident) is None:
                 raise HTTPException(404, f"there is no incident {wanted.incident}") from None
             raise HTTPException(409, f"{wanted.incident} ended long ago") from None
-        return _answer(request, {"said": wanted.said(before[0]), "incident": await self._story(wanted.incident)})
+        return _answer(request, {"said": said, "incident": await self._story(wanted.incident)})
 
 
 async def _said(request: Request) -> tuple[str, str]:

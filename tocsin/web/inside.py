@@ -9,9 +9,11 @@ from pathlib import Path
 
 from tocsin.model import Metric
 from tocsin.ports import Clock, Inlet
+from tocsin.runtime.errands import Errands
 from tocsin.runtime.pipeline import Pipeline
 from tocsin.series.remote.engine import Engine
 from tocsin.state import State
+from tocsin.state.inbox import Inbox
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.web.entrance import Entrance
 from tocsin.web.reading import Reader
@@ -38,5 +40,12 @@ class Inside:
     """Where clients reach us, as a URL; empty when not known."""
     runbooks: Callable[[], Path] = lambda: Path("runbooks")
     """The folder of the runbooks' pages."""
+    leader: Callable[[], str] = lambda: ""
+    """Where the replica is that leads, if this one follows; else empty."""
     inlets: Callable[[], Mapping[str, Inlet]] = dict
     """Where events are pushed to collectors, by the collector's name."""
+
+    @property
+    def errands(self) -> Errands:
+        """How what people ask for is done, wherever the leader is."""
+        return Errands(self.pipeline, Inbox(self.state), self.clock)

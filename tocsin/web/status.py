@@ -27,7 +27,9 @@ def status_routes(inside: Inside) -> list[GuardedRoute]:
 
     async def readyz(_: Request) -> Response:
         why = inside.ready()
-        return PlainTextResponse(f"{why or 'ready'}\n", 503 if why else 200)
+        if why:
+            return PlainTextResponse(f"{why}\n", 503)
+        return PlainTextResponse("ready, follows\n" if inside.leader() else "ready\n")
 
     async def metrics(request: Request) -> Response:
         now = inside.clock.now()

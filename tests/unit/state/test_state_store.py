@@ -304,11 +304,11 @@ async def test_two_daemons_can_not_have_one_file(tmp_path: Path) -> None:
     """The second is told who has it; when that ends, it may."""
     url = f"sqlite:///{tmp_path / 'state.db'}"
     first, second = await State.open(url), await State.open(url)
-    await first.take_over("first")
+    await first.take_over(NOW)
     with pytest.raises(StateError, match=r"in use by another tocsin \(process \d+\)"):
-        await second.take_over("second")
+        await second.take_over(NOW)
     await first.close()
-    assert await second.take_over("second") == 0
+    assert await second.take_over(NOW) == 0
     await second.close()
 
 

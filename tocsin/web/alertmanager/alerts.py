@@ -126,7 +126,7 @@ class Alerts:
             except BadRequest as error:
                 wrong.append(f"alert {index + 1}: {error}")
         if posted:
-            await self.inside.pipeline.receive(posted)
+            await self.inside.errands.receive(posted)
         if wrong:
             more = f"; and {len(wrong) - 10} more" if len(wrong) > 10 else ""
             raise BadRequest("; ".join(wrong[:10]) + more)

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tocsin.errors import StateError
-from tocsin.incidents import Book, Outcome
 from tocsin.incidents.matching import all_match
 from tocsin.model import Labels, Silence
 from tocsin.state.inbox import Expire, Hush, Refusal
@@ -66,40 +65,29 @@ class Silences:
     async def post(self, request: Request) -> Response:
         """A new silence, or with an id a changed one. Durable when this answers."""
         wanted, id = _read(await json_of(request), self.inside.clock.now())
-        ids: list[str] = []
-
-        def action(book: Book, now: datetime) -> Outcome:
-            if not id:
-                ids.append(wanted.id)
-                return Hush(silence=wanted).apply(book, now)
-            known = book.silences.get(id)
-            if known is None or known.ends_at <= now:
-                raise NotThere
-            if known.matchers == wanted.matchers:
-                ids.append(id)
-                return Hush(silence=replace(wanted, id=id, starts_at=_begin(known, wanted, now))).apply(book, now)
-            # What it hides is another thing: the old one ends, and another begins.
-            ids.append(wanted.id)
-            return Hush(silence=wanted).apply(book, now)
-
-        try:
-            await self.inside.pipeline.act(action)
-            if id and ids != [id]:
-                await self.inside.pipeline.act(lambda book, now: Expire(id=id).apply(book, now))
-        except NotThere:
+        now = self.inside.clock.now()
+        known = (await self._known(now)).get(id) if id else None
+        if id and (known is None or known.ends_at <= now):
             return _not_there(request)
+        if known is not None and known.matchers == wanted.matchers:
+            wanted = replace(wanted, id=known.id, starts_at=_begin(known, wanted, now))
+        try:
+            await self.inside.errands.do(Hush(silence=wanted))
+            if known is not None and known.id != wanted.id:
+                # What it hides is another thing: the old one ends, and another begins.
+                await self.inside.errands.do(Expire(id=known.id))
         except Refusal as error:
             raise BadRequest(str(error)) from None
-        return answer(request, {"silenceID": ids[0]})
+        return answer(request, {"silenceID": wanted.id})
 
     async def expire(self, request: Request) -> Response:
         """It ends now. One that has ended stays as it is."""
         id = request.path_params["id"]
         now = self.inside.clock.now()
-        if id not in self.inside.pipeline.book.silences:
-            return answer(request, None) if id in await self._known(now) else _not_there(request)
+        if (known := (await self._known(now)).get(id)) is None or known.ends_at <= now:
+            return _not_there(request) if known is None else answer(request, None)
         try:
-            await self.inside.pipeline.act(lambda book, now: Expire(id=id).apply(book, now))
+            await self.inside.errands.do(Expire(id=id))
         except Refusal:
             return _not_there(request)
         return Response(status_code=200)

@@ -57,7 +57,7 @@ class IncidentPages:
 
     async def _do(self, request: Request, wanted: Ack | Resolve, done: str) -> Response:
         try:
-            await self.inside.pipeline.act(wanted.apply)
+            await self.inside.errands.do(wanted)
         except Refusal as error:
             return await self.show(request, str(error))
         return sent_on(f"/incidents/{wanted.incident}", done)

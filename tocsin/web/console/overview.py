@@ -73,7 +73,7 @@ class Overview:
         form = await form_of(request)
         id = form.one("id")
         try:
-            await self.inside.pipeline.act(lambda book, now: Expire(id=id).apply(book, now))
+            await self.inside.errands.do(Expire(id=id))
         except Refusal as error:
             raise HTTPException(409, str(error)) from None
         return sent_on("/silences", "expired")
