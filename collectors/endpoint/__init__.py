@@ -25,6 +25,9 @@ for rules that exist (off: `blackbox_names: false`).
 Reasons: dns, connect, tls, timeout, protocol (the peer broke off or spoke no HTTP), redirect (too many, or to no web
 address), status, body, slow.
 
+`tcp://HOST:PORT` asks whether a port takes connections, `tls://HOST:PORT` for its certificate too; with body_contains
+or body_matches, what it says first (a mail server's greeting). Such a target has no status.
+
 A target that can't be reached is a result (`up 0`), not an error of the collector. Every probe makes a connection of
 its own, so that each phase is measured each time, and a broken listener is not hidden by a connection that is still
 open. With redirects, a phase is the sum over the hops. All targets are probed at once (`concurrency` at most), each

@@ -33,6 +33,8 @@ class Answer:
     """dns, connect, tls, first_byte: those that were completed, summed over redirects."""
     failure: Reason | None = None
     status: int | None = None
+    is_http: bool = True
+    """False for a connection alone, which has no status."""
     body: str = ""
     """Its first `body_limit` bytes as text; empty unless the target's expectations ask for it."""
     certificate_expires_at: Seconds | None = None
@@ -45,7 +47,7 @@ def shortfalls(expect: Expect, answer: Answer) -> tuple[Reason, ...]:
     if answer.failure is not None:
         found.append(answer.failure)
     else:
-        if not _status_fits(expect, answer.status or 0):
+        if answer.is_http and not _status_fits(expect, answer.status or 0):
             found.append(Reason.STATUS)
         if not _body_fits(expect, answer.body):
             found.append(Reason.BODY)

@@ -1,4 +1,4 @@
-"""One HTTP request, taken apart: how long name lookup, connection, TLS and the first byte took, and what came back.
+"""One request, taken apart: how long name lookup, connection, TLS and the first byte took, and what came back.
 
 aiohttp's tracing tells lookup, connection and headers apart, but not the TLS handshake from the TCP connection before
 it. The handshake begins when asyncio asks the SSLContext for a TLS object, so our context notes that moment.
@@ -24,6 +24,7 @@ from yarl import URL
 
 from collectors.endpoint.answer import Answer, Reason
 from collectors.endpoint.settings import Target, Tls
+from collectors.endpoint.wire import NoSuchName, greeted
 from tocsin.model import Seconds
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -31,7 +32,7 @@ _RESOLVER_THREADS: Final = 32
 
 
 @dataclass(slots=True)
-class _Stopwatch:
+class Stopwatch:
     """The phases of one probe as they complete."""
 
     phases: dict[str, Seconds] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class _Stopwatch:
             self.phases[phase] = self.phases.get(phase, 0.0) + perf_counter() - began
 
 
-_watch: ContextVar[_Stopwatch | None] = ContextVar("endpoint_stopwatch", default=None)
+_watch: ContextVar[Stopwatch | None] = ContextVar("endpoint_stopwatch", default=None)
 
 
 class _TimedContext(ssl.SSLContext):
@@ -59,7 +60,7 @@ class _TimedContext(ssl.SSLContext):
         return connection
 
 
-class _Resolver(AbstractResolver):
+class Resolver(AbstractResolver):
     """Lookups in threads of their own: a dead name server holds up no other collector's threads."""
 
     def __init__(self) -> None:
@@ -90,7 +91,7 @@ class Prober:
     def __init__(self, *, body_limit: int) -> None:
         self._body_limit = body_limit
         self._contexts: dict[Tls, ssl.SSLContext] = {}
-        self._resolver = _Resolver()
+        self._resolver = Resolver()
         self._session = aiohttp.ClientSession(
             # limit=0: how many run at once is the collector's decision. A connection serves one probe.
             connector=aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False, resolver=self._resolver),
@@ -111,7 +112,7 @@ class Prober:
         of the settings that can't be read.
         """
         context = self.prepare(target.tls)
-        watch = _Stopwatch()
+        watch = Stopwatch()
         _watch.set(watch)
         began = perf_counter()
         status, body, failure = None, "", None
@@ -119,7 +120,10 @@ class Prober:
         try:
             async with asyncio.timeout(deadline):
                 try:
-                    status, body = await self._ask(target, secrets, context, watch)
+                    if target.is_http:
+                        status, body = await self._ask(target, secrets, context, watch)
+                    else:
+                        body = await self._greeted(target, context, watch)
                 except aiohttp.ClientConnectorCertificateError as error:
                     # The probe has failed by now; its certificate is looked at within what is left of its time.
                     failure = Reason.TLS
@@ -135,12 +139,13 @@ class Prober:
             phases=watch.phases,
             failure=failure,
             status=None if failure else status,
+            is_http=target.is_http,
             body=body,
             certificate_expires_at=min(expiry, default=None),
         )
 
     async def _ask(
-        self, target: Target, secrets: Mapping[str, str], context: ssl.SSLContext, watch: _Stopwatch
+        self, target: Target, secrets: Mapping[str, str], context: ssl.SSLContext, watch: Stopwatch
     ) -> tuple[int, str]:
         """The final status and body, after redirects. aiohttp's own redirects would take secret headers along."""
         url, method, data = URL(target.url), target.method, target.body
@@ -164,6 +169,16 @@ class Prober:
                 if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                     method, data = ("HEAD" if method == "HEAD" else "GET"), None
         raise _BadRedirect
+
+    async def _greeted(self, target: Target, context: ssl.SSLContext, watch: Stopwatch) -> str:
+        url = URL(target.url)
+        try:
+            return await greeted(
+                url, context if url.scheme == "tls" else None, self._resolver, watch, reads=target.expect.reads_body
+            )
+        except ssl.SSLCertVerificationError as error:
+            key = SimpleNamespace(host=url.host, port=url.port, is_ssl=True, ssl=True)
+            raise aiohttp.ClientConnectorCertificateError(key, error) from None  # type: ignore[arg-type]
 
     async def _body(self, response: aiohttp.ClientResponse, *, keep: bool) -> str:
         """Reads to the end or to the limit: an answer that stalls half-way is no answer."""
@@ -216,15 +231,15 @@ def _redirected(url: URL, where: str) -> URL:
     return url
 
 
-def _reason_for(error: Exception, watch: _Stopwatch) -> Reason:
+def _reason_for(error: Exception, watch: Stopwatch) -> Reason:
     if isinstance(error, _BadRedirect):
         return Reason.REDIRECT
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
+    if isinstance(error, aiohttp.ClientConnectorDNSError | NoSuchName):
         return Reason.DNS
     # A peer that hangs up in the handshake shows as a plain connection error.
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError) or "tls" in watch.began:
         return Reason.TLS
-    if isinstance(error, aiohttp.ClientConnectorError):
+    if isinstance(error, aiohttp.ClientConnectorError) or "connect" in watch.began:
         return Reason.CONNECT
     return Reason.PROTOCOL
 
@@ -234,7 +249,7 @@ def _tracing() -> aiohttp.TraceConfig:
 
     def on(**marks: str) -> Any:
         async def note(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
-            watch: _Stopwatch = context.trace_request_ctx
+            watch: Stopwatch = context.trace_request_ctx
             for what, phase in marks.items():
                 (watch.end if what.startswith("end") else watch.begin)(phase)
 

@@ -32,7 +32,7 @@ class Tally:
         """Count a probe. Its duration counts when it was answered or waited to the end: a port that refuses at once
         would make a broken service look fast."""
         self.outcomes["success" if up else "failure"] += 1
-        if answer.status is not None or answer.failure is Reason.TIMEOUT:
+        if answer.failure in (None, Reason.TIMEOUT):
             self.counts[bisect_left(self.bounds, answer.total)] += 1
             self.sum += answer.total
 
@@ -64,8 +64,9 @@ def samples_of(
         yield from verdict_of(target, at, failures, aliases=aliases)
     for phase, seconds in answer.phases.items():
         yield _sample("tocsin_endpoint_phase_seconds", target, at, seconds, phase=phase)
-    if answer.status is not None:
+    if answer.failure is None:
         yield _sample("tocsin_endpoint_phase_seconds", target, at, answer.total, phase="total")
+    if answer.status is not None:
         yield _sample("tocsin_endpoint_status_code", target, at, float(answer.status))
     if answer.certificate_expires_at is not None:
         yield _sample("tocsin_endpoint_certificate_expiry_timestamp_seconds", target, at, answer.certificate_expires_at)

@@ -80,7 +80,7 @@ class Target(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: str
+    url: str = Field(description="http://, https://; tcp://HOST:PORT and tls://HOST:PORT for a connection alone")
     name: str = Field(
         default="", max_length=200, description="the `instance` label; default: the URL without its query"
     )
@@ -114,8 +114,10 @@ class Target(BaseModel):
             URL(self.url)
         except ValueError as error:
             raise ValueError(f"url {self.url!r}: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url {self.url!r} is not an http:// or https:// address")
+        if parts.scheme not in ("http", "https", "tcp", "tls") or not parts.hostname:
+            raise ValueError(f"url {self.url!r} is not an http://, https://, tcp:// or tls:// address")
+        if not self.is_http:
+            self._check_wire()
         if parts.username is not None or parts.password is not None:
             raise ValueError(
                 "url holds a user or password, which would be shown in every message; "
@@ -130,6 +132,20 @@ class Target(BaseModel):
         if limit is not None and self.deadline is not None and limit >= self.deadline:
             raise ValueError(f"expect.max_seconds ({limit:g}s) is not below the deadline ({self.deadline:g}s)")
         return self
+
+    def _check_wire(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.port is None or parts.path.strip("/") or parts.query:
+            raise ValueError(f"url {self.url!r}: write {parts.scheme}://HOST:PORT and no more")
+        of_http = {"method", "headers", "headers_env", "bearer_token_env", "bearer_token_file", "body"}
+        given = sorted(of_http & self.model_fields_set) + ["expect.status"] * bool(self.expect.status)
+        if given:
+            raise ValueError(f"url {self.url!r} speaks no HTTP: remove {', '.join(given)}")
+
+    @property
+    def is_http(self) -> bool:
+        """False where the connection is all that is asked for."""
+        return self.url.startswith(("http://", "https://"))
 
     @property
     def instance(self) -> str:
