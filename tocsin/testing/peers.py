@@ -103,7 +103,10 @@ def _fetch(package: str) -> None:
             # A fresh machine has no package lists yet.
             _ran(["apt-get", "-qq", "update"], folder)
             if not _downloaded(package, folder):
-                raise PeerMissing(f"apt-get download {package} failed; run 'apt-get update' as root, then try again")
+                instead = "; or apt-get install chromium: an installed one is taken" if package == "chromium" else ""
+                raise PeerMissing(
+                    f"apt-get download {package} failed; run 'apt-get update' as root, then try again{instead}"
+                )
         unpacked = Path(folder) / "unpacked"
         for archive in Path(folder).glob("*.deb"):
             if not _ran(["dpkg-deb", "-x", str(archive), str(unpacked)], folder):

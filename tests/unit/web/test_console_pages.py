@@ -185,6 +185,20 @@ async def test_what_done_says_is_not_the_addresss_to_choose(admin: Admin) -> Non
     assert "Call this number" not in await admin.page("/?done=Call%20this%20number")
 
 
+async def test_a_silence_is_ended_and_one_that_is_gone_is_said_on_the_page(admin: Admin) -> None:
+    """With the list as it is now, and why nothing was done."""
+    now = admin.port.clock.now()
+    matcher = {"name": "service", "value": "api", "isRegex": False, "isEqual": True}
+    ends = (now + timedelta(hours=1)).isoformat()
+    body = {"matchers": [matcher], "startsAt": now.isoformat(), "endsAt": ends, "createdBy": "a", "comment": "b"}
+    made = await admin.port.ask("POST", "/api/v2/silences", Scope.ALERTS_WRITE, json=body)
+    id = made.json()["silenceID"]
+    first = await admin.submit("/silences/expire", "/silences", id=id)
+    second = await admin.submit("/silences/expire", "/silences", id="gone")
+    assert (first.headers["location"], second.status) == ("/silences?done=expired", 409)
+    assert ('role="alert"' in second.content.decode(), "Nothing is hidden." in second.content.decode()) == (True, True)
+
+
 # The allowlist -------------------------------------------------------------------------------------------------------
 
 

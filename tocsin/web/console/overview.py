@@ -62,11 +62,12 @@ class Overview:
         found = await self.inside.reader.run(work, request=request)
         return sorted((labels.get("job", ""), value == 1.0) for labels, value in found)
 
-    async def silences(self, request: Request) -> Response:
+    async def silences(self, request: Request, error: str = "") -> Response:
         """Those in force or to come, the first to end first."""
         now = self.inside.clock.now()
         found = [each for each in self.inside.pipeline.book.silences.values() if each.ends_at > now]
-        return page(request, "silences", now, silences=sorted(found, key=lambda each: each.ends_at))
+        shown = sorted(found, key=lambda each: each.ends_at)
+        return page(request, "silences", now, status=409 if error else 200, error=error, silences=shown)
 
     async def expire(self, request: Request) -> Response:
         """End one now."""
@@ -75,7 +76,7 @@ class Overview:
         try:
             await self.inside.errands.do(Expire(id=id))
         except Refusal as error:
-            raise HTTPException(409, str(error)) from None
+            return await self.silences(request, str(error))
         return sent_on("/silences", "expired")
 
     async def account(self, request: Request) -> Response:

@@ -11,6 +11,7 @@
     box.hidden = text === "";
   };
 
+  const isPage = (xhr) => (xhr.getResponseHeader("content-type") || "").startsWith("text/html");
   const why = (xhr) => {
     try {
       return JSON.parse(xhr.responseText).detail || "";
@@ -27,6 +28,11 @@
     if (!document.hidden && document.getElementById("live")) htmx.trigger(document.body, "look");
   });
 
+  // A problem is no page: there is nothing in it to swap in.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (!isPage(event.detail.xhr)) event.detail.shouldSwap = false;
+  });
+
   // Old news that looks fresh is the worst that a page like this can show.
   document.addEventListener("htmx:afterRequest", (event) => {
     const { xhr, successful } = event.detail;
@@ -36,7 +42,7 @@
     } else if (xhr.status === 0 || isLive(event)) {
       const since = answered.toISOString().slice(11, 19);
       tell(`The daemon does not answer: what you see is of ${since} UTC. ${why(xhr)}`.trim());
-    } else if (event.detail.xhr.status !== 409 && event.detail.xhr.status !== 422) {
+    } else if (!isPage(xhr) || ![409, 422].includes(xhr.status)) {
       tell(why(xhr) || `That did not work: the daemon answered ${xhr.status}.`);
     }
   });
