@@ -75,6 +75,7 @@ async def test_a_metrics_token_opens_the_metrics(daemon: DaemonProcess) -> None:
         async def scraped() -> bool:
             async with session.get(f"http://{daemon.address}/metrics", headers=headers) as page:
                 text = await page.text()
-            return page.status == 200 and "tocsin_polls_total{" in text and "tocsin_endpoint_up{" in text
+            wanted = ("tocsin_polls_total{", "tocsin_endpoint_up{", 'tocsin_response_incidents{severity="P0"} 0.0')
+            return page.status == 200 and all(line in text for line in wanted)
 
         await eventually(scraped)

@@ -22,5 +22,7 @@ async def has_receipt(state: State, id: str) -> bool:
 async def forget_walks(state: State, notifier: str) -> None:
     """Remove what was queued for `notifier` and said to it. Raises StateError."""
     async with state.writing() as connection:
-        await connection.execute(sa.delete(receipts).where(receipts.c.notifier == notifier))
+        # By way of the notifications, which are indexed by notifier: receipts may be many.
+        own = sa.select(notifications.c.id).where(notifications.c.notifier == notifier)
+        await connection.execute(sa.delete(receipts).where(receipts.c.notification.in_(own)))
         await connection.execute(sa.delete(notifications).where(notifications.c.notifier == notifier))
