@@ -128,7 +128,7 @@ def failovers_end(tree: dict[str, Any], config: Config | None) -> Iterator[Probl
             yield Problem(path=path, what=what, mend=nearest(failover, others, "notifiers"))
         elif failover == name:
             yield Problem(path=path, what=f"notifiers[{name}] fails over to itself", mend="name another, or remove it")
-        elif name == min(loop := _loop(name, to), default=""):
+        elif (loop := _loop(name, to)) and name == min(loop):
             way = " → ".join([*loop, loop[0]])
             yield Problem(path=path, what=f"fail-over goes in a circle: {way}", mend="let the last one have none")
 

@@ -104,10 +104,12 @@ def incident_json(incident: Incident, *, members: bool) -> dict[str, Any]:
 def notification_json(notification: Notification) -> dict[str, Any]:
     """What has no column of its own. An edit has no snapshot: it shows its incidents as they are when it goes out.
 
-    That of a storm's summary says which they are: it may be thousands, and be replaced by the next a moment later.
+    That of a storm's summary says which they are: it may be thousands, and be replaced by the next a moment later. Its
+    last one is of its time: an incident that fires again later is another's to tell.
     """
-    late = notification.action is Action.EDIT
-    storm = late and notification.reason is Reason.OVER_BUDGET
+    storm = notification.action is Action.EDIT and notification.reason is Reason.OVER_BUDGET
+    last = storm and all(incident.state is IncidentState.RESOLVED for incident in notification.incidents)
+    late, storm = notification.action is Action.EDIT and not last, storm and not last
     line = notification.timeline
     return {
         **({"ids": [incident.id for incident in notification.incidents]} if storm else {}),

@@ -140,6 +140,12 @@ def test_a_failover_to_itself_is_refused(findings: Findings) -> None:
     ]
 
 
+def test_a_notifier_without_a_name_is_in_no_circle(findings: Findings) -> None:
+    """An empty name is told as what it is, and breaks no other check."""
+    found = findings('notifiers:\n  - {kind: plain, name: "", failover: b}\n  - {kind: plain, name: b}\n')
+    assert (len(found), "circle" in found[0]) == (1, False)
+
+
 def test_a_circle_of_failovers_is_told_once(findings: Findings) -> None:
     """With the way round."""
     text = """\
