@@ -16,8 +16,10 @@ from tocsin.testing.supabase import (
     DEFAULT_SERVICE_KEY,
     FakeAuth,
     HttpHook,
+    PostgresHook,
     Seed,
 )
+from tocsin.testing.supabase.hooks import hook_of
 
 SECRET = "v1,whsec_" + "b29vb29vb29vb29vb29vb29vb29vb29vb29vb29vb28="
 
@@ -113,6 +115,23 @@ async def test_an_http_hook_that_answers_anything_but_200_is_an_error(status: in
     async with FakeAuth(hooks={BEFORE_USER_CREATED: hook}) as auth:
         assert (await post(auth, "/signup", EVE))[0] == expected
     await runner.cleanup()
+
+
+def test_a_hook_is_named_as_in_auths_configuration() -> None:
+    """So that what is tried here can be copied there."""
+    function = hook_of("pg-functions://postgres/tocsin_gate/before_user_created", dsn="postgresql://db")
+    assert function == PostgresHook("postgresql://db", "tocsin_gate.before_user_created")
+    assert function.uri == "pg-functions://postgres/tocsin_gate/before_user_created"
+    assert hook_of("http://127.0.0.1:1/hook", secrets=[SECRET]) == HttpHook("http://127.0.0.1:1/hook", [SECRET])
+
+
+@pytest.mark.parametrize(
+    "uri", ["pg-functions://postgres/f", "pg-functions://postgres/a/f", "http://x/", "file:///x", ""]
+)
+def test_a_hook_that_could_not_be_asked_is_refused_in_words(uri: str) -> None:
+    """At the start, and not at the first sign-up."""
+    with pytest.raises(ValueError, match="write "):
+        hook_of(uri)
 
 
 async def test_a_recovery_link_of_an_administrators_is_audited_as_the_users_own() -> None:

@@ -1,7 +1,10 @@
 """The stand-in Supabase Auth as a process: `python -m tocsin.testing.supabase --port 0 --log auth.jsonl`.
 
 Prints one line of JSON once it listens (url, address, api_key, log, pid), then runs until SIGTERM, SIGINT or, with
---parent, until its standard input ends.
+--parent, until its standard input ends. With a hook:
+
+    --hook before-user-created=pg-functions://postgres/tocsin_gate/before_user_created --hook-dsn postgresql://…
+    --hook before-user-created=http://127.0.0.1:9475/hooks/before-user-created --hook-secret v1,whsec_…
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tocsin.testing.supabase.accounts import Seed
+from tocsin.testing.supabase.hooks import hook_of
 from tocsin.testing.supabase.journal import Era
 from tocsin.testing.supabase.server import DEFAULT_API_KEY, FakeAuth
 
@@ -30,11 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--api-key", default=DEFAULT_API_KEY, help="what the apikey header must hold")
     parser.add_argument("--user", action="append", type=_seed, default=[], help="EMAIL=PASSWORD; repeat for several")
     parser.add_argument("--autoconfirm", action="store_true", help="a sign-up needs no confirmation by mail")
+    parser.add_argument("--hook", action="append", default=[], help="NAME=URI, as in Auth's configuration")
+    parser.add_argument("--hook-dsn", default="", help="the database of pg-functions hooks")
+    parser.add_argument("--hook-secret", action="append", default=[], help="v1,whsec_…; while it is rotated, several")
     parser.add_argument("--parent", action="store_true", help="stop when standard input ends")
     options = parser.parse_args(argv)
     try:
         asyncio.run(_serve(options))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"stand-in Supabase Auth: {error}\n")
         return 2
     return 0
@@ -52,7 +59,9 @@ async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    named = (text.partition("=") for text in options.hook)
     auth = FakeAuth(
+        hooks={name: hook_of(uri, dsn=options.hook_dsn, secrets=options.hook_secret) for name, _, uri in named},
         users=options.user,
         log=options.log,
         era=options.era,

@@ -107,6 +107,18 @@ class HttpHook:
             raise AuthRefusal(500, "unexpected_failure", "Error unmarshaling JSON output.") from None
 
 
+def hook_of(uri: str, *, dsn: str = "", secrets: Sequence[str] = ()) -> Hook:
+    """The hook of a URI as Auth's configuration has it. Raises ValueError that says what is missing."""
+    if uri.startswith("pg-functions://"):
+        schema, _, function = uri.removeprefix("pg-functions://").partition("/")[2].partition("/")
+        if not schema or not function or not dsn:
+            raise ValueError(f"{uri}: write pg-functions://postgres/SCHEMA/FUNCTION, and give the database's address")
+        return PostgresHook(dsn, f"{schema}.{function}")
+    if not uri.startswith(("http://", "https://")) or not secrets:
+        raise ValueError(f"{uri}: write http://… or pg-functions://…, and give the secret of one over HTTP")
+    return HttpHook(uri, secrets)
+
+
 def _signature(secret: str, id: str, at: str, body: bytes) -> str:
     key = base64.b64decode(secret.removeprefix("v1,whsec_"))
     return "v1," + base64.b64encode(hmac.digest(key, f"{id}.{at}.".encode() + body, hashlib.sha256)).decode()
