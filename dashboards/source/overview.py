@@ -144,7 +144,7 @@ def _sign_ins() -> list[object]:
             "Why they fail",
             "Error codes of failed authentications, per 5 minutes.",
             Query(
-                expr="sum by (flow, reason) (increase(tocsin_auth_failures_total[5m]))", legend="{{flow}} {{reason}}"
+                expr="sum by (flow, reason) (increase(tocsin_auth_refusals_total[5m]))", legend="{{flow}} {{reason}}"
             ),
         ),
     ]

@@ -20,8 +20,8 @@ from tocsin.model import STALE, AlertState, Labels, Sample, Seconds
 from tocsin.rules import Group
 from tocsin.rules.strides import Strides
 from tocsin.series import Layered, Store
-from tocsin.testing.sign_ins.attacks import KINDS, Attack, attack
-from tocsin.testing.sign_ins.days import DAY, SERVERS, Days
+from tocsin.testing.sign_ins.attacks import KINDS, Attack, Kind, attack
+from tocsin.testing.sign_ins.days import DAY, HOUR, SERVERS, Days
 from tocsin.testing.sign_ins.lines import Line
 
 START: Final = datetime(2026, 8, 3, tzinfo=UTC)
@@ -87,11 +87,13 @@ def replay(
     hook: bool = True,
     each: int = 2,
     pace: Seconds = 30.0,
-    first: Seconds = 0.0,
+    kinds: Sequence[Kind] = KINDS,
+    hours: int = 24,
 ) -> Account:
-    """`each` attacks of every kind at random times, none before `first` seconds are over."""
+    """`each` attacks of these kinds at random times. The last day ends after `hours`."""
     random = Random(seed)
-    attacks = injected(random, days=days, hook=hook, each=each, first=first)
+    end = (days - 1) * DAY + hours * HOUR
+    attacks = injected(random, [kind for kind in kinds for _ in range(each)], until=end, hook=hook)
     traffic = Days(seed, hook=hook)
     account = Account(days)
     store = Store(retention=1e9)
@@ -105,21 +107,22 @@ def replay(
         lines = traffic.day(midnight, day % 7)
         lines += [line for one in attacks for line in one.lines if midnight <= line.at < midnight + DAY]
         account.lines += len(lines)
-        rest = polls.take(sorted([*rest, *lines], key=lambda line: line.at), midnight, midnight + DAY)
+        upto = min(midnight + DAY, START.timestamp() + end)
+        rest = polls.take(sorted([*rest, *lines], key=lambda line: line.at), midnight, upto)
     account.series = polls.most
-    fired = list(_fired(groups, store, START, START + timedelta(days=days), pace))
+    fired = list(_fired(groups, store, START, START + timedelta(seconds=end), pace))
     _judge(account, attacks, fired)
     return account
 
 
-def injected(random: Random, *, days: int, hook: bool, each: int, first: Seconds) -> list[Attack]:
-    """Attacks of every kind, none within two hours of another: what is found is then one's own."""
-    wanted = [kind for kind in KINDS for _ in range(each)]
-    random.shuffle(wanted)
-    slots = int((days * DAY - first) / (2 * AFTERMATH)) - 1
+def injected(random: Random, kinds: Sequence[Kind], *, until: Seconds, hook: bool) -> list[Attack]:
+    """An attack of each kind, none within two hours of another: what is found is then one's own."""
+    slots = int(until // (2 * HOUR))
+    if slots < len(kinds):
+        raise ValueError(f"{len(kinds)} attacks, each in two hours of its own, want more time than {until:.0f} s")
     found = []
-    for number, (kind, slot) in enumerate(zip(wanted, random.sample(range(slots), len(wanted)), strict=True)):
-        at = START.timestamp() + first + slot * 2 * AFTERMATH + random.uniform(0, 1200)
+    for number, (kind, slot) in enumerate(zip(kinds, random.sample(range(slots), len(kinds)), strict=True)):
+        at = START.timestamp() + slot * 2 * HOUR + random.uniform(0, 1200)
         found.append(attack(kind, at, number, random, hook=hook))
     return sorted(found, key=lambda one: one.begin)
 
