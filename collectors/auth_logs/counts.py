@@ -15,7 +15,7 @@ from math import inf
 from typing import Any, Final
 
 from collectors.auth_logs import declarations as are
-from collectors.auth_logs.events import OVERSIZE, Audit, Event, Kind, Meaning, Tally, read_lines
+from collectors.auth_logs.events import OVERSIZE, Audit, Kind, Meaning, Tally, read_lines
 from collectors.auth_logs.quiet import Quiet
 from collectors.auth_logs.samples import counted, iso, labels_of, time_of
 from collectors.auth_logs.subjects import Subjects
@@ -80,9 +80,9 @@ class Counts:
             elif meaning.admin:
                 quiet = self._quiet.holds(meaning.admin, event.address)
                 self._more[are.ADMIN_ACTIONS.name, (meaning.admin, quiet)] += 1
-            if event.audit is not None:
-                self._audit(event)
         self._meanings.update(tally.meanings)
+        for audit, request_id, is_request in tally.audits:
+            self._audit(audit, request_id, is_request)
         for route, seconds in tally.seconds.items():
             self._answered(route, seconds)
         if tally.time:
@@ -150,14 +150,14 @@ class Counts:
             below = upto
         self._seconds[route] += sum(seconds)
 
-    def _audit(self, event: Event) -> None:
+    def _audit(self, audit: Audit, request_id: str, is_request: bool) -> None:
         """Since 2.177 an audit event has a line of its own, and the request's line (which follows) holds it again."""
-        if event.audit is None or (event.meaning.kind is Kind.REQUEST and event.request_id in self._audited):
-            self._audited.pop(event.request_id, None)
+        if is_request and request_id in self._audited:
+            del self._audited[request_id]
             return
-        self._audits[event.audit] += 1
-        if event.meaning.kind is Kind.AUDIT and event.request_id:
-            self._audited[event.request_id] = None
+        self._audits[audit] += 1
+        if request_id and not is_request:
+            self._audited[request_id] = None
             if len(self._audited) > 2 * _REQUESTS_REMEMBERED:
                 # All at once: to find the first of a dict whose first ones are gone takes longer with each that went.
                 self._audited = dict.fromkeys([*self._audited][-_REQUESTS_REMEMBERED:])

@@ -12,7 +12,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -44,7 +43,8 @@ class Meaning:
     """What a line counts as. Compared by identity: equal lines share one."""
 
     __slots__ = (
-        "admin", "code", "error_code", "failure", "flow", "granted", "hook", "kind", "method", "outcome", "route",
+        "admin", "code", "error_code", "failure", "flow", "granted", "hook", "kind", "method", "names", "outcome",
+        "route",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, **values: str) -> None:
@@ -65,20 +65,17 @@ class Meaning:
         """A request that signed somebody in."""
         self.admin = values.get("admin", "")
         self.hook = values.get("hook", "")
+        self.names = bool(self.failure or self.granted or self.admin)
+        """Whether its lines are yielded with the address."""
 
 
 class Event(NamedTuple):
-    """One line. Made by `_new`: a NamedTuple's own constructor costs three times as much, and there are millions."""
+    """What a line means, and whom it names."""
 
     meaning: Meaning
-    time: str = ""
-    """As the line bears it, RFC 3339."""
     address: str = ""
-    seconds: float | None = None
     factor: str = ""
     """The factor's id, when a second factor was refused."""
-    request_id: str = ""
-    audit: Audit | None = None
     user: str = ""
     """The user's id, when the hook says that a password was wrong."""
 
@@ -108,28 +105,27 @@ _LONGEST: Final = 1 << 53
 """Nanoseconds; a longer duration is none."""
 
 
-_new: Final = partial(tuple.__new__, Event)
-
-
 class Tally:
-    """What many lines came to, but for those that say more than their meaning."""
+    """What many lines came to, but for those that name somebody."""
 
     def __init__(self) -> None:
         self.meanings: list[Meaning] = []
         """Of every line."""
         self.seconds: defaultdict[str, list[float]] = defaultdict(list)
         """How long each answer took, by route."""
+        self.audits: list[tuple[Audit, str, bool]] = []
+        """What was audited, the request's id, and whether it is the request's own line that says so."""
         self.time = ""
         """That the last line bears."""
 
 
-_simple: dict[tuple[Any, ...], Meaning] = {}
-"""What the words of a line mean, where the line says no more: of most lines, so that they cost little over parsing."""
+_meanings: dict[tuple[Any, ...], Meaning] = {}
+"""What the words of a request's or a sign-in's line mean, so that most lines cost little over parsing."""
 
 
 def read_lines(lines: Iterable[bytes], tally: Tally, *, max_line: int) -> Iterator[Event]:
-    """Read lines into `tally`; yields the events that say more: who was refused, who signed in, what was audited."""
-    loads, see, seconds, known = orjson.loads, tally.meanings.append, tally.seconds, _simple.get
+    """Read lines into `tally`; yields the events that name somebody: who was refused, who signed in or administered."""
+    loads, see, seconds, known = orjson.loads, tally.meanings.append, tally.seconds, _meanings.get
     for line in lines:
         if len(line) > max_line:
             see(OVERSIZE.meaning)
@@ -142,34 +138,41 @@ def read_lines(lines: Iterable[bytes], tally: Tally, *, max_line: int) -> Iterat
             see(BROKEN.meaning)
             continue
         get = fields.get
-        words: tuple[Any, ...] = ()
+        words: tuple[Any, ...] | None = None
+        event: Event | None = None
         if (status := get("status")) is not None:
-            if "auth_event" not in fields:
-                words = (status, get("path"), get("method"), get("grant_type"), get("error_code"))
-        elif get("msg") == "Login":
+            words = (status, get("path"), get("method"), get("grant_type"), get("error_code"))
+        elif (msg := get("msg")) == "Login":
             words = (get("login_method"), get("metering"))
-        if words:
-            try:
-                meaning = known(words)
-            except TypeError:  # a list or object where GoTrue writes a word
-                meaning, words = None, ()
-            if meaning is not None:
-                see(meaning)
-                if type(stamp := get("time")) is str and stamp:
-                    tally.time = stamp
-                if meaning.route and type(took := get("duration")) is int and 0 <= took < _LONGEST:
-                    seconds[meaning.route].append(took / 1e9)
-                continue
-        event = _read(fields)
-        meaning = event.meaning
+        elif msg == "audit_event" and (audit := _audited(get("auth_audit_event"))) is not None:
+            see(_audit_line.meaning)
+            tally.audits.append((audit, _word(fields["auth_audit_event"].get("request_id")), False))
+            if type(stamp := get("time")) is str and stamp:
+                tally.time = stamp
+            continue
+        try:
+            meaning = known(words) if words is not None else None
+        except TypeError:  # a list or object where GoTrue writes a word
+            meaning = words = None
+        if meaning is None:
+            event = _read(fields)
+            meaning = event.meaning
+            if words is not None:
+                _remember(words, meaning)
+            elif meaning.kind is Kind.ATTEMPT:
+                tally.time = _text(fields["metadata"], "time") or tally.time
+        elif meaning.names:
+            event = Event(meaning, _text(fields, "remote_addr"))
         see(meaning)
-        tally.time = event.time or tally.time
-        if event.seconds is not None:
-            seconds[meaning.route].append(event.seconds)
-        if meaning.failure or meaning.granted or meaning.admin or event.user or event.audit is not None:
+        if type(stamp := get("time")) is str and stamp:
+            tally.time = stamp
+        if meaning.route:
+            if type(took := get("duration")) is int and 0 <= took < _LONGEST:
+                seconds[meaning.route].append(took / 1e9)
+            if (body := get("auth_event")) is not None and (audit := _audited(body)) is not None:
+                tally.audits.append((audit, _text(fields, "request_id"), True))
+        if event is not None and (meaning.names or event.user):
             yield event
-        elif words:
-            _remember(words, meaning)
 
 
 def _remember(words: tuple[Any, ...], meaning: Meaning) -> None:
@@ -180,9 +183,9 @@ def _remember(words: tuple[Any, ...], meaning: Meaning) -> None:
             return
     elif meaning.kind is not Kind.LOGIN:
         return
-    if len(_simple) >= _KNOWN:
-        _simple.clear()
-    _simple[words] = meaning
+    if len(_meanings) >= _KNOWN:
+        _meanings.clear()
+    _meanings[words] = meaning
 
 
 def read_line(line: bytes) -> Event:
@@ -199,7 +202,7 @@ def _read(fields: dict[str, Any]) -> Event:
         return _request(fields)
     match fields.get("msg"):
         case "audit_event":
-            return _audit(fields)
+            return _audit_line
         case "Login" if fields.get("metering"):
             return _login(fields)
         case "Hook errored out":
@@ -225,19 +228,8 @@ def _request(fields: dict[str, Any]) -> Event:
         method, _, grant, _, code = key
         meaning = _meaning(_word(method), route, _word(grant), status, _word(code))
         _requests[key] = meaning
-    duration, audit = fields.get("duration"), fields.get("auth_event")
-    return _new(
-        (
-            meaning,
-            _word(fields.get("time")),
-            _text(fields, "remote_addr") if meaning.failure or meaning.granted or meaning.admin else "",
-            duration / 1e9 if type(duration) is int and 0 <= duration < _LONGEST else None,
-            path.removeprefix("/auth/v1").split("/")[2] if meaning.failure and meaning.flow == "mfa" else "",
-            _text(fields, "request_id") if audit is not None else "",
-            _audited(audit) if audit is not None else None,
-            "",
-        )
-    )
+    factor = path.removeprefix("/auth/v1").split("/")[2] if meaning.failure and meaning.flow == "mfa" else ""
+    return Event(meaning, _text(fields, "remote_addr") if meaning.names else "", factor)
 
 
 def _guessed(status: int, fields: dict[str, Any]) -> str:
@@ -283,18 +275,10 @@ _other_login: Final = Meaning(Kind.LOGIN, flow="sign_in", method="other", outcom
 
 
 def _login(fields: dict[str, Any]) -> Event:
-    return Event(_logins.get(_text(fields, "login_method"), _other_login), _word(fields.get("time")))
+    return Event(_logins.get(_text(fields, "login_method"), _other_login))
 
 
-_audit_line: Final = Meaning(Kind.AUDIT)
-
-
-def _audit(fields: dict[str, Any]) -> Event:
-    audit = fields.get("auth_audit_event")
-    request_id = audit.get("request_id") if type(audit) is dict else ""
-    return _new((_audit_line, _word(fields.get("time")), "", None, "", _word(request_id), _audited(audit), ""))
-
-
+_audit_line: Final = Event(Meaning(Kind.AUDIT))
 _audits: Final = {
     (action, admin): Audit(action, "service_role" if admin else "user")
     for action in (*ACTIONS, "other")
@@ -322,7 +306,7 @@ def _hook(fields: dict[str, Any]) -> Event:
         if len(_hooks) >= _KNOWN:
             _hooks.clear()
         meaning = _hooks[key] = Meaning(Kind.HOOK, hook=name, outcome=key[1])
-    return Event(meaning, _word(fields.get("time")))
+    return Event(meaning)
 
 
 _attempts: Final = {valid: Meaning(Kind.ATTEMPT) for valid in (True, False)}
@@ -333,8 +317,7 @@ def _attempt(fields: dict[str, Any]) -> Event:
     metadata, valid = fields.get("metadata"), fields.get("valid")
     if type(metadata) is not dict or metadata.get("name") != "password-verification-attempt" or type(valid) is not bool:
         return IGNORED
-    time, address = _text(metadata, "time"), _text(metadata, "ip_address")
-    return Event(_attempts[valid], time, address, user="" if valid else _text(fields, "user_id"))
+    return Event(_attempts[valid], _text(metadata, "ip_address"), user="" if valid else _text(fields, "user_id"))
 
 
 def _word(value: Any) -> str:
