@@ -203,6 +203,15 @@ class Engine:
         if note not in self._notes:
             self._notes.append(note)
 
+    def beside(self, storage: Storage) -> Engine:
+        """An engine for the same query over another storage, whose notes are this one's."""
+        other = Engine(
+            storage, self.query, self.limits, self.dispatch,
+            lookback=self.lookback, subquery_step=self.subquery_step, ranged=self.ranged,
+        )  # fmt: skip
+        other._notes = self._notes
+        return other
+
     # Times -----------------------------------------------------------------------------------------------------------
 
     def length(self, duration: Duration) -> int:

@@ -31,6 +31,8 @@ class SeriesLine:
     points: tuple[Point, ...]
     suffix: str = ""
     """`st` for a line of start timestamps."""
+    hinted: bool = False
+    """Hints of native histograms are a part of what is expected."""
 
     @property
     def histogram(self) -> bool:
@@ -47,7 +49,7 @@ def series_line(line: str) -> SeriesLine:
     """Labels and points. Raises ValueError."""
     labels, rest, suffix = split_labels(line)
     points = start_offsets(rest) if suffix == "st" else values(rest)
-    return SeriesLine(labels, tuple(points), suffix)
+    return SeriesLine(labels, tuple(points), suffix, "counter_reset_hint" in rest)
 
 
 def split_labels(line: str) -> tuple[Labels, str, str]:

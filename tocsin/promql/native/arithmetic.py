@@ -104,10 +104,12 @@ def total(histograms: Sequence[Histogram], *, mean: bool = False) -> Sum:
 
     A mean of what would add up to more than a float holds is the sum of the parts.
     """
-    layout, collides, reconciled = histograms[0], False, False
+    layout, reconciled = histograms[0], False
     for histogram in histograms[1:]:
-        layout, again, differs = added(layout, histogram)
-        collides, reconciled = collides or again, reconciled or differs
+        layout, _, differs = added(layout, histogram)
+        reconciled = reconciled or differs
+    # Whatever lies between them in the order of adding up.
+    collides = {Hint.RESET, Hint.NOT_RESET} <= {histogram.hint for histogram in histograms}
     parts = [_laid_out(histogram, layout) for histogram in histograms]
     share = len(parts) if mean else 1
 

@@ -11,6 +11,7 @@ import numpy as np
 from tocsin.model import METRIC_NAME
 from tocsin.promql.engine import Engine, Steps
 from tocsin.promql.native.measure import Measured, variance
+from tocsin.promql.native.stored import Decoded
 from tocsin.promql.native.value import Histogram
 from tocsin.promql.storage import Bools
 from tocsin.promql.syntax import Call, Node
@@ -35,6 +36,8 @@ def simple(engine: Engine, call: Call, steps: Steps) -> Grid:
     grid = engine.mixed(call.args[0], call, steps)
     if grid.natives is None:
         return engine.nothing(steps)
+    if call.function in ("histogram_count", "histogram_sum", "histogram_avg"):
+        grid = engine.beside(Decoded(engine.storage)).mixed(call.args[0], call, steps)
     number = SIMPLE[call.function]
     return _measured(grid, _there(grid), lambda step, column, histogram: number(histogram))
 

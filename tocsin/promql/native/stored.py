@@ -6,10 +6,14 @@ layout changes, or a counter restarts. Source: prometheus/tsdb/chunkenc/float_hi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from tocsin.model import Matcher
+from tocsin.promql.frame import Dictionary
 from tocsin.promql.native.arithmetic import was_reset
 from tocsin.promql.native.value import Hint, Histogram
+from tocsin.promql.storage import Panel, Storage
 
 
 def as_stored(points: Iterable[float | Histogram | None]) -> Iterator[float | Histogram | None]:
@@ -31,3 +35,38 @@ def _same_chunk(now: Histogram, before: Histogram) -> bool:
     return layout == (before.schema, before.zero_threshold, before.bounds) and not was_reset(
         now.hinted(Hint.UNKNOWN), before
     )
+
+
+class Decoded:
+    """A storage whose histograms say at every sample whether their counter was reset.
+
+    So Prometheus reads them for histogram_count() and its kin, which need no buckets: sums of counters of which one was
+    reset are told apart there, and only there. Source: prometheus/promql/histogram_stats_iterator.go.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    @property
+    def dictionary(self) -> Dictionary:
+        """The storage's."""
+        return self._storage.dictionary
+
+    def select(self, matchers: Sequence[Matcher], after: int, until: int) -> Sequence[Panel]:
+        """The storage's."""
+        return [_decoded(panel) for panel in self._storage.select(matchers, after, until)]
+
+
+def _decoded(panel: Panel) -> Panel:
+    if panel.natives is None:
+        return panel
+    natives = panel.natives.copy()
+    for column in natives.T:
+        before: Histogram | None = None
+        for row, now in enumerate(column):
+            if now is None:
+                continue
+            if now.hint is Hint.UNKNOWN and before is not None:
+                column[row] = now.hinted(Hint.RESET if was_reset(now, before) else Hint.NOT_RESET)
+            before = now
+    return replace(panel, natives=natives)
