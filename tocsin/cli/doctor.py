@@ -48,6 +48,7 @@ def doctor(context: click.Context, config: Path, as_json: bool) -> None:
       tocsin doctor --json | jq '.[] | select(.ok | not)'
       tocsin doctor logs /var/log/app
       tocsin doctor dependencies requirements.lock
+      tocsin doctor queries app-db
     """
     if context.invoked_subcommand is None:
         asyncio.run(_examined(config, as_json))
@@ -133,6 +134,28 @@ def dependencies(locks: tuple[Path, ...], osv_url: str, unknown_passes: bool, as
     from tocsin.cli.audit import audited
 
     sys.exit(audited(locks, osv_url, unknown_passes=unknown_passes, as_json=as_json))
+
+
+@doctor.command()
+@click.argument("collector")
+@click.option("--top", type=click.IntRange(1, 500), default=20, show_default=True, help="Statements to look at.")
+@config_option
+@json_option
+def queries(collector: str, top: int, config: Path, as_json: bool) -> None:
+    """Which of the costliest statements read whole tables, and the index that would spare it.
+
+    COLLECTOR is the name of a postgres collector. Its statements are planned, not run, on a connection of their own
+    that may not write (PostgreSQL 16 and newer, pg_stat_statements). Exit 0 when nothing is advised, 1 when something
+    is.
+
+    \b
+    Examples:
+      tocsin doctor queries app-db
+      tocsin doctor queries app-db --top 100 --json
+    """
+    from tocsin.cli.queries import advised
+
+    sys.exit(advised(load(config), collector, top, as_json=as_json))
 
 
 async def _examined(config: Path, as_json: bool) -> None:
