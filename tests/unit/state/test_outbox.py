@@ -449,6 +449,16 @@ async def test_what_waits_is_counted_by_destination(store: State) -> None:
     assert await store.outbox.waiting_for() == {"chat"}
 
 
+async def test_what_is_tried_in_vain_grows_late(store: State) -> None:
+    """However short the pauses between the tries are: it has waited since it was queued."""
+    await put(store, call())
+    post = await claim(store)
+    assert post is not None
+    await store.outbox.retry(post, later(300), "connection refused", doubt=False)
+    (waiting,) = await store.outbox.waiting(later(200))
+    assert waiting.oldest == NOW
+
+
 async def test_a_mended_configuration_is_tried_at_once(store: State) -> None:
     """What was backed off; not what waits for its time."""
     await put(store, call(), call(of=incident("i-2"), at=60))
