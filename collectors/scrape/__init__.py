@@ -36,4 +36,4 @@ from collectors.scrape.declarations import METRICS
 from collectors.scrape.settings import ScrapeSettings
 from tocsin.ports import CollectorSpec
 
-SPEC = CollectorSpec(kind="scrape", settings=ScrapeSettings, build=ScrapeCollector, metrics=METRICS)
+SPEC = CollectorSpec(kind="scrape", settings=ScrapeSettings, build=ScrapeCollector, metrics=METRICS, open_ended=True)

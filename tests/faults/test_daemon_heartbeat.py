@@ -86,16 +86,17 @@ async def test_it_beats_while_messages_get_through_and_posts_nothing(
     configured(daemon, slack, outside)
     await daemon.start()
     await pinged_again(outside)
-    for _ in range(200):
-        slack.inject("auth.test", Kind.STATUS)
-    await eventually(lambda: len(daemon.log("heartbeat.withheld")) >= 2)
+    slack.inject("auth.test", Kind.STATUS, times=1000)
+    # The walk that is under way may have passed already; those that begin from here on don't.
+    before = len(daemon.log("heartbeat.withheld"))
+    await eventually(lambda: len(daemon.log("heartbeat.withheld")) >= before + 2)
     held = outside.pings
-    await eventually(lambda: len(daemon.log("heartbeat.withheld")) >= 3)
+    await eventually(lambda: len(daemon.log("heartbeat.withheld")) >= before + 3)
     assert outside.pings == held
     assert "(pages: auth.test was answered with HTTP 500" in str(daemon.log("heartbeat.withheld"))
     slack.faults.clear()
     await pinged_again(outside)
-    assert (len(slack.posted()), len(daemon.log("heartbeat.resumed"))) == (0, 1)
+    assert (len(slack.posted()), daemon.log("heartbeat.resumed") != []) == (0, True)
     assert await daemon.stop() == 0
 
 
@@ -144,4 +145,5 @@ async def test_it_stays_out_while_the_process_is_stopped_or_its_loop_blocked(
     await pinged_again(outside)
     assert stopped <= 1  # one may have been on its way when the process was stopped
     assert "the_blocking_call" in daemon.log("loop.stalled")[0]["stack"]
-    assert (len(daemon.log("process.was_stopped")), len(daemon.log("loop.goes_on"))) == (1, 1)
+    await eventually(lambda: bool(daemon.log("loop.goes_on")))
+    assert daemon.log("process.was_stopped")[0]["seconds"] > 6
