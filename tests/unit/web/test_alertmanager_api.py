@@ -128,6 +128,13 @@ async def test_a_rules_alert_started_when_it_fired(tmp_path: Path, empty_state: 
         assert alert["startsAt"] == (NOW + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
+@pytest.mark.parametrize("path", ["alerts", "alerts/groups"])
+async def test_a_receiver_that_is_no_expression_is_refused(port: Port, path: str) -> None:
+    """400 and why, with no alert as with some."""
+    answer = await port.ask("GET", f"/api/v2/{path}?receiver=%5Ba", Scope.ALERTS_READ)
+    assert (answer.status, answer.json().startswith("receiver: not a regular expression")) == (400, True)
+
+
 async def test_groups_are_the_routes_groups(port: Port) -> None:
     """By receiver and the labels that the route groups by."""
     await post(port, API, WEB, LOW)
@@ -150,6 +157,7 @@ async def test_groups_are_the_routes_groups(port: Port) -> None:
         ({**API, "startsAt": "2026-03-01T12:00:00Z", "endsAt": "2026-03-01T11:00:00Z"},
          "start time must be before end time"),
         ({**API, "endsAt": "2026-03-01T12:00:00"}, "endsAt: '2026-03-01T12:00:00' has no time zone"),
+        ({**API, "endsAt": "9999-12-31T23:59:59-01:00"}, "endsAt: '9999-12-31T23:59:59-01:00' is past the last time"),
     ],
 )  # fmt: skip
 async def test_a_broken_alert_is_refused_and_the_others_are_taken(port: Port, alert: Any, why: str) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from tocsin.incidents.book import told_of
 from tocsin.incidents.dependencies import Parents
-from tocsin.incidents.matching import all_match, pattern
+from tocsin.incidents.matching import all_match
 from tocsin.model import Alert, AlertState, Labels
 from tocsin.runtime.external import Posted
 from tocsin.web.alertmanager.wording import (
@@ -22,6 +22,7 @@ from tocsin.web.alertmanager.wording import (
     answer,
     filters_of,
     flag_of,
+    receiver_of,
     text_map,
     time_of,
     time_text,
@@ -72,10 +73,7 @@ class Alerts:
         filters = filters_of(form)
         active, silenced, inhibited = (flag_of(form, name) for name in ("active", "silenced", "inhibited"))
         flag_of(form, "unprocessed")  # there is none: an alert is processed in the transaction that takes it
-        try:
-            receiver = pattern(form.one("receiver")) if form.one("receiver") else None
-        except ValueError as error:
-            raise BadRequest(f"receiver: {error}") from None
+        receiver = receiver_of(form)
         pipeline, now = self.inside.pipeline, self.inside.clock.now()
         every = {**pipeline.rules.all_alerts(), **pipeline.external.alerts}
         book, silences = pipeline.book, tuple(pipeline.book.silences.values())
@@ -99,7 +97,7 @@ class Alerts:
         """The alerts that fire, as routes group them, by receiver."""
         form = await form_of(request)
         router = self.inside.pipeline.book.plan.router
-        only = pattern(form.one("receiver")) if form.one("receiver") else None
+        only = receiver_of(form)
         groups: dict[tuple[str, Labels], dict[str, Any]] = {}
         for alert, document in self._wanted(form):
             for route in router.routes_of(alert.labels):

@@ -71,7 +71,10 @@ def time_of(value: Any, name: str) -> datetime | None:
         raise BadRequest(f"{name}: not a time: {value!r}; write it like 2026-07-01T12:00:00Z") from None
     if at.tzinfo is None:
         raise BadRequest(f"{name}: {value!r} has no time zone; write it like 2026-07-01T12:00:00Z")
-    return None if at.year <= 1 else at.astimezone(UTC)
+    try:
+        return None if at.year <= 1 else at.astimezone(UTC)
+    except OverflowError:
+        raise BadRequest(f"{name}: {value!r} is past the last time there is") from None
 
 
 def flag_of(form: Form, name: str) -> bool:
@@ -88,6 +91,14 @@ def filters_of(form: Form) -> tuple[Matcher, ...]:
         return tuple(parse_matcher(text) for text in form.all("filter"))
     except ValueError as error:
         raise BadRequest(f"filter: {error}") from None
+
+
+def receiver_of(form: Form) -> Any:
+    """The parameter `receiver`, compiled; None where any will do. Raises BadRequest."""
+    try:
+        return pattern(form.one("receiver")) if form.one("receiver") else None
+    except ValueError as error:
+        raise BadRequest(f"receiver: {error}") from None
 
 
 def matcher_json(matcher: Matcher) -> dict[str, Any]:
