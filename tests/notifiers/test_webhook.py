@@ -9,6 +9,7 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from notifiers.webhook import SPEC, WebhookNotifier, WebhookSettings
 from tocsin.errors import DeliveryError, Refused, Throttled, Unavailable, Uncertain
 from tocsin.model import Action, Mention, Reason
 from tocsin.ports import NotifierContext
+from tocsin.runtime.clock import SteadyClock
 from tocsin.testing.notifications import a_notification, alerts, an_acked_incident, an_alert, an_incident
 
 
@@ -332,3 +334,25 @@ async def test_a_resolution_is_told(webhook: Callable[..., WebhookNotifier], rec
     """With or without a first message here."""
     await webhook().send(a_notification(action=Action.RESOLVE), None)
     assert receiver.bodies[0]["action"] == "resolve"
+
+
+async def test_what_may_not_be_sent_does_not_leave(receiver: Receiver) -> None:
+    """Another replica leads by now: asked when the connection is there, and certainly not sent."""
+    asked = []
+
+    def permit() -> None:
+        asked.append(True)
+        if len(asked) > 1:
+            raise Unavailable("this replica does not lead")
+
+    context = NotifierContext(clock=SteadyClock(), folder=Path(), permit=permit)
+    settings = WebhookSettings.model_validate({"kind": "webhook", "name": "hook", "url": receiver.url})
+    notifier = WebhookNotifier(settings, context)
+    try:
+        await notifier.send(a_notification(an_incident()), None)
+        with pytest.raises(Unavailable, match="does not lead"):
+            await notifier.send(a_notification(an_incident()), None)
+        assert (await notifier.check()).ok
+    finally:
+        await notifier.close()
+    assert [request.method for request, _ in receiver.requests] == ["POST", "OPTIONS"]

@@ -13,12 +13,15 @@ The lease is a row of its own. Were it the fence's, a renewal would wait behind 
 storm would cost the leader its lease.
 
 A leader that is stopped within a transaction would hold its locks for as long. Postgres ends such a transaction after a
-lease without a statement (`idle_in_transaction_session_timeout`, set with the fence), which lets the next one in.
+lease without a statement (`idle_in_transaction_session_timeout`, set in each that writes, those of the beats too). That
+lets the next one in.
 Source of the idea: M. Kleppmann, "How to do distributed locking" (fencing tokens).
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -79,6 +82,11 @@ class Beat:
     """Replicas beside this one."""
 
 
+def _idle_limit(seconds: Seconds) -> sa.ColumnElement[str]:
+    """Sets it, for the transaction: by a session's option a pooler would hand it on."""
+    return sa.func.set_config("idle_in_transaction_session_timeout", str(max(1, round(seconds * 1000))), True)
+
+
 class Fence:
     """The epoch that this process writes with."""
 
@@ -87,13 +95,16 @@ class Fence:
         self.epoch: int | None = None
         self._idle = idle
 
+    async def bound(self, connection: AsyncConnection) -> None:
+        """Have Postgres end this transaction when we stop within it."""
+        await connection.execute(sa.select(_idle_limit(self._idle)))
+
     async def hold(self, connection: AsyncConnection) -> None:
         """Until the transaction ends nobody takes over. Raises Deposed, and nothing may be written then."""
         if self.epoch is None:
             raise Deposed("this replica does not lead")
-        idle = str(max(1, round(self._idle * 1000)))
         query = (
-            sa.select(fence.c.epoch, sa.func.set_config("idle_in_transaction_session_timeout", idle, True))
+            sa.select(fence.c.epoch, _idle_limit(self._idle))
             .where(fence.c.name == _ROW, fence.c.epoch == self.epoch)
             .with_for_update(read=True)
         )
@@ -114,11 +125,18 @@ class Leases:
         with state_errors(self._engine):
             await self._engine.dispose()
 
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        """One that Postgres ends when we stop within it: a renewal locks the lease."""
+        async with self._engine.begin() as connection:
+            await connection.execute(sa.select(_idle_limit(self._length / _MICROSECONDS)))
+            yield connection
+
     async def beat(self, me: Me, epoch: int | None) -> Beat:
         """Say that we live; renew the lease of `epoch`, or take one that has ended."""
         took: tuple[int, Seconds] | None = None
         with state_errors(self._engine):
-            async with self._engine.begin() as connection:
+            async with self._transaction() as connection:
                 if epoch is not None and not await self._renewed(connection, me, epoch):
                     epoch = None
                 others = await self._others(connection, me)
@@ -126,7 +144,7 @@ class Leases:
             if epoch is None and found.remaining <= 0 and (took := await self._take(me)) is not None:
                 epoch = took[0]
             if took is not None:
-                async with self._engine.begin() as connection:
+                async with self._transaction() as connection:
                     found = await self._read(connection)
         return Beat(
             lease=found, epoch=epoch, took_over=took is not None, without=took[1] if took else 0.0, others=others
@@ -140,7 +158,7 @@ class Leases:
             .values(until=sa.type_coerce(_NOW, Instant), holder="", address="")
         )
         with state_errors(self._engine):
-            async with self._engine.begin() as connection:
+            async with self._transaction() as connection:
                 await connection.execute(query)
                 await connection.execute(sa.delete(replicas).where(replicas.c.name == me.name))
 
@@ -156,7 +174,7 @@ class Leases:
     async def _take(self, me: Me) -> tuple[int, Seconds] | None:
         """(the new epoch, how long nobody led), or None when another was faster."""
         ours = leadership.c.name == _ROW
-        async with self._engine.begin() as connection:
+        async with self._transaction() as connection:
             query = sa.select(
                 leadership.c.epoch, (_NOW - sa.type_coerce(leadership.c.until, sa.BigInteger)).label("ago")
             )

@@ -156,6 +156,13 @@ class State:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction; on the disk when this ends, or nothing of it."""
+        async with self._transaction() as connection:
+            if self.fence is not None:
+                await self.fence.bound(connection)
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         async with self._writing:
             with state_errors(self._engine):
                 async with self._engine.begin() as connection:
@@ -164,7 +171,7 @@ class State:
     @asynccontextmanager
     async def deciding(self) -> AsyncIterator[AsyncConnection]:
         """`writing`, for what only the leader may write: what was decided, claimed or sent. Raises Deposed."""
-        async with self.writing() as connection:
+        async with self._transaction() as connection:
             if self.fence is not None:
                 await self.fence.hold(connection)
             yield connection

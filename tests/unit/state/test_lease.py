@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tocsin.errors import Deposed, StateError
 from tocsin.model import Alert, AlertState, Labels
 from tocsin.state import Change, State
-from tocsin.state.engine import connect
+from tocsin.state.engine import connect, state_errors
 from tocsin.state.lease import Fence, Leases, Me, read_lease
 from tocsin.testing.clock import START as NOW
 from tocsin.testing.postgres import EmbeddedPostgres
@@ -130,13 +130,38 @@ async def test_a_leader_that_stopped_within_a_transaction_holds_nobody_up(state:
             async with state._engine.begin() as other:
                 await other.execute(sa.text("UPDATE leadership SET until = 1"))
             # Waits for the fence until Postgres has ended the transaction above.
-            assert (await leases.beat(B, None)).epoch == 2
+            taken.append((await leases.beat(B, None)).epoch)
             await connection.execute(sa.text("SELECT 1"))
 
+    taken: list[int | None] = []
     with pytest.raises(StateError):
         await stopped()
+    assert taken == [2]
     async with state.reading() as connection:
         assert (await connection.execute(sa.text("SELECT count(*) FROM storms"))).scalar() == 0
+
+
+async def test_a_leader_that_stopped_within_a_renewal_holds_nobody_up(url: str, state: State) -> None:
+    """The lease's own row is locked then; found by bench/replicas.py."""
+    leases = Leases(connect(url, most=2), seconds=1)
+    try:
+        await leases.beat(A, None)
+        taken: list[int] = []
+        with pytest.raises(StateError):
+            await _stops_in_a_renewal(leases, taken)
+        assert taken == [2]
+    finally:
+        await leases.close()
+
+
+async def _stops_in_a_renewal(leases: Leases, taken: list[int]) -> None:
+    with state_errors(leases._engine):
+        async with leases._transaction() as connection:
+            assert await leases._renewed(connection, A, 1)
+            while (beat := await leases.beat(B, None)).epoch is None:
+                await asyncio.sleep(max(0.01, beat.lease.remaining))
+            taken.append(beat.epoch)
+            await connection.execute(sa.text("SELECT 1"))
 
 
 async def test_the_replicas_clocks_do_not_matter(state: State, leases: Leases) -> None:

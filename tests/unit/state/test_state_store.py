@@ -388,7 +388,7 @@ async def test_a_backup_is_a_whole_store(tmp_path: Path) -> None:
 
 
 async def test_ten_thousand_alerts_are_a_few_statements(tmp_path: Path) -> None:
-    """A storm is one transaction."""
+    """A storm is one transaction, and one commit."""
     state = await State.open(f"sqlite:///{tmp_path / 'state.db'}")
     storm = react(Book(plan=PLAN), [Transition(alert=alert(str(n)), before=None, at=NOW) for n in range(10_000)], NOW)
     statements = 0
@@ -397,11 +397,18 @@ async def test_ten_thousand_alerts_are_a_few_statements(tmp_path: Path) -> None:
         nonlocal statements
         statements += 1
 
+    commits: list[object] = []
+
+    def committed(connection: object) -> None:
+        commits.append(connection)
+
     sa.event.listen(sa.engine.Engine, "before_cursor_execute", count)
+    sa.event.listen(sa.engine.Engine, "commit", committed)
     try:
         await state.commit(Change.of(storm, [alert(str(n)) for n in range(10_000)]))
     finally:
         sa.event.remove(sa.engine.Engine, "before_cursor_execute", count)
-    assert statements <= 10
+        sa.event.remove(sa.engine.Engine, "commit", committed)
+    assert (statements <= 10, len(commits)) == (True, 1)
     assert len((await restored(state, NOW)).open[0].members) == 10_000
     await state.close()
