@@ -27,7 +27,10 @@ def _now() -> list[object]:
         figure(
             "p95",
             "Of all routes, 5 minutes. Above 2 s users feel it: see the slowest routes below.",
-            Query(expr="max(job:tocsin_http_request_duration_seconds:p95_5m)"),
+            Query(
+                expr="max(histogram_quantile(0.95, sum by (job, le) ("
+                "rate(tocsin_http_request_duration_seconds_bucket[5m]))))"
+            ),
             unit="s",
             bad_above=2,
         ),
@@ -71,7 +74,11 @@ def _latency() -> list[object]:
         chart(
             "p95 by route",
             "The slowest on top: begin there, with the request log's slow lines of that route.",
-            Query(expr="topk(8, route:tocsin_http_request_duration_seconds:p95_5m)", legend="{{route}}"),
+            Query(
+                expr="topk(8, histogram_quantile(0.95, sum by (route, le) ("
+                "rate(tocsin_http_request_duration_seconds_bucket[5m]))))",
+                legend="{{route}}",
+            ),
             unit="s",
         ),
         chart(
