@@ -26,7 +26,7 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r'^```yaml title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 PATIENCE = 60.0
 NOT_HERE = (["demo"], ["allowlist", "install-hook"], ["doctor", "queries"])
-"""Only read here: the demo is run as a whole by tests/e2e, and the others need a Postgres, which their own tests have."""
+"""Only read here: the demo is run as a whole by tests/e2e, the others need a Postgres, which their own tests have."""
 
 
 @dataclass(frozen=True)
