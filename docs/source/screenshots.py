@@ -75,11 +75,11 @@ def _filled(browser: Browser, site: ConsoleSite) -> object:
     page.get_by_label("CSV").fill(CSV)
     page.get_by_role("button", name="Show what it would do").click()
     page.get_by_role("button", name="Do it").click()
-    page.wait_for_url("**/allowlist?done=imported")
+    page.get_by_text("Imported.").wait_for()
     page.goto("/incidents")
     page.get_by_role("link", name="PostgresDown").click()
     page.get_by_role("button", name="Take it").click()
-    page.wait_for_url("**?done=acked")
+    page.get_by_text("You have it").wait_for()
     state = context.storage_state()
     context.close()
     return state

@@ -124,6 +124,7 @@ def test_an_admin_manages_the_list(browser: Browser, site: ConsoleSite) -> None:
     expect(page.locator("#value-wrong")).to_be_visible()
     add(page, "eve@example.com", role="viewer", note="contractor")
     expect(page.get_by_role("status").first).to_have_text("Added.")
+    expect(page).to_have_url(f"{site.address}/allowlist")
     assert "eve@example.com" in rows(page)
 
     page.get_by_label("Search").press_sequentially("contract")
@@ -197,6 +198,9 @@ def test_all_of_it_works_without_a_script(browser: Browser, site: ConsoleSite) -
     expect(page.locator("#diff-card")).to_contain_text("1 to add")
     page.get_by_role("button", name="Do it").click()
     assert "new@example.com" in rows(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export").click()
+    assert "\nnew@example.com,allow,," in download.value.path().read_text()
     page.get_by_role("link", name="Audit").click()
     expect(page.locator("tbody tr").first).to_contain_text("new@example.com")
     page.get_by_role("button", name="Sign out").click()
@@ -246,19 +250,23 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 
 
 def test_incidents_refresh_themselves_and_say_when_they_can_not(page: Page, site: ConsoleSite) -> None:
-    """Fifteen seconds later the new one is there; when the daemon is away, so is the trust in what is shown."""
+    """Fifteen seconds later the new one is there; the page says when the daemon is away, and who is signed out."""
     page.clock.install()
     page.goto("/")
     expect(page.get_by_role("heading", level=1)).to_contain_text("open incident")
     site.fires("QueueStuck", "P1", "nothing was taken from the queue", service="mail")
-    page.clock.run_for(15_000)
+    page.clock.run_for(16_000)
     expect(page.get_by_role("link", name="QueueStuck").first).to_be_visible()
     page.context.set_offline(True)
-    page.clock.run_for(15_000)
+    page.clock.run_for(16_000)
     expect(page.locator("#trouble")).to_contain_text("The daemon does not answer: what you see is of")
     page.context.set_offline(False)
-    page.clock.run_for(15_000)
+    page.clock.run_for(16_000)
     expect(page.locator("#trouble")).to_be_hidden()
+    page.goto("/incidents?state=all")
+    page.context.clear_cookies()
+    page.clock.run_for(16_000)
+    expect(page).to_have_url(f"{site.address}/login?next=%2Fincidents%3Fstate%3Dall")
 
 
 def test_an_incident_is_taken_and_closed_where_it_stands(page: Page, site: ConsoleSite) -> None:

@@ -7,6 +7,7 @@ same words as a page.
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -19,7 +20,8 @@ from tocsin.access.verdicts import NotAllowed, Reason, Refusal, Unavailable
 from tocsin.web import browser
 from tocsin.web.login.pages import page
 
-_PROBLEM = "application/problem+json"
+_PROBLEM: Final = "application/problem+json"
+_BEARER: Final = 'Bearer realm="tocsin"'
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +35,7 @@ def problem(status: int, title: str, detail: str, **headers: str) -> JSONRespons
 def unproven(detail: str) -> JSONResponse:
     """401, with both ways a client may prove itself."""
     answer = problem(401, "Unauthorized", detail)
-    answer.headers["WWW-Authenticate"] = 'Bearer realm="tocsin"'
+    answer.headers["WWW-Authenticate"] = _BEARER
     answer.headers.append("WWW-Authenticate", 'Basic realm="tocsin", charset="UTF-8"')
     return answer
 
@@ -58,6 +60,9 @@ def way_in(request: Request) -> Response:
     answer = unproven("Send one Authorization header with a service token (tocsin token create --scope …).")
     if "hx-request" in request.headers:
         page = urlsplit(request.headers.get("hx-current-url", ""))
+        # A browser would ask for a user and a password of its own, and the script wait for them, were Basic offered.
+        del answer.headers["WWW-Authenticate"]
+        answer.headers["WWW-Authenticate"] = _BEARER
         answer.headers["HX-Redirect"] = _login(page.path + (f"?{page.query}" if page.query else ""))
     return answer
 

@@ -337,6 +337,8 @@ async def test_htmx_is_told_where_to_sign_in_when_the_session_is_over(admin: Adm
     for page in ("http://testserver/incidents?state=all", "http://evil.example//evil.example", "javascript:alert(1)"):
         answer = await admin.ask("GET", "/incidents", {"HX-Request": "true", "HX-Current-URL": page, "Accept": "*/*"})
         heard.append((answer.status, answer.headers["hx-redirect"]))
+        # Where Basic is offered a browser opens a window of its own, and the script waits for it.
+        assert answer.headers["www-authenticate"] == 'Bearer realm="tocsin"'
     assert heard == [(401, "/login?next=%2Fincidents%3Fstate%3Dall"), (401, "/login"), (401, "/login")]
 
 

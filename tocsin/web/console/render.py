@@ -68,8 +68,14 @@ def page(request: Request, template: str, now: datetime, *, status: int = 200, *
         "now": now,
     }
     text = _environment().get_template(f"{template}.html.j2").render({**known, **context})
-    # The address of a form that was refused shows nothing when it is loaded again: the browser keeps the page's own.
-    return HTMLResponse(text, status, {"HX-Push-Url": "false"} if status >= 400 else None)
+    headers = {}
+    if status >= 400:
+        # A form's own address shows nothing when it is loaded again: htmx keeps the page's.
+        headers["HX-Push-Url"] = "false"
+    elif "done" in request.query_params:
+        # Nor is anything done when this is loaded again.
+        headers["HX-Push-Url"] = request.url.path
+    return HTMLResponse(text, status, headers)
 
 
 def part(response: Response, id: str) -> Response:
