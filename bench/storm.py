@@ -16,6 +16,9 @@ that no message, digest or summary tells. With --peer the same alerts go to Debi
 webhook, as soon as it may tell (group_wait 0 s); where it is killed it gets what was not acknowledged again, as ours
 does, and then, in a row of its own, everything again, as Prometheus would send it a minute later.
 
+Of Alertmanager "lost" counts what it had not told when it was quiet: with one cause the rest of the group waits for
+group_interval (5 min), and is lost for good only where it was killed and nobody sends it again.
+
 A second alert of a live incident: from its request until the message shows it. Alertmanager waits for group_interval.
 """
 

@@ -471,6 +471,8 @@ class _Work:
             if file is None or before is None or before.via is Via.POST:
                 continue  # it has a message of its own by now
             incident = file.incident
+            if before.post == storm.id and before.revision == incident.revision:
+                continue  # of thousands, few changed
             told = replace(
                 before, via=Via.STORM, post=storm.id, at=before.at or self.now, revision=incident.revision,
                 severity=incident.severity, state=incident.state, owed="",
