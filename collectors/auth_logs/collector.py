@@ -52,7 +52,7 @@ class AuthLogsCollector:
 
             self._posture = Posture(settings.posture)
         events = settings.events
-        self._kept = Kept(context.folder / events.folder, events.keep) if events is not None else None
+        self._kept = Kept(context.folder / settings.events_folder, events.keep) if events is not None else None
         self._not_kept = ""
         """Why an event could not be kept since the last poll."""
         self._log: tuple[Source, Counts] | None = None

@@ -22,10 +22,11 @@ class Drain(BaseModel):
         description="what the header X-Tocsin-Secret must hold, as secret_env or secret_file; without it a service "
         "token with the scope ingest:write is wanted",
     )
-    spool: str = Field(
-        default="auth-drain",
+    spool: str | None = Field(
+        default=None,
         min_length=1,
-        description="folder where events wait to be counted; relative to config.yaml",
+        description="folder where events wait to be counted, of this collector alone; relative to config.yaml; "
+        "default: NAME-drain",
     )
     spool_bytes: int = Field(
         default=256 << 20, ge=1 << 20, description="what may wait there; more is answered 503, and so lost"
@@ -120,7 +121,11 @@ class EventsSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keep: Duration = Field(ge=3600, le=366 * 86400, description="how long an event is kept, to the hour, e.g. 7d")
-    folder: str = Field(default="auth-events", min_length=1, description="relative to config.yaml; the daemon's own")
+    folder: str | None = Field(
+        default=None,
+        min_length=1,
+        description="relative to config.yaml, of this collector alone; default: NAME-events",
+    )
 
 
 class AuthLogsSettings(CollectorSettings):
@@ -148,3 +153,14 @@ class AuthLogsSettings(CollectorSettings):
     bytes_per_poll: int = Field(
         default=32 << 20, ge=64 << 10, description="a backlog is worked off in polls of this size"
     )
+
+    @property
+    def spool(self) -> str:
+        """The folder of the drain's spool: no two collectors may share one, or each would count what is the other's."""
+        given = self.source.drain.spool if self.source.drain is not None else None
+        return given or f"{self.name}-drain"
+
+    @property
+    def events_folder(self) -> str:
+        """The folder of the events that are kept."""
+        return (self.events.folder if self.events is not None else None) or f"{self.name}-events"

@@ -76,5 +76,4 @@ def _keeper(config: Path, name: str) -> tuple[AuthLogsSettings, Path]:
     if name not in keepers and (name or len(keepers) > 1):
         raise click.UsageError(f"say which collector with --collector: {', '.join(sorted(keepers))}")
     settings = keepers[name] if name else next(iter(keepers.values()))
-    assert settings.events is not None
-    return settings, read.folder / settings.events.folder
+    return settings, read.folder / settings.events_folder

@@ -18,7 +18,7 @@ def source_of(settings: AuthLogsSettings, folder: Path, saved: Any) -> Source:
     """
     name, source, from_end = settings.name, settings.source, settings.start == "end"
     if source.drain is not None:
-        return DrainSource(folder / source.drain.spool, saved=saved, max_line=settings.max_line, job=name)
+        return DrainSource(folder / settings.spool, saved=saved, max_line=settings.max_line, job=name)
     if source.management_api is not None:
         # Here, as below: a daemon that follows a file loads no client for HTTP and no driver for Postgres.
         from collectors.auth_logs.sources.management import ManagementSource

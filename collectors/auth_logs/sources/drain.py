@@ -39,7 +39,7 @@ class DrainInlet:
         assert drain is not None
         self.name = settings.name
         self._secret = secret_text(drain.secret).encode()
-        self._spool = Spool(folder / drain.spool, most_bytes=drain.spool_bytes)
+        self._spool = Spool(folder / settings.spool, most_bytes=drain.spool_bytes)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"auth-drain-{settings.name}")
 
     def admits(self, secret: str) -> bool:

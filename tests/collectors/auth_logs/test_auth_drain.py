@@ -182,6 +182,14 @@ def test_who_has_a_drain() -> None:
     assert not DrainInlet(settings_of(), Path()).admits("")
 
 
+def test_no_two_collectors_share_a_spool() -> None:
+    """Each would count what the other's drain sent."""
+    named = [settings_of().model_copy(update={"name": name}) for name in ("auth", "shop")]
+    assert [each.spool for each in named] == ["auth-drain", "shop-drain"]
+    assert [each.events_folder for each in named] == ["auth-events", "shop-events"]
+    assert settings_of(spool="/var/spool/x").spool == "/var/spool/x"
+
+
 @pytest.mark.parametrize("source", [{}, {"file": "x", "drain": {}}])
 def test_a_source_is_one(source: dict[str, Any]) -> None:
     """None or two is a slip, and is told as one."""
