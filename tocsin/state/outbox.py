@@ -224,10 +224,14 @@ class Outbox:
             outbox.c.action.in_((Action.RESOLVE, Action.POST)),
             sa.and_(outbox.c.action == Action.EDIT, outbox.c.incident.not_in(sa.select(schema.incidents.c.id))),
         )
-        query = sa.select(outbox.c.incident, outbox.c.notifier).where(
-            outbox.c.notifier.in_(list(notifiers)), outbox.c.state.in_(WAITING), ends,
+        # A first message in doubt may have arrived, though there is no receipt.
+        knows = sa.or_(
             sa.exists().where(receipts.c.incident == outbox.c.incident, receipts.c.notifier == outbox.c.notifier),
-        )  # fmt: skip
+            sa.and_(outbox.c.action == Action.POST, outbox.c.doubt),
+        )
+        query = sa.select(outbox.c.incident, outbox.c.notifier).where(
+            outbox.c.notifier.in_(list(notifiers)), outbox.c.state.in_(WAITING), ends, knows
+        )
         async with self._state.reading() as connection:
             return frozenset((row.incident, row.notifier) for row in await connection.execute(query))
 
