@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from tocsin.errors import StateError
+from tocsin.model import Seconds
 from tocsin.ports import Clock
 from tocsin.runtime.external import TooMany, posted_of
 from tocsin.runtime.pipeline import Pipeline
@@ -21,6 +23,7 @@ from tocsin.telemetry.metrics import Telemetry
 OUTBOX_EVERY: Final = 5
 ACCOUNT_EVERY: Final = 60
 """Ticks between two looks at what waits in the outbox, for the gauges."""
+PRUNE_EVERY: Final = 3600
 
 
 @dataclass(kw_only=True)
@@ -32,6 +35,8 @@ class Chores:
     inbox: Inbox
     clock: Clock
     telemetry: Telemetry
+    history: Callable[[], Seconds]
+    """How long what has ended is kept."""
     _ticks: int = 0
     _state_seen: int = field(default=0)
 
@@ -48,8 +53,16 @@ class Chores:
                 await self._measure_account()
             if self._ticks % RESPONSE_EVERY == OUTBOX_EVERY:
                 await measure_response(self.state, self.pipeline.book, self.telemetry, self.clock.now())
+            if self.pipeline.leads and self._ticks % PRUNE_EVERY == ACCOUNT_EVERY:
+                await self._prune()
         except StateError as error:
             logger().warning("state.not_asked", error=str(error))
+
+    async def _prune(self) -> None:
+        before = self.clock.now() - timedelta(seconds=self.history())
+        gone = await self.state.prune(before)
+        if gone:
+            logger().info("state.pruned", incidents=gone, before=before.isoformat())
 
     async def _receive(self, documents: Sequence[Mapping[str, Any]]) -> None:
         try:

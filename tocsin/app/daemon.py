@@ -166,7 +166,7 @@ class Daemon:
         self.watchdog = LoopWatchdog(self.telemetry, environ=self.environ)
         self.chores = Chores(
             state=self.state, pipeline=self.pipeline, inbox=Inbox(self.state), clock=self.clock,
-            telemetry=self.telemetry,
+            telemetry=self.telemetry, history=lambda: self.setup.config.state.history,
         )  # fmt: skip
         self.scheduler = Scheduler(clock=self.clock, telemetry=self.telemetry, tick=self._tick)
         self.replica = Replica(

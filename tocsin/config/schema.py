@@ -95,6 +95,11 @@ class StateSettings(Section):
         default=10.0, ge=1, le=300,
         description="on Postgres: a leader that is not heard of for this long is replaced, the same on all replicas",
     )  # fmt: skip
+    history: Duration = Field(
+        default=180 * 86400.0,
+        ge=30 * 86400,
+        description="how long ended incidents and silences are kept; 30d at least, which previews look back",
+    )
 
     @field_validator("url")
     @classmethod

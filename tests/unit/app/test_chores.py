@@ -1,0 +1,64 @@
+"""The chores of every second: what ended long ago is forgotten once an hour, by whoever leads."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy as sa
+
+from tocsin.app.chores import ACCOUNT_EVERY, Chores
+from tocsin.state import State
+from tocsin.state.inbox import Inbox
+from tocsin.telemetry.metrics import Telemetry
+from tocsin.testing.clock import VirtualClock
+from tocsin.testing.world import empty_store
+
+NOW = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)
+DAY = 86_400.0
+
+
+async def silences_after_a_tick(folder: Path, *, leads: bool) -> list[str]:
+    """Of two silences, one that ended 100 days ago and one 10: what the store holds after the hour's tick."""
+    (folder / "state.db").write_bytes(await asyncio.to_thread(empty_store))
+    state = await State.open(f"sqlite:///{folder / 'state.db'}")
+    async with state.writing() as connection:
+        for name, days in (("old", 100), ("recent", 10)):
+            await connection.execute(
+                sa.text(
+                    "INSERT INTO silences (id, matchers, starts_at, ends_at, created_by, why) "
+                    "VALUES (:id, '[]', :begin, :end, 'ana', 'deploy')"
+                ),
+                {"id": name, "begin": _text(days + 1), "end": _text(days)},
+            )
+
+    async def nothing(*_: Any) -> None:
+        """There is nothing else to do."""
+
+    pipeline: Any = SimpleNamespace(leads=leads, tick=nothing, act=nothing)
+    chores = Chores(
+        state=state, pipeline=pipeline, inbox=Inbox(state), clock=VirtualClock(NOW), telemetry=Telemetry(),
+        history=lambda: 90 * DAY, _ticks=ACCOUNT_EVERY - 1,
+    )  # fmt: skip
+    await chores.tick()
+    async with state.reading() as connection:
+        kept = (await connection.execute(sa.text("SELECT id FROM silences ORDER BY id"))).scalars().all()
+    await state.close()
+    return list(kept)
+
+
+def _text(days: float) -> str:
+    return (NOW - timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+async def test_what_ended_before_the_history_begins_is_forgotten(tmp_path: Path) -> None:
+    """So that the store does not grow for ever; what is younger stays."""
+    assert await silences_after_a_tick(tmp_path, leads=True) == ["recent"]
+
+
+async def test_a_follower_forgets_nothing(tmp_path: Path) -> None:
+    """That is the leader's to do."""
+    assert await silences_after_a_tick(tmp_path, leads=False) == ["old", "recent"]
