@@ -40,7 +40,7 @@ from tocsin.errors import StateError
 from tocsin.ports import Clock
 from tocsin.web import browser
 from tocsin.web.form import FORM_BYTES, bounded_body
-from tocsin.web.people import PERSON, People, Person
+from tocsin.web.people import PERSON, People, Person, person_of
 from tocsin.web.problems import (
     not_so,
     not_there,
@@ -135,6 +135,12 @@ def shown_token(request: Request) -> ServiceToken:
     token = request.scope[_SHOWN]
     assert isinstance(token, ServiceToken)
     return token
+
+
+def actor_of(request: Request) -> str:
+    """Who does this, as the audit and the incidents call them. A token by its id: its note could be anybody's name."""
+    person = person_of(request)
+    return f"token {shown_token(request).id}" if person is None else person.email or person.name
 
 
 class Gate:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tocsin.app.chores import ACCOUNT_EVERY, Chores
 from tocsin.state import State
 from tocsin.state.inbox import Inbox
+from tocsin.state.schema import silences
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.testing.clock import VirtualClock
 from tocsin.testing.world import empty_store
@@ -26,14 +27,14 @@ async def silences_after_a_tick(folder: Path, *, leads: bool) -> list[str]:
     (folder / "state.db").write_bytes(await asyncio.to_thread(empty_store))
     state = await State.open(f"sqlite:///{folder / 'state.db'}")
     async with state.writing() as connection:
-        for name, days in (("old", 100), ("recent", 10)):
-            await connection.execute(
-                sa.text(
-                    "INSERT INTO silences (id, matchers, starts_at, ends_at, created_by, why) "
-                    "VALUES (:id, '[]', :begin, :end, 'ana', 'deploy')"
-                ),
-                {"id": name, "begin": _text(days + 1), "end": _text(days)},
-            )
+        rows = [
+            {
+                "id": name, "matchers": "[]", "starts_at": NOW - timedelta(days=days + 1),
+                "ends_at": NOW - timedelta(days=days), "created_by": "ana", "why": "deploy",
+            }
+            for name, days in (("old", 100), ("recent", 10))
+        ]  # fmt: skip
+        await connection.execute(sa.insert(silences), rows)
 
     async def nothing(*_: Any) -> None:
         """There is nothing else to do."""
@@ -45,13 +46,9 @@ async def silences_after_a_tick(folder: Path, *, leads: bool) -> list[str]:
     )  # fmt: skip
     await chores.tick()
     async with state.reading() as connection:
-        kept = (await connection.execute(sa.text("SELECT id FROM silences ORDER BY id"))).scalars().all()
+        kept = (await connection.execute(sa.select(silences.c.id).order_by(silences.c.id))).scalars().all()
     await state.close()
     return list(kept)
-
-
-def _text(days: float) -> str:
-    return (NOW - timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 async def test_what_ended_before_the_history_begins_is_forgotten(tmp_path: Path) -> None:

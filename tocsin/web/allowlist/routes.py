@@ -41,9 +41,8 @@ from tocsin.errors import InputError
 from tocsin.state.allowlist import AllowlistTable
 from tocsin.web.allowlist.bodies import Addition, Alteration, Differences, Ending, Fields, Import, Named, Question, Sent
 from tocsin.web.form import form_of
-from tocsin.web.gate import Endpoint, GuardedRoute, Operation, protected, shown_token
+from tocsin.web.gate import Endpoint, GuardedRoute, Operation, actor_of, protected
 from tocsin.web.inside import Inside
-from tocsin.web.people import person_of
 from tocsin.web.streaming import Body, respond
 
 _MOST_LINES: Final = 1000
@@ -114,7 +113,7 @@ class Allowlist:
         """What a file changes, and on request the change."""
         sent, now = await Import.of(request), self.inside.clock.now()
         try:
-            entries = await asyncio.to_thread(import_csv, sent.csv.encode(), "csv", now, by=_actor(request))
+            entries = await asyncio.to_thread(import_csv, sent.csv.encode(), "csv", now, by=actor_of(request))
         except InputError as error:
             raise HTTPException(400, str(error)) from None
         found = difference((await self._table.load()).entries, entries, prune=sent.prune)
@@ -152,23 +151,18 @@ class Allowlist:
 
     async def _do(self, request: Request, change: Change, *, dry_run: bool = False) -> tuple[AuditLine, ...]:
         try:
-            return await self._table.change(change, _actor(request), self.inside.clock.now(), dry_run=dry_run)
+            return await self._table.change(change, actor_of(request), self.inside.clock.now(), dry_run=dry_run)
         except ChangeRefused as error:
             raise HTTPException(409, str(error)) from None
 
     def _entry(self, request: Request, value: str, sent: Fields) -> Entry:
         try:
             return entry_of(
-                value, self.inside.clock.now(), by=_actor(request), effect=sent.effect, role=sent.role,
+                value, self.inside.clock.now(), by=actor_of(request), effect=sent.effect, role=sent.role,
                 note=sent.note.strip(), expires_at=sent.expires_at,
             )  # fmt: skip
         except BadAddress as error:
             raise HTTPException(400, f"{value!r}: {error}") from None
-
-
-def _actor(request: Request) -> str:
-    person = person_of(request)
-    return (person.email or person.name) if person is not None else f"token {shown_token(request).id}"
 
 
 def _spelled(values: Iterable[str]) -> tuple[str, ...]:

@@ -34,9 +34,9 @@ from tocsin.access.tokens import Scope
 from tocsin.errors import InputError
 from tocsin.state.allowlist import AllowlistTable
 from tocsin.web.console.entry_form import FIELDS, NotAnEntry, Typed
-from tocsin.web.console.render import actor, page, part, sent_on, told
+from tocsin.web.console.render import page, part, sent_on, told
 from tocsin.web.form import form_of
-from tocsin.web.gate import GuardedRoute, protected
+from tocsin.web.gate import GuardedRoute, actor_of, protected
 from tocsin.web.inside import Inside
 
 FILTERS: Final = ("q", "effect", "role", "kind", "state")
@@ -87,7 +87,7 @@ class AllowlistPages:
         """Add one; refused when it is there."""
         typed = Typed.of_form(await form_of(request))
         try:
-            await self._change(request, Put((typed.entry(self.inside.clock.now(), actor(request)),), only_new=True))
+            await self._change(request, Put((typed.entry(self.inside.clock.now(), actor_of(request)),), only_new=True))
         except NotAnEntry as error:
             return await self._listed(request, error.typed)
         except ChangeRefused as error:
@@ -112,7 +112,7 @@ class AllowlistPages:
             elif do == "expire":
                 wanted = Put((replace(entry, expires_at=now),))
             else:
-                wanted = Put((typed.entry(now, actor(request)),))
+                wanted = Put((typed.entry(now, actor_of(request)),))
             await self._change(request, wanted)
         except NotAnEntry as error:
             return self._typed(request, "allowlist_entry", now, error.typed, entry=entry)
@@ -135,7 +135,7 @@ class AllowlistPages:
         text, prune = form.one("text"), form.one("prune") == "yes"
         shown: dict[str, Any] = {"text": text, "prune": prune, "diff": None, "wrong": ""}
         try:
-            entries = import_csv(text.encode(), _FILE, now, by=actor(request))
+            entries = import_csv(text.encode(), _FILE, now, by=actor_of(request))
             diff = difference((await self._table.load()).entries, entries, prune=prune)
             wanted: Change = Replace(entries) if prune else Put(entries)
             sure = form.one("do") == "import"
@@ -174,7 +174,7 @@ class AllowlistPages:
         return found
 
     async def _change(self, request: Request, change: Change, *, dry_run: bool = False) -> None:
-        await self._table.change(change, actor(request), self.inside.clock.now(), dry_run=dry_run)
+        await self._table.change(change, actor_of(request), self.inside.clock.now(), dry_run=dry_run)
 
 
 def _differences(line: AuditLine) -> list[tuple[str, str, str]]:

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from tocsin.access.tokens import Scope
 from tocsin.model import IncidentState
 from tocsin.state.inbox import Ack, Refusal, Resolve
-from tocsin.web.console.render import actor, page, sent_on, told
+from tocsin.web.console.render import page, sent_on, told
 from tocsin.web.form import form_of
-from tocsin.web.gate import GuardedRoute, protected
+from tocsin.web.gate import GuardedRoute, actor_of, protected
 from tocsin.web.inside import Inside
 
 _SHOWN: Final = 200
@@ -47,12 +47,12 @@ class IncidentPages:
 
     async def ack(self, request: Request) -> Response:
         """Take it."""
-        return await self._do(request, Ack(incident=request.path_params["id"], by=actor(request)), "acked")
+        return await self._do(request, Ack(incident=request.path_params["id"], by=actor_of(request)), "acked")
 
     async def resolve(self, request: Request) -> Response:
         """Close it, whatever its alerts do."""
         why = (await form_of(request)).one("why")[:_MOST_WHY]
-        wanted = Resolve(incident=request.path_params["id"], by=actor(request), why=why)
+        wanted = Resolve(incident=request.path_params["id"], by=actor_of(request), why=why)
         return await self._do(request, wanted, "resolved")
 
     async def _do(self, request: Request, wanted: Ack | Resolve, done: str) -> Response:

@@ -36,15 +36,6 @@ DONE: Final = {
 """What `?done=` may say after a change; a text in the address itself could be anybody's."""
 
 
-def actor(request: Request) -> str:
-    """Who does this, as the audit and the incidents call them."""
-    person = person_of(request)
-    if person is not None:
-        return person.email or person.name
-    token = shown_token(request)
-    return token.note or f"token {token.id}"
-
-
 def page(request: Request, template: str, now: datetime, *, status: int = 200, **context: Any) -> HTMLResponse:
     """One page. `error`: what went wrong, for people; `error_at`: the id of the field that it is about."""
     person = person_of(request)
