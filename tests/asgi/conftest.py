@@ -18,6 +18,8 @@ def sites() -> Iterator[dict[str, Site]]:
         for name, build in BUILDERS.items():
             app, site = protected(name, build())
             site.port = stack.enter_context(served(app))
+            # The first request loads what a framework loads late: longer than the time limit on a busy machine.
+            site.ask("/healthz", headers={})
             found[name] = site
         yield found
 
