@@ -234,8 +234,8 @@ class _Work:
         owes = (
             name
             for name, entry in gone.items()
-            if entry.via is not Via.NOTHING
-            and (not entry.ended or (id, name) in unheard or (entry.post, name) in unheard)
+            if (entry.post, name) in unheard
+            or (entry.via is not Via.NOTHING and (not entry.ended or (id, name) in unheard))
         )
         owed = next(owes, "")
         if owed or not told:
@@ -460,8 +460,9 @@ class _Work:
             file = self.files.get(id)
             before = None if file is None else file.told.get(storm.notifier)
             if before is not None and before.via is Via.STORM and before.post == storm.id:
-                # What fires again after this is a new story there.
-                self._set_told(id, Told(incident=id, notifier=storm.notifier))
+                # What fires again after this is a new story there. That this summary told it is kept: its end may still
+                # wait in the outbox when the destination goes.
+                self._set_told(id, Told(incident=id, notifier=storm.notifier, post=storm.id))
 
     def _fold(self, storm: Storm, ids: Iterable[str]) -> None:
         """The destination knows of these by the summary."""

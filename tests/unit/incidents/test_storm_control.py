@@ -208,3 +208,25 @@ async def test_a_thousand_incidents_of_one_cause_are_a_handful_of_messages(world
     assert [said.action.value for said in storm] == ["post", "resolve", "edit"]
     assert {said.state for said in world.channel.said if said.action is Action.RESOLVE} == {IncidentState.RESOLVED}
     assert sum(said.action is Action.POST for said in world.channel.said) == 4
+
+
+async def test_a_summary_whose_end_waits_leaves_a_debt_to_the_heir_of_its_destination(tmp_path: Path) -> None:
+    """Told in the summary, ended, fired again behind a silence; then the destination is replaced: the heir is told."""
+    base = plan(replace(EACH, notify=("chat",)))
+    chat = replace(base.destinations["chat"], budget=BUDGET)
+    world = await World.open(tmp_path / "state.db", replace(base, destinations={**base.destinations, "chat": chat}))
+    await world.all_fire(services(*"abcd"))
+    await world.delivers()
+    await world.recovers("Down", service="d")
+    while world.book.storms:  # decided, and delivered to nobody
+        world.clock.jump(10)
+        await world.ticks()
+    await world.silences("service=d", seconds=3600)
+    await world.all_fire(services("d"))
+    (incident,) = [each.id for each in world.incidents if each.group["service"] == "d"]
+    await world.reloads(plan(EACH))
+    await world.recovers("Down", service="d")
+    await world.passes(600)
+    told = [said.state_of(incident) for said in world.channel.said if incident in said.incidents]
+    assert set(told) == {IncidentState.RESOLVED}
+    await world.closes()
