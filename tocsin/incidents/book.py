@@ -83,6 +83,10 @@ class Book:
         """The incidents that have not ended."""
         return tuple(f.incident for f in self.files.values() if f.incident.state is not IncidentState.RESOLVED)
 
+    def strangers(self) -> frozenset[str]:
+        """Notifiers that were told something and are not configured any more."""
+        return frozenset({name for file in self.files.values() for name in file.told} - set(self.plan.destinations))
+
     @property
     def next_look(self) -> datetime | None:
         """When `tick` has something to do, if nothing happens before."""

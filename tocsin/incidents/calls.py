@@ -97,13 +97,14 @@ def carry_out(
 def withdrawal(incident: Incident, told: Told, calls: tuple[Notification, ...]) -> Withdrawal | None:
     """What becomes of a first message that still waits when its incident ends; None where none can.
 
-    A P0 is told all the same, once, as over: that it happened while the way to its destination was blocked is news.
-    Anything less is kept in the history as "ended before anyone was told".
+    A P0 is told all the same, once, as over: that it happened while the way to its destination was blocked is news. So
+    is what took over another destination's debt: somebody there believes that it fires. Anything else is kept in the
+    history as "ended before anyone was told".
     """
     if incident.reopened or told.via is not Via.POST or not calls:
         return None
     instead = None
-    if incident.severity is Severity.P0:
+    if incident.severity is Severity.P0 or told.owed:
         first = calls[0]
         instead = replace(
             first, id=told.post, action=Action.POST, reason=Reason.ENDED_UNTOLD,
@@ -155,9 +156,7 @@ def _after(incident: Incident, context: Context, decision: Decision, now: dateti
         case Action.POST:
             at = told.at if told.via is Via.POST else now
             post = call_id(incident, told, Action.POST, context.voice)
-            return replace(
-                known, via=Via.POST, post=post, at=at, severity=context.voice, delta_at=now, edit_at=now, owed=""
-            )
+            return replace(known, via=Via.POST, post=post, at=at, severity=context.voice, delta_at=now, edit_at=now)
         case Action.EDIT if incident.state is IncidentState.RESOLVED:
             # It flaps: the message shows that it is quiet now, and the end is still owed.
             return replace(edited, state=told.state)

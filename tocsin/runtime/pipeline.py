@@ -191,6 +191,9 @@ class Pipeline:
 
     async def _begin(self) -> None:
         now = self._parts.clock.now()
+        # A destination may have been replaced while nobody ran, or the daemon died before it had stored a reload.
+        if gone := self.book.strangers():
+            await self._commit(reconfigure(self.book, self.book.plan, now, await self._parts.ledger.unheard(gone)))
         await self._end_orphans(now)
         await self._commit(tick(self.book, now))
 

@@ -145,6 +145,8 @@ class World:
         for worker in (self.delivery, self._twin):
             worker.install(self.endpoints())
         self._known = None
+        if gone := self.book.strangers():
+            await self.commits(reconfigure(self.book, self.plan, now, await self.ledger.unheard(gone)))
 
     def _worker(self, name: str) -> Delivery:
         return Delivery(
