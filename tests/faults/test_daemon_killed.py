@@ -111,3 +111,20 @@ async def test_killed_while_an_alert_is_pending(daemon: DaemonProcess, slack: Fa
     assert (pending(), began, len(slack.posted())) == (True, [first], 0)
     await eventually(lambda: len(slack.posted()) == 1)
     assert (pending(), began) == (True, [first])
+
+
+async def test_a_notifier_that_was_replaced_while_the_daemon_was_dead_leaves_its_debt_to_the_next(
+    daemon: DaemonProcess, slack: FakeSlack, target: Target
+) -> None:
+    """kill -9 while it fires, another configuration at the next start: whoever is told now hears of the end."""
+    await daemon.start()
+    target.status = 500
+    await eventually(lambda: len(slack.posted()) == 1)
+    await daemon.kill()
+    config = daemon.folder / "config.yaml"
+    config.write_text(config.read_text().replace('"pages"', '"others"'))
+    target.status = 200
+    await daemon.start()
+    await eventually(lambda: len(slack.posted()) == 2)
+    heard = slack.posted()[1]
+    await eventually(lambda: "Resolved" in str(heard.blocks) or len(slack.thread(heard)) >= 1)
