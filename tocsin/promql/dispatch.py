@@ -14,7 +14,7 @@ from tocsin.promql import functions_label, functions_math, histogram, over_time,
 from tocsin.promql.aggregate import aggregate, go_number
 from tocsin.promql.edges import edged_function, edged_selector
 from tocsin.promql.engine import Engine, Steps, Value
-from tocsin.promql.frame import Frame
+from tocsin.promql.frame import Frame, distinct
 from tocsin.promql.info import info
 from tocsin.promql.native import functions as native_functions
 from tocsin.promql.native import windows as native_windows
@@ -101,13 +101,17 @@ _COUNTERS: Final = ("_total", "_sum", "_count", "_bucket")
 
 def _doubt_counters(engine: Engine, call: Call, range_arg: Node, block: Block) -> None:
     """An info for each metric that by its name is no counter."""
-    names = block.frame.column(METRIC_NAME)
-    for code in np.unique(names[block.counts.any(axis=0)]).tolist():
-        name = engine.dictionary.values[code]
-        if name and not name.endswith(_COUNTERS):
+    names, values = block.frame.column(METRIC_NAME), engine.dictionary.values
+    # Nearly always there is none: the windows, which are many, are looked at only where there is one.
+    doubted = [code for code in distinct(names) if values[code] and not values[code].endswith(_COUNTERS)]
+    if not doubted:
+        return
+    sampled = set(distinct(names[block.counts.any(axis=0)]))
+    for code in doubted:
+        if code in sampled:
             engine.inform(
                 "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "
-                f'"{name}"', range_arg, call,
+                f'"{values[code]}"', range_arg, call,
             )  # fmt: skip
 
 

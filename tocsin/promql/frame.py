@@ -60,6 +60,8 @@ _MULTIPLIERS: dict[str, np.uint64] = {}
 _MULTIPLIERS_KEPT: Final = 65_536
 _SPELLED: Final = 32
 """Series of a frame whose label sets are remembered: graphs of few series are asked again and again."""
+_FEW: Final = 64
+"""Codes of which a set is made sooner than a sorted array."""
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 _STIR: Final = np.uint64(0xBF58476D1CE4E5B9)
 _STIR2: Final = np.uint64(0x94D049BB133111EB)
@@ -240,10 +242,24 @@ class Frame:
         return list(spelled)
 
 
+def distinct(codes: Codes) -> list[int]:
+    """Each code once, in rising order."""
+    return sorted(set(codes.tolist())) if len(codes) <= _FEW else [int(code) for code in np.unique(codes)]
+
+
 def label_order(frame: Frame) -> list[int]:
     """The rows in the order of their labels, as Prometheus sorts label sets: name, value, name, value …"""
     if frame.size < 2:
         return list(range(frame.size))
+    known = frame._cache.get("order")
+    if known is None:
+        known = _ordered(frame)
+        if frame.size <= _SPELLED:
+            frame._cache["order"] = known
+    return list(known)  # type: ignore[call-overload,no-any-return]
+
+
+def _ordered(frame: Frame) -> list[int]:
     values = frame.dictionary.values
     columns = [(name, frame.column(name)) for name in frame.names]
     columns = [(name, column) for name, column in columns if column.any()]
