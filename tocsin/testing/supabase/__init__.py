@@ -4,12 +4,13 @@
 --log auth.jsonl --user ana@example.com=secret` runs it as a process of its own and prints one JSON object with its
 addresses. It shares no code with what reads its log or checks its tokens, so that the one can prove the other.
 
-Today: /token (password, refresh_token, pkce), /otp, /verify, /authorize, /factors/ID/challenge and verify, /signup,
-/logout, /user, /recover, /invite, /admin/users, /admin/generate_link, /admin/audit, /health, /settings,
-/.well-known/jwks.json, all under /auth/v1. Users live in memory. Modules: keys (ES256, rotation), accounts (users,
-sessions, refresh tokens), ways (codes, PKCE, second factors), signups (how users come to be), hooks (called as the real
-server calls them), journal (the log lines of both eras), server (HTTP), management (the Management API's endpoint for
-logs, apart).
+Today: /token (password, refresh_token, pkce), /otp, /verify, /authorize, /factors (enrolled, asked for, answered,
+removed), /signup, /logout, /user, /recover, /invite, /admin/users, /admin/generate_link, /admin/audit, /health,
+/settings, /.well-known/jwks.json, all under /auth/v1. Users live in memory; with `database=dsn` they are in the schema
+`auth` of a real Postgres too. Modules: keys (ES256, rotation), accounts (users, sessions, refresh tokens), ways (codes,
+PKCE, second factors), factors (their endpoints), signups (how users come to be), hooks (called as the real server calls
+them), journal (the log lines of both eras), schema and tables (the same in Postgres), server (HTTP), management (the
+Management API's endpoint for logs, apart).
 
 Source of names, codes and messages: supabase/auth, internal/api and internal/observability.
 """

@@ -1,7 +1,8 @@
 """The stand-in Supabase Auth as a process: `python -m tocsin.testing.supabase --port 0 --log auth.jsonl`.
 
 Prints one line of JSON once it listens (url, address, api_key, log, pid), then runs until SIGTERM, SIGINT or, with
---parent, until its standard input ends. With a hook:
+--parent, until its standard input ends. With `--dsn-env AUTH_DATABASE_URL` it also keeps the schema `auth` of that
+Postgres, which must hold no users yet. With a hook:
 
     --hook before-user-created=pg-functions://postgres/tocsin_gate/before_user_created --hook-dsn postgresql://…
     --hook before-user-created=http://127.0.0.1:9475/hooks/before-user-created --hook-secret v1,whsec_…
@@ -17,6 +18,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import psycopg
 
 from tocsin.testing.supabase.accounts import Seed
 from tocsin.testing.supabase.hooks import hook_of
@@ -34,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--api-key", default=DEFAULT_API_KEY, help="what the apikey header must hold")
     parser.add_argument("--user", action="append", type=_seed, default=[], help="EMAIL=PASSWORD; repeat for several")
     parser.add_argument("--autoconfirm", action="store_true", help="a sign-up needs no confirmation by mail")
+    parser.add_argument(
+        "--dsn-env", default="", help="variable with the Postgres that users and sessions go to as well"
+    )
     parser.add_argument("--hook", action="append", default=[], help="NAME=URI, as in Auth's configuration")
     parser.add_argument("--hook-dsn", default="", help="the database of pg-functions hooks")
     parser.add_argument("--hook-secret", action="append", default=[], help="v1,whsec_…; while it is rotated, several")
@@ -41,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         asyncio.run(_serve(options))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, psycopg.Error) as error:
         sys.stderr.write(f"stand-in Supabase Auth: {error}\n")
         return 2
     return 0
@@ -52,6 +58,12 @@ def _seed(text: str) -> Seed:
     if "@" not in email or not password:
         raise argparse.ArgumentTypeError(f"not a user: {text!r}; write it like ana@example.com=secret-word")
     return Seed(email=email, password=password)
+
+
+def _database(variable: str) -> str:
+    if variable and not os.environ.get(variable):
+        raise ValueError(f"--dsn-env: there is no {variable} in the environment")
+    return os.environ[variable] if variable else ""
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -67,6 +79,7 @@ async def _serve(options: argparse.Namespace) -> None:
         era=options.era,
         api_key=options.api_key,
         autoconfirm=options.autoconfirm,
+        database=_database(options.dsn_env),
         host=options.host,
         port=options.port,
     )

@@ -47,6 +47,11 @@ class User:
     metadata: dict[str, Any] = field(default_factory=dict)
     totp: str = ""
     factor_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    factor_verified: bool = True
+    challenged_at: float | None = None
+    """When the second factor was asked for last."""
+    identities: dict[str, str] = field(default_factory=lambda: {"email": str(uuid.uuid4())})
+    """By provider, with the identity's id."""
 
     def document(self) -> dict[str, Any]:
         """The user as the API shows it."""
@@ -66,9 +71,24 @@ class User:
             "created_at": created,
             "updated_at": _stamp(self.last_sign_in_at) or created,
             "is_anonymous": False,
-            "factors": [{"id": self.factor_id, "status": "verified", "factor_type": "totp"}] if self.totp else None,
+            "factors": [self._factor()] if self.totp else None,
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def _factor(self) -> dict[str, str]:
+        status = "verified" if self.factor_verified else "unverified"
+        return {"id": self.factor_id, "status": status, "factor_type": "totp"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Where a request came from."""
+
+    address: str = ""
+    agent: str = ""
+
+
+NOWHERE: Final = Device()
 
 
 @dataclass(kw_only=True)
@@ -79,6 +99,9 @@ class Session:
     method: str = "password"
     factor_at: float | None = None
     """When the second factor was shown."""
+    device: Device = NOWHERE
+    """Of the sign-in, or of the last refresh."""
+    refreshed_at: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -87,6 +110,7 @@ class RefreshToken:
     text: str
     session: Session
     parent: str
+    created_at: float
     revoked_at: float | None = None
 
 
@@ -123,6 +147,14 @@ class Accounts:
         """Every user."""
         return iter(self._users.values())
 
+    def sessions(self) -> Iterator[Session]:
+        """Every session."""
+        return iter(self._sessions.values())
+
+    def tokens(self) -> Iterator[RefreshToken]:
+        """Every refresh token of them, used ones too."""
+        return iter(self._tokens.values())
+
     def remove(self, id: str) -> User:
         """The user is gone, and every session. Raises AuthRefusal."""
         user = next((user for user in self if user.id == id), None)
@@ -157,11 +189,13 @@ class Accounts:
 
     # Sessions
 
-    def start_session(self, user: User, now: float, *, method: str = "password") -> RefreshToken:
-        session = Session(id=str(uuid.uuid4()), user=user, created_at=now, method=method)
+    def start_session(
+        self, user: User, now: float, *, method: str = "password", device: Device = NOWHERE
+    ) -> RefreshToken:
+        session = Session(id=str(uuid.uuid4()), user=user, created_at=now, method=method, device=device)
         self._sessions[session.id] = session
         user.last_sign_in_at = now
-        return self._issue(session, parent="")
+        return self._issue(session, now, parent="")
 
     def session(self, session_id: str) -> Session:
         """Raises AuthRefusal where it has ended."""
@@ -177,8 +211,14 @@ class Accounts:
             if other.user is session.user and (scope == "global" or same is (scope == "local")):
                 self._forget(other)
 
-    def refresh(self, text: str, now: float) -> RefreshToken:
-        """The next refresh token. Raises AuthRefusal; one used twice too late ends its session's whole family."""
+    def refresh(self, text: str, now: float, device: Device = NOWHERE) -> RefreshToken:
+        """The next refresh token; its session is that device's from now on. Raises AuthRefusal; a token used twice too
+        late ends its session's whole family."""
+        token = self._next(text, now)
+        token.session.refreshed_at, token.session.device = now, device
+        return token
+
+    def _next(self, text: str, now: float) -> RefreshToken:
         token = self._tokens.get(text)
         if token is None:
             raise AuthRefusal(400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found")
@@ -188,7 +228,7 @@ class Accounts:
             raise AuthRefusal(400, "session_not_found", "Invalid Refresh Token: No Valid Session Found")
         if token.revoked_at is None:
             token.revoked_at = now
-            return self._issue(token.session, parent=token.text)
+            return self._issue(token.session, now, parent=token.text)
         active = self._active(token.session)
         if active is not None and active.parent == token.text:
             return active  # the client never stored our last answer
@@ -202,7 +242,7 @@ class Accounts:
                 "Invalid Refresh Token: Already Used",
                 internal=f"Possible abuse attempt: {token.number}",
             )
-        return self._issue(token.session, parent=token.text)
+        return self._issue(token.session, now, parent=token.text)
 
     def raise_level(self, session: Session, now: float) -> RefreshToken:
         """A second factor was shown: the session is aal2 from now on."""
@@ -210,7 +250,7 @@ class Accounts:
         for token in self._tokens.values():
             if token.session is session and token.revoked_at is None:
                 token.revoked_at = now
-        return self._issue(session, parent="")
+        return self._issue(session, now, parent="")
 
     def _active(self, session: Session) -> RefreshToken | None:
         for token in reversed(self._tokens.values()):
@@ -218,10 +258,10 @@ class Accounts:
                 return token
         return None
 
-    def _issue(self, session: Session, *, parent: str) -> RefreshToken:
+    def _issue(self, session: Session, now: float, *, parent: str) -> RefreshToken:
         self._number += 1
         text = "".join(secrets.choice(_TOKEN_LETTERS) for _ in range(12))
-        token = RefreshToken(number=self._number, text=text, session=session, parent=parent)
+        token = RefreshToken(number=self._number, text=text, session=session, parent=parent, created_at=now)
         self._tokens[text] = token
         return token
 

@@ -11,7 +11,6 @@ internal/metering/record.go.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -29,6 +28,8 @@ LOG_TYPE: Final[Mapping[str, str]] = {
     "user_recovery_requested": "user",
     "user_invited": "team",
     "user_deleted": "team",
+    "factor_in_progress": "factor",
+    "factor_unenrolled": "factor",
     "challenge_created": "factor",
     "verification_attempted": "factor",
     "token_refreshed": "token",
@@ -81,12 +82,14 @@ class Journal:
         level = "error" if status >= 500 else "warning" if status >= 400 else "info"
         self._write("request completed", fields, level, now)
 
-    def audit(self, event: Mapping[str, Any], *, request_id: str, user_agent: str, now: float) -> None:
+    def audit(
+        self, event: Mapping[str, Any], *, id: str, address: str, request_id: str, user_agent: str, now: float
+    ) -> None:
         """An audit event, as a line of its own."""
         details = {
             **event,
-            "audit_log_id": str(uuid.uuid4()),
-            "ip_address": "",
+            "audit_log_id": id,
+            "ip_address": address,
             "created_at": datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z"),
             "request_id": request_id,
         }

@@ -19,14 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+import psycopg
 from aiohttp import web
 
-from tocsin.testing.supabase.accounts import Accounts, RefreshToken, Seed, Session, User
+from tocsin.testing.supabase.accounts import Accounts, Device, RefreshToken, Seed, Session, User
+from tocsin.testing.supabase.factors import Factors
 from tocsin.testing.supabase.hooks import Hook, Hooks
 from tocsin.testing.supabase.journal import NIL, Era, Journal, audit_event
 from tocsin.testing.supabase.keys import SigningKeys
 from tocsin.testing.supabase.refusals import AuthRefusal, OAuthRefusal
 from tocsin.testing.supabase.signups import SignUps
+from tocsin.testing.supabase.tables import Tables
 from tocsin.testing.supabase.ways import Ways
 
 PREFIX: Final = "/auth/v1"
@@ -52,6 +55,11 @@ class Exchange:
     @property
     def user_agent(self) -> str:
         return self.request.headers.get("User-Agent", "")
+
+    @property
+    def device(self) -> Device:
+        """What its session is remembered by."""
+        return Device(address=self.about["remote_addr"], agent=self.user_agent)
 
     async def body(self) -> dict[str, Any]:
         """The JSON object sent. Raises AuthRefusal."""
@@ -90,9 +98,11 @@ class FakeAuth:
         now: Callable[[], float] = time.time,
         hooks: Mapping[str, Hook] | None = None,
         service_key: str = DEFAULT_SERVICE_KEY,
+        database: str = "",
     ) -> None:
         """`autoconfirm`: a sign-up needs no mail (mailer_autoconfirm). `signups` False: DISABLE_SIGNUP. `hooks` by name
-        (hooks.BEFORE_USER_CREATED). `service_key`: what the admin endpoints want as apikey."""
+        (hooks.BEFORE_USER_CREATED). `service_key`: what the admin endpoints want as apikey. `database`: where users,
+        sessions and the rest are written as well (tables.py)."""
         self.address = ""
         self.api_key = api_key
         self.accounts = Accounts()
@@ -106,6 +116,9 @@ class FakeAuth:
         self._service_key, self._site_url = service_key, site_url
         self._autoconfirm, self._is_open = autoconfirm, signups
         self._signups = SignUps(self, autoconfirm=autoconfirm, open=signups)
+        self._factors = Factors(self)
+        self._database = database
+        self._tables: Tables | None = None
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
         for seed in users:
@@ -119,6 +132,10 @@ class FakeAuth:
     # Life
 
     async def __aenter__(self) -> Self:
+        """Raises ValueError for a database that holds somebody's users, and psycopg.Error."""
+        if self._database:
+            self._tables = await Tables.open(self._database)
+            await self._tables.write(self.accounts, self.ways)
         app = web.Application()
         for method, path, handler in self._routes():
             app.router.add_route(method, PREFIX + path, self._served(path, handler))
@@ -132,6 +149,8 @@ class FakeAuth:
     async def __aexit__(self, *_: object) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._tables is not None:
+            await self._tables.close()
         self.journal.close()
 
     def _routes(self) -> tuple[tuple[str, str, Handler], ...]:
@@ -144,8 +163,7 @@ class FakeAuth:
             ("POST", "/logout", self._logout),
             ("POST", "/verify", self._verify),
             ("GET", "/authorize", self._authorize),
-            ("POST", "/factors/{factor}/challenge", self._challenge),
-            ("POST", "/factors/{factor}/verify", self._factor),
+            *self._factors.routes(),
             *self._signups.routes(),
         )
 
@@ -163,7 +181,7 @@ class FakeAuth:
             began = time.perf_counter_ns()
             code = ""
             try:
-                response = await handler(exchange)
+                response = await self._answer(handler, exchange)
             except AuthRefusal as refusal:
                 code = refusal.code
                 exchange.about["error"] = refusal.logged
@@ -180,6 +198,18 @@ class FakeAuth:
 
         return serve
 
+    async def _answer(self, handler: Handler, exchange: Exchange) -> web.Response:
+        """What the handler says, once what it changed is in the database. Raises AuthRefusal."""
+        if self._tables is None:
+            return await handler(exchange)
+        try:
+            try:
+                return await handler(exchange)
+            finally:
+                await self._tables.write(self.accounts, self.ways)  # a refusal may end a family of tokens
+        except psycopg.Error as error:
+            raise AuthRefusal(500, "unexpected_failure", "Database error", internal=f"ERROR: {error}") from None
+
     def _known_at_arrival(self, exchange: Exchange, path: str) -> dict[str, Any]:
         request = exchange.request
         about = {
@@ -193,19 +223,24 @@ class FakeAuth:
             about["grant_type"] = request.query.get("grant_type", "")
         return about
 
-    def audit(self, exchange: Exchange, action: str, user: User, **traits: Any) -> None:
-        """Something that `user` did."""
-        event = audit_event(action, user.id, user.email, traits)
-        # The request's own line has the last event only, as the real one does.
-        exchange.about["auth_event"] = event
-        self.journal.audit(event, request_id=exchange.id, user_agent=exchange.user_agent, now=self.now())
+    def audit(self, exchange: Exchange, action: str, user: User, *, address: str = "", **traits: Any) -> None:
+        """Something that `user` did. `address`: only for second factors is it written down."""
+        self._audit(exchange, audit_event(action, user.id, user.email, traits), address)
 
     def audit_admin(self, exchange: Exchange, action: str, user: User, **traits: Any) -> None:
         """Something that was done to `user` with the secret key."""
         about = {"user_id": user.id, "user_email": user.email, "user_phone": ""}
-        event = audit_event(action, NIL, "service_role", {**traits, **about})
+        self._audit(exchange, audit_event(action, NIL, "service_role", {**traits, **about}), "")
+
+    def _audit(self, exchange: Exchange, event: dict[str, Any], address: str) -> None:
+        # The request's own line has the last event only, as the real one does.
         exchange.about["auth_event"] = event
-        self.journal.audit(event, request_id=exchange.id, user_agent=exchange.user_agent, now=self.now())
+        id, now = str(uuid.uuid4()), self.now()
+        self.journal.audit(
+            event, id=id, address=address, request_id=exchange.id, user_agent=exchange.user_agent, now=now
+        )
+        if self._tables is not None:
+            self._tables.audit(id, event, address, now)
 
     def only_admin(self, exchange: Exchange) -> None:
         """Raises AuthRefusal for who has not shown the secret key."""
@@ -259,13 +294,17 @@ class FakeAuth:
     ) -> web.Response:
         """A new session's tokens. Raises AuthRefusal."""
         self.audit(exchange, "login", user, provider=provider)
-        token = self.accounts.start_session(user, self.now(), method=method)
+        user.identities.setdefault(provider, str(uuid.uuid4()))
+        token = self.accounts.start_session(user, self.now(), method=method, device=exchange.device)
         self.journal.login(user.id, method, provider=provider, now=self.now(), **extra)
-        return await self._granted(token)
+        return await self.granted(token)
 
     async def _verify(self, exchange: Exchange) -> web.Response:
         asked = await exchange.body()
         user = self.ways.by_code(exchange.text(asked, "email"), exchange.text(asked, "token"), self.now())
+        if user.confirmed_at is None:
+            user.confirmed_at = self.now()
+            self.audit(exchange, "user_signedup", user, provider="email")
         return await self.signed_in(exchange, user, "otp")
 
     async def _authorize(self, exchange: Exchange) -> web.Response:
@@ -282,37 +321,21 @@ class FakeAuth:
         user = self.ways.end_flow(exchange.text(asked, "auth_code"), exchange.text(asked, "code_verifier"), self.now())
         return await self.signed_in(exchange, user, "oauth", "github")
 
-    async def _challenge(self, exchange: Exchange) -> web.Response:
-        user, factor = self._bearer(exchange).user, exchange.request.match_info["factor"]
-        id = self.ways.challenge(user, factor, self.now())
-        self.audit(exchange, "challenge_created", user, factor_id=factor)
-        return web.json_response({"id": id, "type": "totp", "expires_at": int(self.now()) + 300})
-
-    async def _factor(self, exchange: Exchange) -> web.Response:
-        session, asked = self._bearer(exchange), await exchange.body()
-        factor = exchange.request.match_info["factor"]
-        self.ways.answer(
-            session.user, factor, exchange.text(asked, "challenge_id"), exchange.text(asked, "code"), self.now()
-        )
-        self.audit(exchange, "verification_attempted", session.user, factor_id=factor)
-        self.journal.login(session.user.id, "mfa", provider="totp", now=self.now())
-        return await self._granted(self.accounts.raise_level(session, self.now()))
-
     async def _refresh(self, exchange: Exchange) -> web.Response:
         text = exchange.text(await exchange.body(), "refresh_token")
         if not text:
             raise OAuthRefusal("invalid_request", "refresh_token required")
-        token = self.accounts.refresh(text, self.now())
+        token = self.accounts.refresh(text, self.now(), exchange.device)
         self.audit(exchange, "token_refreshed", token.session.user)
         self.audit(exchange, "token_revoked", token.session.user)
         self.journal.login(token.session.user.id, "token", now=self.now())
-        return await self._granted(token)
+        return await self.granted(token)
 
     async def _user(self, exchange: Exchange) -> web.Response:
-        return web.json_response(self._bearer(exchange).user.document())
+        return web.json_response(self.bearer(exchange).user.document())
 
     async def _logout(self, exchange: Exchange) -> web.Response:
-        session = self._bearer(exchange)
+        session = self.bearer(exchange)
         scope = exchange.request.query.get("scope") or "global"
         if scope not in {"global", "local", "others"}:
             raise AuthRefusal(400, "validation_failed", f'Unsupported logout scope "{scope}"')
@@ -322,7 +345,8 @@ class FakeAuth:
 
     # Tokens
 
-    async def _granted(self, token: RefreshToken) -> web.Response:
+    async def granted(self, token: RefreshToken) -> web.Response:
+        """An access token for it. Raises AuthRefusal."""
         now = int(self.now())
         claims = await self.hooks.claims(self.claims(token.session, now), token.session.method, self.now())
         return web.json_response(
@@ -359,7 +383,7 @@ class FakeAuth:
             "is_anonymous": False,
         }
 
-    def _bearer(self, exchange: Exchange) -> Session:
+    def bearer(self, exchange: Exchange) -> Session:
         """The live session of the request's token. Raises AuthRefusal."""
         scheme, _, token = exchange.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:

@@ -144,7 +144,7 @@ class SignUps:
             # The trap: it is written as if the user had asked for it.
             self._auth.audit(exchange, "user_recovery_requested", user)
         self._auth.ways.mail_code(email, self._auth.now())
-        code = self._auth.ways.codes[user.email][0]
+        code = self._auth.ways.codes[user.email].text
         link = f"{self._auth.url}/verify?token={code}&type={kind}"
         return web.json_response({**user.document(), "action_link": link, "email_otp": code, "verification_type": kind})
 

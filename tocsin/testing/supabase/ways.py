@@ -26,10 +26,34 @@ _STEP: Final = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Flow:
+class Flow:
+    """A browser on its way to a provider and back."""
+
     user: User
     challenge: str
     until: float
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@dataclass(kw_only=True)
+class Challenge:
+    """A second factor that was asked for."""
+
+    user: User
+    factor: str
+    until: float
+    address: str = ""
+    verified_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailedCode:
+    """What would have been mailed."""
+
+    user: User
+    text: str
+    until: float
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 @dataclass
@@ -37,11 +61,12 @@ class Ways:
     """What is under way."""
 
     accounts: Accounts
-    codes: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """By address: the code that would have been mailed, and when it expires."""
-    flows: dict[str, _Flow] = field(default_factory=dict)
-    challenges: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """By id: the factor, and when it expires."""
+    codes: dict[str, MailedCode] = field(default_factory=dict)
+    """By address."""
+    flows: dict[str, Flow] = field(default_factory=dict)
+    """By code."""
+    challenges: dict[str, Challenge] = field(default_factory=dict)
+    """By id; those that were answered too."""
 
     def mail_code(self, email: str, now: float) -> User:
         """Raises AuthRefusal for an unknown address: no user is made here."""
@@ -50,14 +75,15 @@ class Ways:
             raise AuthRefusal(422, "otp_disabled", "Signups not allowed for otp")
         if user.banned:
             raise AuthRefusal(403, "user_banned", "User is banned")
-        self.codes[user.email] = (f"{secrets.randbelow(1_000_000):06}", now + CODE_LIFE)
+        self.codes[user.email] = MailedCode(user=user, text=f"{secrets.randbelow(1_000_000):06}", until=now + CODE_LIFE)
         return user
 
     def by_code(self, email: str, code: str, now: float) -> User:
         """Raises AuthRefusal; a code is good once."""
         user = self.accounts.by_email(email)
-        sent, until = self.codes.get(email.lower(), ("", 0.0))
-        if user is None or not sent or not hmac.compare_digest(sent.encode(), code.encode()) or now >= until:
+        sent = self.codes.get(email.lower())
+        right = sent is not None and now < sent.until and hmac.compare_digest(sent.text.encode(), code.encode())
+        if user is None or not right:
             raise AuthRefusal(403, "otp_expired", "Token has expired or is invalid")
         del self.codes[user.email]
         return user
@@ -65,7 +91,7 @@ class Ways:
     def begin_flow(self, user: User, challenge: str, now: float) -> str:
         """The code with which the browser is sent back."""
         code = str(uuid.uuid4())
-        self.flows[code] = _Flow(user=user, challenge=challenge, until=now + FLOW_LIFE)
+        self.flows[code] = Flow(user=user, challenge=challenge, until=now + FLOW_LIFE)
         return code
 
     def end_flow(self, code: str, verifier: str, now: float) -> User:
@@ -78,22 +104,24 @@ class Ways:
             raise AuthRefusal(400, "bad_code_verifier", "code challenge does not match previously saved code verifier")
         return flow.user
 
-    def challenge(self, user: User, factor: str, now: float) -> str:
+    def challenge(self, user: User, factor: str, now: float, address: str = "") -> str:
         """Raises AuthRefusal for a factor that isn't the user's."""
         if not user.totp or factor != user.factor_id:
             raise AuthRefusal(404, "mfa_factor_not_found", "Factor not found")
         id = str(uuid.uuid4())
-        self.challenges[id] = (factor, now + FLOW_LIFE)
+        self.challenges[id] = Challenge(user=user, factor=factor, until=now + FLOW_LIFE, address=address)
+        user.challenged_at = now
         return id
 
     def answer(self, user: User, factor: str, challenge: str, code: str, now: float) -> None:
         """Raises AuthRefusal."""
-        known, until = self.challenges.get(challenge, ("", 0.0))
-        if known != factor or factor != user.factor_id or now >= until:
+        known = self.challenges.get(challenge)
+        good = known is not None and known.verified_at is None and now < known.until
+        if known is None or not good or known.factor != factor or factor != user.factor_id:
             raise AuthRefusal(422, "mfa_challenge_expired", "MFA factor with the provided challenge ID not found")
         if not any(hmac.compare_digest(totp(user.totp, now + step * _STEP), code) for step in (-1, 0, 1)):
             raise AuthRefusal(422, "mfa_verification_failed", "Invalid TOTP code entered")
-        del self.challenges[challenge]
+        known.verified_at = now
 
 
 def totp(secret: str, at: float) -> str:
