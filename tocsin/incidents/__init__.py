@@ -10,8 +10,9 @@ what must be stored and queued with it, in one transaction:
 
 `Outcome.next_look` is when `tick` has something to do, if nothing happens before.
 
-Where to read: `routes` (who is told about what), `grouping` (which incident), `policy` (what to do now: a tuple of
-small rules, the first that speaks wins), `calls` (a decision → calls to a destination).
+Where to read: `routes` (who is told about what), `membership` and `grouping` (which incident), `policy` (what to do
+now: a tuple of small rules, the first that speaks wins), `telling` (policy asked for each destination), `calls` (a
+decision → calls to a destination). Inside an entry point the book is a `draft` that is changed in place.
 """
 
 from __future__ import annotations

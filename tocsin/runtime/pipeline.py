@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from tocsin.errors import Deposed, SeriesLimit
+from tocsin.errors import Deposed
 from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reconfigure, restore, retire, tick
-from tocsin.model import Alert, Sample, Seconds, Severity
+from tocsin.model import Alert, Sample, Seconds
 from tocsin.ports import Clock
 from tocsin.rules import Group
+from tocsin.runtime import observing
 from tocsin.runtime.canary import NAME as CANARY
 from tocsin.runtime.canary import Canary
 from tocsin.runtime.evaluation import Evaluation, RuleBook, unseen
@@ -29,7 +30,6 @@ from tocsin.runtime.sources import NOT_YET, Source, blind_spots
 from tocsin.series import Store
 from tocsin.series.remote.inquiry import Attempt
 from tocsin.state import Change, Restored
-from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
 
@@ -37,8 +37,6 @@ RulesOf = Callable[[Iterable[Alert]], RuleBook]
 """The rules in force, with these alerts."""
 SELF_EVERY: Final[Seconds] = 5.0
 """Between two readings of Tocsin's own metrics into the series store."""
-NAMED: Final = 20
-"""So many of the rules that a source blinds are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +116,8 @@ class Pipeline:
             names: set[str] = set()
             if self._measured is None or now - self._measured >= timedelta(seconds=SELF_EVERY):
                 self._measured = now
-                self._measure()
+                parts = self._parts
+                observing.measure(self.book, self.rules, self.external.alerts.values(), parts.store, parts.telemetry)
                 own = list(self._parts.telemetry.samples_at(now))
                 self._append("tocsin", own)
                 names = {sample.name for sample in own}
@@ -240,32 +239,10 @@ class Pipeline:
     # Steps -----------------------------------------------------------------------------------------------------------
 
     def _append(self, source: str, samples: Sequence[Sample]) -> None:
-        telemetry, store = self._parts.telemetry, self._parts.store
-        before = store.refused
-        try:
-            store.append(samples)
-        except SeriesLimit as limit:
-            logger().warning("series.limit", collector=source, error=str(limit))
-        after = store.refused
-        over = after.over_limit - before.over_limit
-        old = after.out_of_order + after.duplicate - before.out_of_order - before.duplicate
-        telemetry.samples.labels(source).inc(max(0, len(samples) - over - old))
-        if over:
-            telemetry.samples_refused.labels(source, "limit").inc(over)
-        if old:
-            telemetry.samples_refused.labels(source, "old").inc(old)
+        observing.append(source, samples, self._parts.store, self._parts.telemetry)
 
     def _flush(self) -> None:
-        """What this poll brought and what rules recorded of it goes to the journal: a crash after this keeps it."""
-        telemetry, store = self._parts.telemetry, self._parts.store
-        well = telemetry.registry.get_sample_value("tocsin_series_journal_up") == 1
-        store.flush()
-        if well and store.problem:
-            telemetry.series_ok.set(0)
-            logger().error("series.not_journaled", problem=store.problem)
-        elif not well and not store.problem:
-            telemetry.series_ok.set(1)
-            logger().info("series.journaled_again")
+        observing.flush(self._parts.store, self._parts.telemetry)
 
     async def _evaluate(self, names: set[str], sampled_at: datetime | None) -> None:
         parts = self._parts
@@ -325,10 +302,7 @@ class Pipeline:
             return not attempt.missing
 
     async def _conclude(self, done: Evaluation, now: datetime) -> None:
-        for name in done.groups:
-            self._parts.telemetry.evaluations.labels(name).inc()
-        for group, problem in done.new_problems:
-            logger().warning("rules.problem", rule_group=group, rule=problem.rule, error=problem.what)
+        observing.tell_evaluated(done, self._parts.telemetry)
         if self.leads and (done.transitions or done.changed):
             await self._commit(react(self.book, done.transitions, now), done.changed)
 
@@ -358,52 +332,8 @@ class Pipeline:
 
     def _turn(self, outcome: Outcome) -> None:
         self.book = outcome.book
-        telemetry = self._parts.telemetry
-        for decided in outcome.decisions:
-            decision = decided.decision
-            telemetry.decisions.labels(decision.action.value, decision.reason.value).inc()
-            logger().info(
-                "incident.decided", incident=decided.incident, notifier=decided.notifier,
-                action=decision.action.value, reason=decision.reason.value, because=decision.because,
-            )  # fmt: skip
-        for row in outcome.queue:
-            if row.timeline.sampled_at is not None and row.timeline.decided_at is not None:
-                took = (row.timeline.decided_at - row.timeline.sampled_at).total_seconds()
-                telemetry.stage_seconds.labels("decided", row.severity.value).observe(max(0.0, took))
+        observing.tell_decided(outcome, self._parts.telemetry)
 
     def _tell_blindness(self, source: Source, was_blind: bool) -> None:
         self._measured = None  # what is set here is read by a rule: let it be a series with the next tick
-        telemetry = self._parts.telemetry
-        for gauge in (telemetry.blind, telemetry.blind_rule):
-            for labels in [key for key in _label_values(gauge) if key[0] == source.name]:
-                gauge.remove(*labels)
-        if not source.spots:
-            if was_blind:
-                logger().info("source.seen", collector=source.name)
-            return
-        rules = self.rules.reading({name for spot in source.spots for name in spot.metrics})
-        telemetry.blind.labels(source.name, str(len(rules))).set(1)
-        more = (f"… and {len(rules) - NAMED} more",) if len(rules) > NAMED else ()
-        for name in (*rules[:NAMED], *more):
-            telemetry.blind_rule.labels(source.name, name).set(1)
-        for spot in source.spots:
-            logger().warning(
-                "source.blind", collector=source.name, why=spot.why, since=spot.since.isoformat(),
-                metrics=len(spot.metrics), rules=list(rules)[:NAMED],
-            )  # fmt: skip
-
-    def _measure(self) -> None:
-        """The gauges that are states, not events."""
-        telemetry = self._parts.telemetry
-        telemetry.series.set(self._parts.store.series_count)
-        self.rules.measure(telemetry, self.external.alerts.values())
-        by_severity = dict.fromkeys(Severity, 0)
-        for incident in self.book.open:
-            by_severity[incident.severity] += 1
-        for severity, count in by_severity.items():
-            telemetry.incidents.labels(severity.value).set(count)
-
-
-def _label_values(gauge: object) -> list[tuple[str, ...]]:
-    # prometheus_client has no public way to list a metric's children.
-    return list(getattr(gauge, "_metrics", {}))
+        observing.tell_blindness(source, self.rules, self._parts.telemetry, was_blind=was_blind)
