@@ -18,6 +18,7 @@ def dashboard() -> Dashboard:
             ("Latency", _latency()),
             ("Errors", _errors()),
             ("Limits and cache", _limits()),
+            ("Database", _database()),
         ],
     )
 
@@ -153,5 +154,41 @@ def _limits() -> list[object]:
                 legend="{{cached}}",
             ),
             unit="percentunit",
+        ),
+    ]
+
+
+def _database() -> list[object]:
+    return [
+        chart(
+            "Connections in use",
+            "Of those the pool may have. At 1 requests wait, and get 503: ApplicationDatabaseSaturated.",
+            Query(
+                expr="max by (job, instance, database) (tocsin_database_pool_in_use / tocsin_database_pool_limit)",
+                legend="{{job}} {{database}}",
+            ),
+            unit="percentunit",
+        ),
+        chart(
+            "Statements by route",
+            "Seconds of statements a second: how many connections each route holds on average.",
+            Query(expr="topk(8, sum by (route) (rate(tocsin_database_statement_seconds_sum[5m])))", legend="{{route}}"),
+        ),
+        chart(
+            "Waiting for a connection, p95",
+            "A wait is time in which the database does nothing for this request.",
+            Query(
+                expr="histogram_quantile(0.95, sum by (database, le) (rate(tocsin_database_wait_seconds_bucket[5m])))",
+                legend="{{database}}",
+            ),
+            unit="s",
+        ),
+        chart(
+            "Slow statements",
+            "Each is a line database.slow in the log, with the place in the code.",
+            Query(
+                expr="sum by (route) (increase(tocsin_database_slow_statements_total[5m]))",
+                legend="{{route}}",
+            ),
         ),
     ]

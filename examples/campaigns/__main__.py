@@ -18,12 +18,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from examples.campaigns.app import build_app
-from examples.campaigns.database import Pool, make_pool, prepare
+from examples.campaigns.database import make_database, prepare
 from examples.campaigns.faults import CONTROLS, PREFIX, SECRET_LENGTH, FaultInjection
 from examples.campaigns.measures import Measures
 from examples.campaigns.worker import Spool, Worker
 from tocsin.access.guard import Public
 from tocsin.asgi import protect
+from tocsin.asgi.database import Database
 from tocsin.asgi.mount import Layer
 from tocsin.errors import InputError
 
@@ -84,25 +85,26 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _application(arguments: argparse.Namespace, dsn: str) -> ASGIApp:
     measures = Measures()
-    pool = make_pool(dsn, size=arguments.pool)
-    worker = None if arguments.no_worker else Worker(pool, Spool(), measures, pace=arguments.pace)
-    faults = _faults(arguments.host, pool)
+    database = make_database(dsn, size=arguments.pool)
+    worker = None if arguments.no_worker else Worker(database, Spool(), measures, pace=arguments.pace)
+    faults = _faults(arguments.host, database)
     public: list[str | Public] = ["/healthz"]
     if faults is not None:
         # The fault wrapper asks for a secret of its own.
         public += [Public(PREFIX, methods=CONTROLS), Public(f"{PREFIX}/", methods=CONTROLS, under=True)]
     try:
         return protect(
-            build_app(pool, alongside=worker.running if worker else None),
+            build_app(database, alongside=worker.running if worker else None),
             public=public,
             registry=measures.registry,
+            database=database,
             inside=[] if faults is None else [faults],
         )
     except InputError as error:
         raise Refusal(str(error)) from None
 
 
-def _faults(host: str, pool: Pool) -> Layer | None:
+def _faults(host: str, database: Database) -> Layer | None:
     """The demo's layer next to the application, so that what it raises takes the way of a real bug."""
     secret = os.environ.get(FAULTS)
     if not secret:
@@ -111,7 +113,7 @@ def _faults(host: str, pool: Pool) -> Layer | None:
         raise Refusal(f"{FAULTS} is set, and --host {host} is not loopback: unset it, or use 127.0.0.1")
     if len(secret) < SECRET_LENGTH:
         raise Refusal(f"{FAULTS} must hold a secret of at least {SECRET_LENGTH} characters")
-    return lambda app, _: FaultInjection(app, pool, secret)
+    return lambda app, _: FaultInjection(app, database, secret)
 
 
 async def _serve(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from examples.campaigns.database import Pool
 from examples.campaigns.problems import Problem
 from examples.campaigns.requests import MoreRecipients, NewCampaign, body_of, id_of, page_of
 from examples.campaigns.store import Campaigns
+from tocsin.asgi.database import Database
 
 log = logging.getLogger("campaigns.http")
 
@@ -115,25 +115,18 @@ Alongside = Callable[[], AbstractAsyncContextManager[None]]
 """Something that runs while the application does: the worker."""
 
 
-def build_app(pool: Pool, *, alongside: Alongside | None = None) -> Starlette:
-    """The application on `pool`, which it opens and closes. What it does not handle is for the layers around it."""
+def build_app(database: Database, *, alongside: Alongside | None = None) -> Starlette:
+    """The application on `database`, which it opens and closes. What it does not handle is for the layers around it."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await pool.open(wait=False)
-        try:
-            if alongside is None:
-                yield
-            else:
-                async with alongside():
-                    yield
-        finally:
-            await pool.close(timeout=2.0)
+        async with database, alongside() if alongside is not None else nullcontext():
+            yield
 
     app = Starlette(
         routes=list(ROUTES),
         lifespan=lifespan,
         exception_handlers={Problem: _answer_problem, HTTPException: _answer_http},
     )
-    app.state.campaigns = Campaigns(pool)
+    app.state.campaigns = Campaigns(database)
     return app

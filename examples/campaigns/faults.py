@@ -20,13 +20,13 @@ import logging
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from psycopg import OperationalError, errors
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from examples.campaigns.database import Pool
+from tocsin.asgi import Unavailable
+from tocsin.asgi.database import Database
 
 log = logging.getLogger("campaigns.faults")
 
@@ -63,11 +63,11 @@ class InjectedFault(RuntimeError):
 class FaultInjection:
     """`app`, with the faults that were asked for."""
 
-    def __init__(self, app: ASGIApp, pool: Pool, secret: str) -> None:
+    def __init__(self, app: ASGIApp, database: Database, secret: str) -> None:
         if len(secret) < SECRET_LENGTH:
             raise ValueError(f"the faults' secret needs at least {SECRET_LENGTH} characters")
         self._app = app
-        self._pool = pool
+        self._database = database
         self._secret = secret.encode()
         self._slow: dict[str, float] = {}
         self._broken: set[str] = set()
@@ -122,7 +122,7 @@ class FaultInjection:
 
     async def _run_statement(self, seconds: float) -> None:
         try:
-            async with self._pool.connection() as connection:
+            async with self._database.connection() as connection:
                 await connection.execute("select count(*), pg_sleep(%s) from sends", (seconds,))
-        except (OperationalError, errors.QueryCanceled) as error:
+        except Unavailable as error:
             log.warning("the slow statement ended early: %s", error)

@@ -15,7 +15,6 @@ class Problem(Exception):
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     kind: ClassVar[str] = "about:blank"
-    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, detail: str, *, errors: Sequence[Mapping[str, str]] = ()) -> None:
         super().__init__(detail)
@@ -32,9 +31,7 @@ class Problem(Exception):
         }
         if self.errors:
             body["errors"] = list(self.errors)
-        return JSONResponse(
-            body, status_code=int(self.status), media_type="application/problem+json", headers=dict(self.headers)
-        )
+        return JSONResponse(body, status_code=int(self.status), media_type="application/problem+json")
 
 
 class Invalid(Problem):
@@ -78,10 +75,3 @@ class Conflict(Problem):
     """The campaign's state does not allow it: read it again, then decide."""
 
     status = HTTPStatus.CONFLICT
-
-
-class Unavailable(Problem):
-    """The database does not answer: the same request may work in a moment."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}

@@ -1,12 +1,13 @@
-"""What can be done with campaigns, each in one transaction."""
+"""What can be done with campaigns: a change in one transaction, a question in as few statements as it takes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from examples.campaigns.database import Connection, Pool, row, rows, run, transaction
+from examples.campaigns.database import row, rows, run
 from examples.campaigns.problems import Conflict, NotFound
 from examples.campaigns.requests import NewCampaign, Page, Status
+from tocsin.asgi.database import Connection, Database
 
 Document = dict[str, Any]
 """What the API answers, before it is JSON."""
@@ -15,30 +16,29 @@ Document = dict[str, Any]
 class Campaigns:
     """The campaigns of a database."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def ping(self) -> None:
         """Raises Unavailable while the database does not answer."""
-        async with transaction(self._pool) as connection:
-            await connection.execute("select 1")
+        await self._database.ping()
 
     async def create(self, new: NewCampaign) -> Document:
-        async with transaction(self._pool) as connection:
+        async with self._database.connection() as connection:
             created = await row(connection, "create_campaign", **new.model_dump())
         assert created is not None
         return created
 
     async def newest(self, page: Page) -> list[Document]:
-        async with transaction(self._pool) as connection:
+        async with self._database.connection() as connection:
             return await rows(connection, "list_campaigns", **page.model_dump())
 
     async def read(self, campaign: int) -> Document:
-        async with transaction(self._pool) as connection:
+        async with self._database.connection() as connection:
             return await _read(connection, campaign)
 
     async def add_recipients(self, campaign: int, recipients: list[str]) -> Document:
-        async with transaction(self._pool) as connection:
+        async with self._database.transaction() as connection:
             status = await _lock(connection, campaign)
             if status is not Status.DRAFT:
                 raise Conflict(f"Campaign {campaign} has status {status.value}; recipients are added to a draft.")
@@ -47,7 +47,7 @@ class Campaigns:
 
     async def launch(self, campaign: int) -> Document:
         """A draft starts, a paused one goes on; one that runs stays as it is. Nobody is queued twice."""
-        async with transaction(self._pool) as connection:
+        async with self._database.transaction() as connection:
             status = await _lock(connection, campaign)
             if status is Status.FINISHED:
                 raise Conflict(f"Campaign {campaign} is finished; draft a new one to send again.")
@@ -60,7 +60,7 @@ class Campaigns:
 
     async def pause(self, campaign: int) -> Document:
         """When this returns, no further mail leaves: it waits for the batch that is being delivered."""
-        async with transaction(self._pool) as connection:
+        async with self._database.transaction() as connection:
             status = await _lock(connection, campaign)
             if status in (Status.DRAFT, Status.FINISHED):
                 raise Conflict(f"Campaign {campaign} has status {status.value}; only a running one can be paused.")
@@ -69,12 +69,12 @@ class Campaigns:
             return await _read(connection, campaign)
 
     async def progress(self, campaign: int) -> Document:
-        async with transaction(self._pool) as connection:
+        async with self._database.connection() as connection:
             return await _progress(connection, campaign)
 
     async def report(self, campaign: int) -> Document:
         """What came of it: counts, failures by reason, the largest domains, and the pace in sends per second."""
-        async with transaction(self._pool) as connection:
+        async with self._database.connection() as connection:
             about = await _read(connection, campaign)
             progress = await _progress(connection, campaign)
             reasons = await rows(connection, "failures_by_reason", id=campaign)

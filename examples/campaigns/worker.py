@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from examples.campaigns.database import Pool, row, rows, run, transaction
+from examples.campaigns.database import row, rows, run
 from examples.campaigns.measures import Measures
-from examples.campaigns.problems import Unavailable
+from tocsin.asgi import Unavailable
+from tocsin.asgi.database import Database
 
 log = logging.getLogger("campaigns.worker")
 
@@ -55,10 +56,10 @@ class Spool:
 class Worker:
     """Delivers through `transport`, at most `pace` sends per second, until cancelled."""
 
-    def __init__(self, pool: Pool, transport: Transport, measures: Measures, *, pace: float = 50.0) -> None:
+    def __init__(self, database: Database, transport: Transport, measures: Measures, *, pace: float = 50.0) -> None:
         if pace <= 0:
             raise ValueError(f"pace must be above 0 sends per second, not {pace}")
-        self._pool = pool
+        self._database = database
         self._transport = transport
         self._measures = measures
         self._rest = BATCH / pace
@@ -77,7 +78,7 @@ class Worker:
 
     async def deliver_batch(self) -> int:
         """Claim, deliver and settle one batch; how many sends it was. Raises Unavailable."""
-        async with transaction(self._pool) as connection:
+        async with self._database.transaction() as connection:
             claimed = await rows(connection, "claim_sends", limit=BATCH)
             outcomes = [await self._outcome(Mail(to=c["email"], subject=c["subject"], body=c["body"])) for c in claimed]
             if claimed:
@@ -90,8 +91,8 @@ class Worker:
                 )
         for status, _ in outcomes:
             self._measures.sends.labels(status).inc()
-        # In a transaction of its own: two workers that hold the campaign's row for their batches would deadlock here.
-        async with transaction(self._pool) as connection:
+        # After that transaction: two workers that hold the campaign's row for their batches would deadlock here.
+        async with self._database.connection() as connection:
             for finished in await rows(connection, "finish_campaigns"):
                 log.info("campaign %s is finished", finished["id"])
             backlog = await row(connection, "count_pending")

@@ -17,7 +17,7 @@ def sites() -> Iterator[dict[str, Site]]:
     with ExitStack() as stack:
         for name, build in BUILDERS.items():
             app, site = protected(name, build())
-            site.port = stack.enter_context(served(app))
+            site.port = stack.enter_context(served(site.counting(app)))
             # The first request loads what a framework loads late: longer than the time limit on a busy machine.
             site.ask("/healthz", headers={})
             found[name] = site
@@ -28,8 +28,7 @@ def sites() -> Iterator[dict[str, Site]]:
 def site(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Site:
     """One of them, its lines forgotten."""
     found = sites[request.param]
-    found.kept.lines.clear()
-    found.told.clear()
+    found.forget()
     return found
 
 
@@ -37,6 +36,5 @@ def site(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Site:
 def site_with_sockets(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Site:
     """One that has WebSockets and background tasks: Django has neither."""
     found = sites[request.param]
-    found.kept.lines.clear()
-    found.told.clear()
+    found.forget()
     return found

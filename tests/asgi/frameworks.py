@@ -17,7 +17,7 @@ import orjson
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from tocsin.asgi import Gate, Lines, Protected, protect
+from tocsin.asgi import Gate, Lines, Protected, Unavailable, protect
 from tocsin.testing.forge import ISSUER, SECRET, Forge
 
 TEXT = "ana@example.com has password=hunter2"
@@ -40,6 +40,13 @@ class Kept:
         return [line for line in self.lines if line["event"] == event]
 
 
+def item_of(id: str) -> str:
+    """What /items/ID answers; one of them can't be had now."""
+    if id == "busy":
+        raise Unavailable
+    return id
+
+
 def starlette() -> Any:
     from starlette.applications import Starlette
     from starlette.background import BackgroundTask
@@ -49,7 +56,7 @@ def starlette() -> Any:
     from starlette.websockets import WebSocket
 
     async def item(request: Request) -> Any:
-        return PlainTextResponse(request.path_params.get("id", "fine"))
+        return PlainTextResponse(item_of(request.path_params.get("id", "fine")))
 
     async def boom(_: Request) -> Any:
         raise ValueError(TEXT)
@@ -95,7 +102,7 @@ def fastapi() -> Any:
 
     @router.get("/{id}")
     async def item(id: str) -> str:
-        return id
+        return item_of(id)
 
     @app.get("/boom")
     async def boom() -> None:
@@ -147,7 +154,7 @@ def litestar() -> Any:
     from litestar.response import Stream
 
     def _item(id: Any) -> str:
-        return str(id)
+        return item_of(str(id))
 
     @get("/boom")
     async def boom() -> None:
@@ -198,7 +205,7 @@ def django() -> Any:
     from django.urls import path
 
     def item(_: HttpRequest, id: str) -> HttpResponse:
-        return HttpResponse(id)
+        return HttpResponse(item_of(id))
 
     def boom(_: HttpRequest) -> HttpResponse:
         raise ValueError(TEXT)
@@ -255,6 +262,27 @@ class Site:
     registry: CollectorRegistry
     forge: Forge
     told: list[Any] = field(default_factory=list)
+    open: int = 0
+    """Requests that some layer still works on, though they may be answered."""
+
+    def counting(self, app: Any) -> Any:
+        """`app`, with `open` kept."""
+
+        async def counted(scope: Any, receive: Any, send: Any) -> None:
+            work = scope["type"] != "lifespan"
+            self.open += work
+            try:
+                await app(scope, receive, send)
+            finally:
+                self.open -= work
+
+        return counted
+
+    def forget(self) -> None:
+        """What was logged, with what the last request, answered already, is about to log."""
+        self.until(lambda: self.open == 0)
+        self.kept.lines.clear()
+        self.told.clear()
 
     @property
     def authorization(self) -> dict[str, str]:

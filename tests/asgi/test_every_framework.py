@@ -52,6 +52,14 @@ def test_the_route_is_a_template(site: Site) -> None:
     assert count - before == 2
 
 
+def test_what_is_unavailable_is_a_503_with_retry_after(site: Site) -> None:
+    """Whatever a framework makes of an exception it does not know."""
+    status, headers, _ = site.ask("/items/busy")
+    assert (status, headers["retry-after"], headers["content-type"]) == (503, "1", "application/problem+json")
+    line = failed(site)
+    assert (line["status"], line["category"], line["route"]) == (503, "dependency", ITEM[site.name])
+
+
 def test_an_exception_is_logged_once_with_its_stack_and_context(site: Site) -> None:
     """And the client gets a problem document that quotes the request's id, and nothing of our insides."""
     trace = "0af7651916cd43dd8448eb211c80319c"

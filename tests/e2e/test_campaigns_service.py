@@ -15,9 +15,14 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from examples.campaigns.app import build_app
+from examples.campaigns.database import make_database
+from tests.asgi.frameworks import served
 from tests.e2e.conftest import METRICS_TOKEN
+from tocsin.asgi import protect, queries
 from tocsin.testing.postgres import EmbeddedPostgres
 
 Call = Callable[..., Awaitable[tuple[int, Any]]]
@@ -217,6 +222,28 @@ async def test_a_database_that_is_down_is_a_503_within_a_second(call: Call, post
         return (await call("GET", "/healthz"))[0] == 200
 
     await until(healthy)
+
+
+async def test_no_request_asks_the_same_again_and_again(postgres: EmbeddedPostgres, call: Call) -> None:
+    """However many campaigns and recipients there are. Here the application runs in the test's own process."""
+    for _ in range(5):
+        await call("POST", "/campaigns", a_campaign(9))
+    database = make_database(postgres.dsn("campaigns", "campaigns"))
+    app = protect(
+        build_app(database), supabase_url="off", database=database, registry=CollectorRegistry(), environment={}
+    )
+    with served(app) as port, queries() as asked:
+        async with aiohttp.ClientSession() as http:
+            here = caller(http, f"http://127.0.0.1:{port}")
+            _, created = await here("POST", "/campaigns", a_campaign(9))
+            path = f"/campaigns/{created['id']}"
+            await here("POST", f"{path}/recipients", {"recipients": ["new@example.com", "newer@example.com"]})
+            await here("POST", f"{path}/launch")
+            for one in ("/campaigns", path, f"{path}/progress", f"{path}/report"):
+                assert (await here("GET", one))[0] == 200
+            await here("POST", f"{path}/pause")
+    asked.assert_no_n_plus_one()
+    assert {one.route for one in asked.statements} >= {"GET /campaigns", "GET /campaigns/{id:int}/report"}
 
 
 async def test_a_worker_that_is_killed_gives_its_batch_back(

@@ -14,6 +14,7 @@ alone: `Latency(app)`. docs/application.md shows both.
     logs/         the request log: sampling that keeps the counts, files that turn, what a day costs
     limits/       body, time, concurrency
     cache/        answers and functions' results, per user; single flight, stale while revalidated, tags
+    database/     the application's Postgres: a pool whose waits end, slow statements, N+1 in tests
     exposition    /metrics for a scraper with a token
     call, routes  what the layers know of a request; its route as a template
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tocsin.asgi.access import Access, principal
     from tocsin.asgi.cache import Cache, Rule
     from tocsin.asgi.call import Call, Site, call_of
+    from tocsin.asgi.database import Database, queries
     from tocsin.asgi.errors import ErrorReport, Errors
     from tocsin.asgi.exposition import Exposition
     from tocsin.asgi.gate import Gate
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from tocsin.asgi.limits import Body, Concurrency, Time
     from tocsin.asgi.logs import Lines, RequestLog, Sampling, add_request
     from tocsin.asgi.mount import Parts, Protected, protect
+    from tocsin.asgi.problem import Unavailable
     from tocsin.asgi.settings import Settings
 
 _WHERE: Final = {
@@ -46,6 +49,8 @@ _WHERE: Final = {
     "Call": "call",
     "Site": "call",
     "call_of": "call",
+    "Database": "database",
+    "queries": "database",
     "ErrorReport": "errors",
     "Errors": "errors",
     "Exposition": "exposition",
@@ -61,13 +66,14 @@ _WHERE: Final = {
     "Parts": "mount",
     "Protected": "mount",
     "protect": "mount",
+    "Unavailable": "problem",
     "Settings": "settings",
 }
 
 __all__ = [
-    "Access", "Body", "Cache", "Call", "Concurrency", "ErrorReport", "Errors", "Exposition", "Gate", "Latency", "Lines",
-    "Parts", "Protected", "RequestLog", "Rule", "Sampling", "Settings", "Site", "Time", "add_request", "call_of",
-    "principal", "protect",
+    "Access", "Body", "Cache", "Call", "Concurrency", "Database", "ErrorReport", "Errors", "Exposition", "Gate",
+    "Latency", "Lines", "Parts", "Protected", "RequestLog", "Rule", "Sampling", "Settings", "Site", "Time",
+    "Unavailable", "add_request", "call_of", "principal", "protect", "queries",
 ]  # fmt: skip
 
 

@@ -10,6 +10,14 @@
     tocsin_http_requests_waiting                          gauge; for a place under the concurrency limit
     tocsin_http_log_lines_total{outcome}                  counter; kept, sampled_out, lost
     tocsin_http_cache_total{cached,outcome}               counter; by path or function; hit, stale, joined, miss, bypass
+    tocsin_database_pool_limit{database}                  gauge; connections at most
+    tocsin_database_pool_size{database}                   gauge; connections there are
+    tocsin_database_pool_in_use{database}                 gauge
+    tocsin_database_pool_waiting{database}                gauge; who waits for one
+    tocsin_database_wait_seconds{database}                histogram; for a connection
+    tocsin_database_statement_seconds{database,route}     histogram; `outside` is what no request asked
+    tocsin_database_slow_statements_total{database,route} counter; each is logged, storms counted
+    tocsin_database_refusals_total{database,reason}       counter; saturated, unreachable, took_too_long
 
 They are in `prometheus_client.REGISTRY` unless another registry is given, so the application's own /metrics has them;
 `protect(metrics_token=…)` serves them where there is none. With PROMETHEUS_MULTIPROC_DIR the gauges are summed.
@@ -26,6 +34,8 @@ from tocsin.model import Metric, MetricType
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_FINE: Final = (0.0005, 0.001, 0.0025, *BUCKETS)
+"""Of what is a part of a request."""
 OTHER: Final = "other"
 MOST_FINGERPRINTS: Final = 200
 """Series of single fingerprints; what comes after is `other`, and in the log by its own name."""
@@ -68,6 +78,37 @@ DECLARED: Final = (
         name="tocsin_http_cache_total", type=MetricType.COUNTER, labels=("cached", "outcome"),
         help="What became of questions to the cache: hit, stale, joined (waited for an equal one), miss, bypass",
     ),
+    Metric(
+        name="tocsin_database_pool_limit", type=MetricType.GAUGE, labels=("database",),
+        help="Connections that the pool may have",
+    ),
+    Metric(
+        name="tocsin_database_pool_size", type=MetricType.GAUGE, labels=("database",), help="Connections of the pool",
+    ),
+    Metric(
+        name="tocsin_database_pool_in_use", type=MetricType.GAUGE, labels=("database",),
+        help="Connections that are given out",
+    ),
+    Metric(
+        name="tocsin_database_pool_waiting", type=MetricType.GAUGE, labels=("database",),
+        help="Requests that wait for a connection",
+    ),
+    Metric(
+        name="tocsin_database_wait_seconds", type=MetricType.HISTOGRAM, labels=("database",),
+        help="How long a connection was waited for, also in vain",
+    ),
+    Metric(
+        name="tocsin_database_statement_seconds", type=MetricType.HISTOGRAM, labels=("database", "route"),
+        help="How long statements took, by the route that asked; outside: no request did",
+    ),
+    Metric(
+        name="tocsin_database_slow_statements_total", type=MetricType.COUNTER, labels=("database", "route"),
+        help="Statements that were slow, each in the log",
+    ),
+    Metric(
+        name="tocsin_database_refusals_total", type=MetricType.COUNTER, labels=("database", "reason"),
+        help="What the database could not do in time: saturated (no connection free), unreachable, took_too_long",
+    ),
 )  # fmt: skip
 """What an application behind the layers yields; the shipped rules read it."""
 
@@ -91,6 +132,14 @@ class Measures:
         self.waiting: Gauge = made["tocsin_http_requests_waiting"]
         self.log_lines: Counter = made["tocsin_http_log_lines_total"]
         self.cache: Counter = made["tocsin_http_cache_total"]
+        self.database_limit: Gauge = made["tocsin_database_pool_limit"]
+        self.database_size: Gauge = made["tocsin_database_pool_size"]
+        self.database_in_use: Gauge = made["tocsin_database_pool_in_use"]
+        self.database_waiting: Gauge = made["tocsin_database_pool_waiting"]
+        self.database_wait: Histogram = made["tocsin_database_wait_seconds"]
+        self.database_seconds: Histogram = made["tocsin_database_statement_seconds"]
+        self.database_slow: Counter = made["tocsin_database_slow_statements_total"]
+        self.database_refusals: Counter = made["tocsin_database_refusals_total"]
         self._fingerprints: set[str] = set()
 
     def fingerprint_label(self, fingerprint: str) -> str:
@@ -123,7 +172,8 @@ def status_label(status: int) -> str:
 
 def _instrument(metric: Metric, registry: CollectorRegistry):  # type: ignore[no-untyped-def]
     if metric.type is MetricType.HISTOGRAM:
-        return Histogram(metric.name, metric.help, metric.labels, buckets=BUCKETS, registry=registry)
+        buckets = _FINE if metric.name.startswith("tocsin_database_") else BUCKETS
+        return Histogram(metric.name, metric.help, metric.labels, buckets=buckets, registry=registry)
     if metric.type is MetricType.GAUGE:
         return Gauge(metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode="livesum")
     return Counter(metric.name, metric.help, metric.labels, registry=registry)

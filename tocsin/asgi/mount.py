@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tocsin.access.allowlist import Role
     from tocsin.access.door import Admits
     from tocsin.access.guard import Public
+    from tocsin.asgi.database import Database
 
 NO_ACCESS: Final = "off"
 
@@ -139,6 +140,7 @@ def protect(
     observers: Iterable[Observer] = (),
     categories: Mapping[type[BaseException] | str, str] | None = None,
     cache: Layer | None = None,
+    database: Database | None = None,
     inside: Sequence[Layer] = (),
     layers: Sequence[Layer] = OUTSIDE,
     registry: CollectorRegistry | None = None,
@@ -147,7 +149,8 @@ def protect(
     environment: Mapping[str, str] | None = None,
     **arguments: Any,
 ) -> Protected:
-    """`app` with `layers` around it, then `cache`, then `inside`. Other arguments are fields of Settings.
+    """`app` with `layers` around it, then `cache`, then `inside`. Other arguments are fields of Settings. `database` is
+    opened before the application starts and closed after it has stopped, and counts and logs where the layers do.
 
     Raises InputError where neither a gate nor a Supabase project is given and access isn't said to be `off`: an
     application must not stand open because a variable is missing.
@@ -168,6 +171,9 @@ def protect(
         categories=categories,
     )
     made: list[Any] = []
+    if database is not None:
+        database.join(parts)
+        made.append(database)
     wrapped: App = app
     for layer in reversed([*layers, *([cache] if cache else []), *inside]):
         outer = layer(wrapped, parts)

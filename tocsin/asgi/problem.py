@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
+from math import ceil
+from typing import ClassVar, Final
 
 import orjson
 
 from tocsin.asgi.call import Call, Send
+from tocsin.errors import TocsinError
+from tocsin.model import Seconds
 
 DETAILS: Final = {
     413: "The body is larger than this service takes.",
@@ -20,6 +23,21 @@ DETAILS: Final = {
 }
 MEDIA_TYPE: Final = b"application/problem+json"
 Headers = list[tuple[bytes, bytes]]
+
+
+class Unavailable(TocsinError):
+    """It can't be done now, and may work in a moment: the layers answer 503 with Retry-After."""
+
+    reason: ClassVar[str] = "unavailable"
+    """For series: one word."""
+    retry_after: ClassVar[Seconds] = 1.0
+
+
+def meant_by(error: BaseException | None) -> tuple[int, Headers] | None:
+    """The answer that an exception itself asks for; None: it is nothing but wrong."""
+    if isinstance(error, Unavailable):
+        return 503, [(b"retry-after", str(ceil(error.retry_after)).encode())]
+    return None
 
 
 async def answer(call: Call, send: Send, status: int, *, headers: Headers | None = None) -> None:

@@ -8,8 +8,9 @@ A cancelled request and a client that went away are no errors.
 
 The answer to an exception is an RFC 9457 problem with the request's id. Where a framework has answered an exception
 itself, its 500s and its text and HTML pages are replaced by that (a debug page shows insides), its 5xx in JSON are left
-as they are: somebody wrote them. Once an answer has begun it can't be changed: the connection is broken off with
-`AnswerBroken`, so that half an answer is not taken for a whole one. WebSockets are closed with 1011.
+as they are: somebody wrote them. `Unavailable` is a 503 with Retry-After. Once an answer has begun it can't be changed:
+the connection is broken off with `AnswerBroken`, so that half an answer is not taken for a whole one. WebSockets are
+closed with 1011.
 
 Storms are bounded (see storm). A framework may log as well what it handles: switch that off (docs/application.md).
 """
@@ -28,7 +29,7 @@ from tocsin.asgi.errors.report import ErrorReport, Observer, Phase
 from tocsin.asgi.errors.storm import Storms
 from tocsin.asgi.logs.lines import Lines
 from tocsin.asgi.measures import Measures, measures_of
-from tocsin.asgi.problem import MEDIA_TYPE, answer
+from tocsin.asgi.problem import MEDIA_TYPE, answer, meant_by
 from tocsin.errors import TocsinError
 
 __all__ = ["AnswerBroken", "Categories", "ErrorReport", "Errors", "Observer", "Phase"]
@@ -89,13 +90,14 @@ class Errors:
         if is_gone(error) or (guarded.send_failed and isinstance(error, OSError)):
             call.fate = "disconnected"
             return
+        status, headers = meant_by(error) or (500, [])
         if error is not guarded.reported:
-            self.report(call, error, _phase(guarded, call), call.status or 500)
+            self.report(call, error, _phase(guarded, call), call.status or status)
         if call.scope["type"] == "websocket":
             if not guarded.closed and not guarded.send_failed:
                 await _close(call, guarded)
         elif not guarded.started:
-            await answer(call, guarded.send_unchanged, 500)
+            await answer(call, guarded.send_unchanged, status, headers=headers)
         elif not guarded.ended:
             raise AnswerBroken(f"request {call.request_id}: its answer was cut off") from None
 
@@ -172,9 +174,11 @@ class _Answer:
             if status >= 400 and not self._call.stopped_by:
                 # A framework answers inside of its `except`, or its hook has told us; the exception is seen then.
                 error = leaf_of_seen(sys.exc_info()[1] or self._call.error)
-                if self._errors.answered(self._call, status, message.get("headers", ()), error):
+                meant = meant_by(error) if status == 500 else None
+                status, more = meant or (status, [])
+                if self._errors.answered(self._call, status, message.get("headers", ()), error) or meant is not None:
                     self.reported, self._replaced, self.ended = error, True, True
-                    kept = [(name, value) for name, value in message["headers"] if _stays(name)]
+                    kept = [*more, *((name, value) for name, value in message["headers"] if _stays(name))]
                     await answer(self._call, self.send_unchanged, status, headers=kept)
                     return
                 self.reported = error if status >= 500 else None

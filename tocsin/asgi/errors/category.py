@@ -4,7 +4,7 @@
     auth         who asks is not proven or may not                  401, 403; PermissionDenied
     validation   what is asked does not hold                        400, 422; RequestValidationError
     dependency   another service failed                             502, 503; aiohttp, httpx, redis, ConnectionError
-    database     the database failed                                psycopg, asyncpg, sqlalchemy, django.db, sqlite3
+    database     the database failed, or was too busy               tocsin.asgi.database, psycopg, django.db, …
     timeout      something took too long                            504; TimeoutError
     bug          everything else: ours to mend
 
@@ -43,6 +43,7 @@ _BY_NAME: Final = {
     "django.core.exceptions.BadRequest": CLIENT,
     "django.core.exceptions.SuspiciousOperation": CLIENT,
     "sqlite3.Error": DATABASE,
+    "tocsin.asgi.database.*": DATABASE,
     "psycopg.*": DATABASE,
     "psycopg2.*": DATABASE,
     "psycopg_pool.*": DATABASE,
