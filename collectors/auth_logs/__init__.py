@@ -8,7 +8,7 @@
   {file: PATH}               a file of JSON lines
   {drain: {secret_env: …}}   Supabase's log drain, which posts to /ingest/auth-logs
   {management_api: {project: REF, token_env: …}}   Supabase's Management API, polled
-  {sql: {dsn_env: …}}        the table auth.audit_log_entries, polled: audit events alone
+  {sql: {dsn_env: …}}        Auth's own tables, polled: audit events, sessions, factors, users; no failures
 
 Whatever the source, position and counters are saved together, so after kill -9 each line is counted once. At the first
 start ever, reading begins at the end (`start: beginning` counts what is there).
@@ -31,10 +31,13 @@ and nothing twice. It reaches back 24 h; what was logged before that while the d
 without any row is unknown, not quiet: each question reaches back to the newest known event, so that a sound answer
 holds it. A project in which nobody signs in for 24 h is blind therefore. After 429 it waits as long as it is told to.
 
-sql. Reads the audit table of Auth's database; `interval: 30s` or more, for it has no index on the time. It holds what
-users and administrators did and no refused sign-in, so that only the audit events, lines and gaps are yielded. Row
-security hides all rows from a reader without BYPASSRLS, without an error: that is found out, and blind with the
-statement that mends it. GOTRUE_AUDIT_LOG_DISABLE_POSTGRES leaves the table empty: watch the newest line's time.
+sql. Reads the tables of Auth's database, beside a collector for the log, not in its place: no table tells of a refused
+sign-in. `interval: 30s` or more, for the audit table has no index on the time. Row security hides all rows from a
+reader without BYPASSRLS, without an error: that is found out, and blind with the statement that mends it; so are
+missing rights and an Auth too old for a column. GOTRUE_AUDIT_LOG_DISABLE_POSTGRES leaves the audit table empty: watch
+the newest line's time. Rights on the columns that are asked for are enough; no password, token or secret is among them.
+The other tables (`tables: {include: […]}`) are looked at every minute, whole but for refresh_tokens and mfa_challenges,
+of which the last hour is read by an index; one that takes longer than query_deadline is left in peace for ten minutes.
 
 Yields, as counters:
   tocsin_auth_sign_in_attempts_total{outcome,method}     success, failure, error (5xx) · password, otp, oauth, …
@@ -65,6 +68,23 @@ and as gauges:
   tocsin_auth_log_last_event_timestamp_seconds           the newest line's own time: a log that has gone quiet
   tocsin_auth_posture{setting}                           1 where on; with `posture`, see below
   tocsin_auth_events_kept_bytes                          with `events`, see below
+and from the tables (source sql), gauges but for the two totals:
+  tocsin_auth_sessions{aal}                              not ended, by assurance level
+  tocsin_auth_sessions_active                            begun or refreshed within the hour
+  tocsin_auth_sessions_third_party                       of somebody else's application, through OAuth
+  tocsin_auth_session_changes_total{changed}             went on from another address, with another agent, both
+  tocsin_auth_session_moves_total{user}                  both at once, by hashed user
+  tocsin_auth_refresh_tokens{event}                      issued, revoked within the hour
+  tocsin_auth_mfa_factors{status,type}                   verified, unverified
+  tocsin_auth_users_with_mfa                             with a verified second factor
+  tocsin_auth_mfa_challenges{state}                      open, verified within the hour
+  tocsin_auth_users{state}                               confirmed, unconfirmed, anonymous, banned, deleted
+  tocsin_auth_users_created{window}                      in 1h, 1d; deleted ones too
+  tocsin_auth_users_signed_in{window}                    whose last sign-in was in 1h, 1d
+  tocsin_auth_identities{provider}
+  tocsin_auth_one_time_tokens{type}                      mailed or sent, and not used
+  tocsin_auth_admin_has_mfa{user}                        1 or 0 for each of `tables: {admins: […]}`
+  tocsin_auth_table_rows{table}                          as Postgres estimates them
 
 How lines are read. Only request lines with a `status` are counted: before 2.194 an error made two lines, the first
 without. `level` is never looked at: it was `info` for most errors. Sign-ins that succeeded are the `Login` lines, less
@@ -89,6 +109,12 @@ Without it the rules on stuffing, spraying and users under attack stay silent. A
 don't exist.
 Users are shown as hashes, `top_users` of them. Different users and addresses are estimated by sketches (recent.py): a
 few per cent off, bounded in memory, at most 4096 addresses and users at a time.
+
+Sessions. Auth overwrites a session's address and user agent at each refresh; each is compared with what it was. A phone
+that roams has another address, an updated browser another version: neither is a move. Another address and another kind
+of client at once is one, and rule AuthSessionMoved tells. What changed twice between two looks shows once. A server
+that renders pages refreshes its users' sessions from its own address: name it in `tables: {servers: [{agent: node}]}`.
+How far two addresses are apart is not known here.
 
 Administrators. `quiet_admin_actions` lists what your own servers do every day, e.g. [{action: generate_link, network:
 10.0.0.0/8}]; such changes are counted with quiet="yes", and AuthAdminAction leaves them out.

@@ -28,12 +28,16 @@ from tocsin.ports import CollectorContext
 
 if TYPE_CHECKING:
     from collectors.auth_logs.posture import Posture
+    from collectors.auth_logs.tables import Tables
 
 _VERSION: Final = 2
 _HUNG: Final[Seconds] = 5.0
 """The watcher gives up on a file system that takes longer to answer."""
 _OF_THE_LOG: Final = frozenset(
-    name for metric in are.METRICS if metric not in (are.UP, are.POSTURE, are.KEPT) for name in metric.series_names()
+    name
+    for metric in are.METRICS
+    if metric not in (are.UP, are.POSTURE, are.KEPT, *are.TABLES)
+    for name in metric.series_names()
 )
 """What is hidden while the log can't be read."""
 _SAVE_EVERY: Final[Seconds] = 60.0
@@ -56,6 +60,7 @@ class AuthLogsCollector:
         self._not_kept = ""
         """Why an event could not be kept since the last poll."""
         self._log: tuple[Source, Counts] | None = None
+        self._tables: Tables | None = None
         self._polled_at: datetime | None = None
         """The last poll that could read."""
         self._caught_up = False
@@ -75,6 +80,9 @@ class AuthLogsCollector:
                 yield item
         async for item in self._logged(at):
             yield item
+        if self._tables is not None:
+            for item in self._tables.samples(at):
+                yield item
         for item in self._events(at):
             yield item
 
@@ -98,6 +106,8 @@ class AuthLogsCollector:
         if not trouble:
             self._polled_at = at
             self._caught_up = self._caught_up or at_end
+        if self._tables is not None:
+            await self._tables.look(at)
         await self._save(source, counts)
         yield _gauge(are.UP, 0.0 if trouble else 1.0, at)
         if trouble:
@@ -118,6 +128,8 @@ class AuthLogsCollector:
                 await self._watcher
         if self._posture is not None:
             await self._posture.close()
+        if self._tables is not None:
+            await self._tables.close()
         if self._log is not None:
             await self._log[0].close()
 
@@ -203,7 +215,18 @@ class AuthLogsCollector:
             # Of another place only the counters are taken over: reading begins there as it does for any new one.
             source = source_of(settings, self._context.folder, None)
         counts.take_gap(unusable)
+        if settings.source.sql is not None and settings.source.sql.tables.include:
+            self._tables = self._with_tables(salt, saved.get("tables") if saved is not None and gone_on else None)
         return source, counts
+
+    def _with_tables(self, salt: bytes, saved: Any) -> Tables:
+        from collectors.auth_logs.tables import Tables
+
+        keep = self._keep if self._kept is not None else None
+        try:
+            return Tables(self._settings, salt=salt, saved=saved, keep=keep)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return Tables(self._settings, salt=salt, keep=keep)
 
     async def _save(self, source: Source, counts: Counts) -> None:
         content = {
@@ -214,6 +237,8 @@ class AuthLogsCollector:
             "position": source.to_json(),
             "counts": counts.to_json(),
         }
+        if self._tables is not None:
+            content["tables"] = self._tables.to_json()
         bare = orjson.dumps(content)
         before, saved_at = self._saved
         now = self._polled_at

@@ -108,6 +108,67 @@ POSTURE: Final = Metric(
 )
 KEPT: Final = _gauge("tocsin_auth_events_kept_bytes", "Size of the events that are kept in clear.", "bytes")
 
+SESSIONS: Final = _gauge(
+    "tocsin_auth_sessions", "Sessions that have not ended, by assurance level (aal1, aal2).", "aal"
+)
+SESSIONS_ACTIVE: Final = _gauge("tocsin_auth_sessions_active", "Sessions that began or were refreshed within the hour.")
+SESSIONS_THIRD_PARTY: Final = _gauge(
+    "tocsin_auth_sessions_third_party", "Sessions that an application of somebody else holds, through OAuth."
+)
+SESSION_CHANGES: Final = _counter(
+    "tocsin_auth_session_changes_total",
+    "Sessions that went on from another address, with another kind of client (agent), or both at once.",
+    "changed",
+)
+SESSION_MOVES: Final = _counter(
+    "tocsin_auth_session_moves_total",
+    "Sessions that went on from another address with another kind of client, by hashed user (other: the rest).",
+    "user",
+)
+TOKENS: Final = _gauge(
+    "tocsin_auth_refresh_tokens", "Refresh tokens that were issued, and revoked, within the hour.", "event"
+)
+FACTORS: Final = _gauge(
+    "tocsin_auth_mfa_factors", "Second factors by status (verified, unverified) and type.", "status", "type"
+)
+USERS_WITH_FACTOR: Final = _gauge("tocsin_auth_users_with_mfa", "Users with a verified second factor.")
+CHALLENGES: Final = _gauge(
+    "tocsin_auth_mfa_challenges", "Second factors that were asked for within the hour: open, verified.", "state"
+)
+USERS: Final = _gauge(
+    "tocsin_auth_users", "Users by state: confirmed, unconfirmed, anonymous, banned, deleted (each in one).", "state"
+)
+USERS_CREATED: Final = _gauge("tocsin_auth_users_created", "Users that came to be in a window (1h, 1d).", "window")
+USERS_SIGNED_IN: Final = _gauge(
+    "tocsin_auth_users_signed_in", "Users whose last sign-in was in a window (1h, 1d).", "window"
+)
+IDENTITIES: Final = _gauge("tocsin_auth_identities", "Identities by provider (other: the rest).", "provider")
+ONE_TIME_TOKENS: Final = _gauge("tocsin_auth_one_time_tokens", "Codes by mail or SMS that were not used yet.", "type")
+ADMIN_FACTOR: Final = _gauge(
+    "tocsin_auth_admin_has_mfa", "1 for each of `admins` with a verified second factor, else 0.", "user"
+)
+TABLE_ROWS: Final = _gauge("tocsin_auth_table_rows", "Rows of Auth's tables, as Postgres estimates them.", "table")
+
+TABLES: Final = (
+    SESSIONS,
+    SESSIONS_ACTIVE,
+    SESSIONS_THIRD_PARTY,
+    SESSION_CHANGES,
+    SESSION_MOVES,
+    TOKENS,
+    FACTORS,
+    USERS_WITH_FACTOR,
+    CHALLENGES,
+    USERS,
+    USERS_CREATED,
+    USERS_SIGNED_IN,
+    IDENTITIES,
+    ONE_TIME_TOKENS,
+    ADMIN_FACTOR,
+    TABLE_ROWS,
+)
+"""Of source.sql.tables."""
+
 METRICS: Final = (
     SIGN_INS,
     FAILURES,
@@ -136,4 +197,5 @@ METRICS: Final = (
     LAST_EVENT,
     POSTURE,
     KEPT,
+    *TABLES,
 )

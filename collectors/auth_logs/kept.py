@@ -24,7 +24,14 @@ from tocsin.model import Seconds
 
 _HOUR: Final = timedelta(hours=1)
 _NAME: Final = "%Y-%m-%dT%H.jsonl"
-_TELLS: Final = (b'"error_code"', b'"Login"', b"audit_event", b"Invalid login", b"password-verification-attempt")
+_TELLS: Final = (
+    b'"error_code"',
+    b'"Login"',
+    b"audit_event",
+    b"Invalid login",
+    b"password-verification-attempt",
+    b"session moved",
+)
 _TOO_MANY: Final = (b'"token_refreshed"', b'"token_revoked"', b'"login_method":"token"')
 
 

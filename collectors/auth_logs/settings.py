@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from tocsin.ports import CollectorSettings, Duration
+
+TableName = Literal[
+    "sessions", "refresh_tokens", "mfa_factors", "mfa_challenges", "users", "identities", "one_time_tokens"
+]
 
 
 class Drain(BaseModel):
@@ -46,8 +50,58 @@ class ManagementApi(BaseModel):
     )
 
 
+class OwnServer(BaseModel):
+    """A server that goes on with its users' sessions, as one that renders pages does: give network, agent, or both."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: str = Field(default="", description="its addresses, e.g. 10.0.0.0/8")
+    agent: str = Field(default="", description="what its user agent holds, e.g. node")
+
+    @field_validator("network")
+    @classmethod
+    def _is_network(cls, value: str) -> str:
+        if value:
+            ip_network(value)
+        return value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.network and not self.agent:
+            raise ValueError("name a network, an agent, or both: a server without either would be everybody")
+        return self
+
+
+class TablesSettings(BaseModel):
+    """Auth's other tables, beside its audit table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    include: tuple[TableName, ...] = Field(
+        default=(
+            "sessions",
+            "refresh_tokens",
+            "mfa_factors",
+            "mfa_challenges",
+            "users",
+            "identities",
+            "one_time_tokens",
+        ),
+        description="those that are asked; []: none",
+    )
+    interval: Duration = Field(default=60.0, ge=1, description="time between two looks at a table")
+    sessions: int = Field(
+        default=20_000, ge=100, le=200_000,
+        description="sessions whose last address and clients are remembered, hashed; the longest quiet are forgotten",
+    )  # fmt: skip
+    servers: tuple[OwnServer, ...] = Field(
+        default=(), description="servers of yours that refresh their users' sessions: no change of hands"
+    )
+    admins: tuple[str, ...] = Field(default=(), description="e-mails of those who must have a second factor")
+
+
 class Sql(BaseModel):
-    """The table auth.audit_log_entries, polled; it tells of no failure."""
+    """Auth's tables, polled. None of them tells of a failure."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -56,6 +110,7 @@ class Sql(BaseModel):
         default=120.0, ge=0, le=3600, description="rows of this stretch are read again, for those committed late"
     )
     query_deadline: Duration = Field(default=3.0, ge=0.1, le=60, description="statement_timeout of ours")
+    tables: TablesSettings = TablesSettings()
 
 
 class SourceSettings(BaseModel):

@@ -18,6 +18,7 @@ def dashboard() -> Dashboard:
             ("Signing in", _signing_in()),
             ("Attacks", _attacks()),
             ("Sessions and second factors", _sessions()),
+            ("Who is signed in", _tables()),
             ("Accounts and administrators", _accounts()),
             ("The service and its log", _service()),
         ],
@@ -167,6 +168,46 @@ def _sessions() -> list[object]:
             Query(
                 expr="topk(10, sum by (factor) (increase(tocsin_auth_mfa_failures_total[10m])))", legend="{{factor}}"
             ),
+        ),
+    ]
+
+
+def _tables() -> list[object]:
+    """From Auth's tables: empty without `source: {sql: …}`."""
+    return [
+        chart(
+            "Sessions",
+            "That have not ended, by assurance level, and those that were used within the hour. From Auth's tables.",
+            Query(expr="sum by (aal) (tocsin_auth_sessions)", legend="{{aal}}"),
+            Query(expr="sum(tocsin_auth_sessions_active)", legend="used within the hour"),
+            Query(expr="sum(tocsin_auth_sessions_third_party)", legend="of others' applications"),
+        ),
+        chart(
+            "Sessions that go on elsewhere",
+            "Per 15 minutes. address: they roam; agent: an update or a web view; both: somebody else, perhaps.",
+            Query(expr="sum by (changed) (increase(tocsin_auth_session_changes_total[15m]))", legend="{{changed}}"),
+        ),
+        listing(
+            "Whose session moved",
+            "In an hour, by user: another address and another client at once.",
+            Query(expr="sum by (job, user) (increase(tocsin_auth_session_moves_total[1h])) > 0"),
+        ),
+        chart(
+            "Users with a second factor",
+            "Verified, and enrolments that were never finished.",
+            Query(expr="sum(tocsin_auth_users_with_mfa)", legend="users"),
+            Query(expr='sum(tocsin_auth_mfa_factors{status="unverified"})', legend="unfinished"),
+            Query(expr="sum(1 - tocsin_auth_admin_has_mfa)", legend="administrators without"),
+        ),
+        chart(
+            "Users by state",
+            "Of all that Auth knows.",
+            Query(expr="sum by (state) (tocsin_auth_users)", legend="{{state}}"),
+        ),
+        chart(
+            "Refresh tokens in an hour",
+            "issued and revoked go together; revoked alone are sign-outs, or families ended because one was reused.",
+            Query(expr="sum by (event) (tocsin_auth_refresh_tokens)", legend="{{event}}"),
         ),
     ]
 

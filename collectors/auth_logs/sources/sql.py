@@ -1,8 +1,7 @@
 """auth.audit_log_entries over SQL: what users and administrators did. Failed sign-ins are not in this table.
 
 Each poll reads from `overlap` before the newest known row, for `created_at` is set before the row is committed; ids
-tell what was counted. Reads are of a bounded number of rows, in read-only transactions that end at `query_deadline`.
-Where the server does not answer at all the socket is shut down: cancelling would first ask the server.
+tell what was counted. Reads are of a bounded number of rows and end at `query_deadline`.
 
 Row security hides every row from a reader without BYPASSRLS and says nothing. An answer without rows is therefore
 looked into: row_security_active() tells whether they are hidden, pg_class.reltuples how many there are.
@@ -12,28 +11,24 @@ Source: supabase/auth, migrations/00_init_auth_schema and 20240612123726 (row se
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
-import psycopg
 
 from collectors.auth_logs import declarations as are
+from collectors.auth_logs.database import Database
 from collectors.auth_logs.settings import Sql
 from collectors.auth_logs.sources.source import Batch, Trouble
 from collectors.auth_logs.sources.window import Microseconds, Row, Window, microseconds
-from tocsin.model import Seconds
-from tocsin.ports import secret_text
 
 ROWS: Final = 1000
 """Of one read."""
-_SLACK: Final[Seconds] = 0.5
-"""How much longer than statement_timeout we wait: the server's own end of a statement costs no session."""
+_TABLE: Final = "auth.audit_log_entries"
+_WHEN_SLOW: Final = (
+    "the table has no index on created_at and is never pruned by Auth; delete old rows, or raise "
+    "source.sql.query_deadline"
+)
 _READ: Final = """
 select id::text, created_at, payload::text, ip_address
 from auth.audit_log_entries
@@ -63,12 +58,11 @@ class SqlSource:
 
     def __init__(self, settings: Sql, *, saved: Any, from_end: bool, job: str) -> None:
         self.name = f"auth.audit_log_entries of {job}"
-        self._settings = settings
         self._from_end = from_end
         overlap = round(settings.overlap * 1e6)
         self._window = Window(floor=0, overlap=overlap, saved=saved) if saved is not None else None
         self._overlap = overlap
-        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self.database = Database(settings)
         self._next: Cursor | None = None
         """After which row the next read begins; None: all was read."""
 
@@ -82,7 +76,7 @@ class SqlSource:
         window, after = self._window, self._next
         if window is None or after is None:
             return None
-        found = await self._ask(_READ, (after[0], *after, ROWS))
+        found = await self.database.ask(_READ, (after[0], *after, ROWS), of=_TABLE, when_slow=_WHEN_SLOW)
         if not found and after[1] == _FIRST_ID:
             await self._look_why()
         rows = [_row(*each) for each in found]
@@ -107,16 +101,11 @@ class SqlSource:
         return self._window.to_json() if self._window is not None else None
 
     async def close(self) -> None:
-        if (connection := self._connection) is not None:
-            self._connection = None
-            with suppress(psycopg.Error, OSError):
-                await connection.close()
-
-    # Asking -----------------------------------------------------------------------------------------------------------
+        await self.database.close()
 
     async def _look_why(self) -> None:
         """No row is visible. Raises Trouble when that is because we may not see any."""
-        ((hidden, role, estimate),) = await self._ask(_HIDDEN, ())
+        ((hidden, role, estimate),) = await self.database.ask(_HIDDEN, (), of=_TABLE, when_slow=_WHEN_SLOW)
         if not hidden:
             return
         held = f"about {estimate:,} rows" if estimate > 0 else "its rows"
@@ -125,35 +114,6 @@ class SqlSource:
             f'ALTER ROLE "{role}" BYPASSRLS; where that is refused, as the owner of the table: CREATE POLICY '
             f'tocsin_reads ON auth.audit_log_entries FOR SELECT TO "{role}" USING (true); or connect as postgres'
         )
-
-    async def _ask(self, sql: str, params: Sequence[Any]) -> list[Any]:
-        """The rows. Raises Trouble that says what to do."""
-        deadline = self._settings.query_deadline
-        try:
-            connection = await self._connected()
-            cut = asyncio.get_running_loop().call_later(deadline + _SLACK, _cut, connection)
-            try:
-                # In a transaction of its own: settings last as long as it does, also through a pooler.
-                async with connection.transaction(), connection.cursor() as cursor:
-                    await cursor.execute("set transaction read only")
-                    limits = f"set local statement_timeout = {round(deadline * 1000)}; set local lock_timeout = 100"
-                    await cursor.execute(limits.encode(), prepare=False)
-                    await cursor.execute(sql.encode(), params, prepare=False)
-                    return await cursor.fetchall()
-            finally:
-                cut.cancel()
-        except psycopg.Error as error:
-            if self._connection is not None and (self._connection.closed or self._connection.broken):
-                await self.close()
-            raise Trouble(_mend(error, deadline)) from None
-
-    async def _connected(self) -> psycopg.AsyncConnection[Any]:
-        if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
-                secret_text(self._settings.dsn), autocommit=True, prepare_threshold=None,
-                connect_timeout=max(2, round(self._settings.query_deadline)), application_name="tocsin auth_logs",
-            )  # fmt: skip
-        return self._connection
 
 
 def _row(id: str, at: datetime | None, payload: str | None, address: str) -> Row:
@@ -166,28 +126,3 @@ def _row(id: str, at: datetime | None, payload: str | None, address: str) -> Row
     event = {**(event if isinstance(event, dict) else {}), "audit_log_id": id, "ip_address": address}
     line = {"msg": "audit_event", "auth_audit_event": event, "time": at.isoformat() if at is not None else ""}
     return Row(id, when, orjson.dumps(line))
-
-
-def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Shut the socket down under whoever waits on it."""
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-        duplicate.shutdown(socket.SHUT_RDWR)
-
-
-def _mend(error: psycopg.Error, deadline: Seconds) -> str:
-    what = str(error).strip().partition("\n")[0]
-    match error:
-        case psycopg.errors.InsufficientPrivilege():
-            return (
-                f"auth.audit_log_entries: {what}; as a role that may: GRANT USAGE ON SCHEMA auth TO the role; "
-                "GRANT SELECT ON auth.audit_log_entries TO the role; and ALTER ROLE the role BYPASSRLS"
-            )
-        case psycopg.errors.UndefinedTable() | psycopg.errors.InvalidSchemaName():
-            return f"{what}; source.sql.dsn must lead to the database of Supabase Auth"
-        case psycopg.errors.QueryCanceled():
-            return (
-                f"reading auth.audit_log_entries took longer than {deadline:g}s: the table has no index on created_at "
-                "and is never pruned by Auth; delete old rows, or raise source.sql.query_deadline"
-            )
-        case _:
-            return f"the database of source.sql can't be read: {what}"

@@ -145,5 +145,5 @@ def test_kill_9_while_the_audit_table_is_polled(tmp_path: Path, root: Path) -> N
                     (count,),
                 )
 
-            settings = json.dumps({"source": {"sql": {"dsn": server.dsn()}}})
+            settings = json.dumps({"source": {"sql": {"dsn": server.dsn(), "tables": {"include": []}}}})
             killed_and_counted(tmp_path, root, add, settings, "tocsin_auth_audit_events_total")

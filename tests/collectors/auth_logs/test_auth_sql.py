@@ -48,7 +48,8 @@ class Table:
         self.server, self._auth = server, auth
 
     def start(self, role: str = "reader", *, poll: dict[str, Any] | None = None, **sql: Any) -> None:
-        source = {"sql": {"dsn": self.server.dsn(user=role), **sql}}
+        # The other tables: test_auth_tables.py.
+        source = {"sql": {"dsn": self.server.dsn(user=role), "tables": {"include": []}, **sql}}
         self._auth.start(source=source, **(poll or {}))
 
     def add(self, action: str, count: int = 1, *, at: datetime, actor: str = "ana@example.com") -> None:
@@ -157,7 +158,7 @@ async def test_a_read_ends_at_its_deadline(table: Table, auth: Auth) -> None:
         blocker.execute("lock table auth.audit_log_entries in access exclusive mode")
         assert "can't be read" in (await auth.poll()).blind[0]
     assert (await auth.poll()).value(AUDIT) == 1
-    pid = auth.collector._log[0]._connection.info.backend_pid
+    pid = auth.collector._log[0].database.connection.info.backend_pid
     table.server.pause(pid)
     try:
         assert "can't be read" in (await auth.poll()).blind[0]
@@ -170,8 +171,7 @@ async def test_it_only_reads(table: Table, auth: Auth) -> None:
     """The transaction is read-only, whatever the role may do."""
     table.start("postgres")
     await auth.poll()
-    source = auth.collector._log[0]
-    ((read_only, timeout),) = await source._ask(
-        "select current_setting('transaction_read_only'), current_setting('statement_timeout')", ()
+    ((read_only, timeout),) = await auth.collector._log[0].database.ask(
+        "select current_setting('transaction_read_only'), current_setting('statement_timeout')", (), of="", when_slow=""
     )
     assert (read_only, timeout) == ("on", "3s")
