@@ -15,6 +15,12 @@ Yields, per target and poll (`instance` is the target's name, or its URL without
   tocsin_endpoint_certificate_expiry_timestamp_seconds   notAfter of the certificate that was shown, trusted or not
   tocsin_endpoint_duration_seconds        histogram of `total`; a timeout counts with the time that was waited
   tocsin_endpoint_probes_total{outcome}   success, failure
+  tocsin_endpoint_tries_total{outcome}    the same by try: with `retries: N` a failed try that the next one made good is
+                                          a success of the probe, and counted here as the failure that users saw
+  tocsin_endpoint_probe_tries             tries that the last probe took; only of targets with `retries`
+  tocsin_endpoint_step_seconds{step}      a journey's steps, clean-up included
+  tocsin_endpoint_step_failure{step,reason}      1 for why a journey ended early; absent when it did not
+  tocsin_endpoint_cleanup_failure{step,reason}   1 for each clean-up step that failed; the target is up all the same
   tocsin_endpoint_uptime_ratio{window}    share of the probes that were up, of the last 1d, 3d, 7d, 30d; kept by the
                                           hour across restarts (kill -9 loses five minutes of it at most)
   tocsin_endpoint_slo_ratio               the objective, where a target has one: `slo: 99.9` is all that its burn-rate
@@ -22,8 +28,25 @@ Yields, per target and poll (`instance` is the target's name, or its URL without
 and blackbox_exporter's probe_success, probe_duration_seconds, probe_http_status_code and probe_ssl_earliest_cert_expiry
 for rules that exist (off: `blackbox_names: false`).
 
-Reasons: dns, connect, tls, timeout, protocol (the peer broke off or spoke no HTTP), redirect (too many, or to no web
-address), status, body, slow.
+Reasons: dns, connect, tls, timeout, protocol (the peer broke off or spoke no HTTP), redirect (too many, to no web
+address, or not to `url_matches`), status, body, json, header, extract (a journey's variable was not there, or can't
+stand where it is used), slow.
+
+A journey is a target with `steps`, each a request with its own `expect`; see docs/endpoints.md:
+
+      - name: campaigns
+        url: https://app.example
+        secrets_env: {password: PROBE_PASSWORD}
+        steps:
+          - {name: login, method: POST, url: /login, json: {user: probe, password: "${password}"},
+             extract: {token: {json: access_token}}}
+          - {name: create, method: POST, url: /campaigns, headers: {Authorization: "Bearer ${token}"},
+             expect: {status: 201}, extract: {id: {json: id}}}
+        cleanup:
+          - {name: delete, method: DELETE, url: "/campaigns/${id}", headers: {Authorization: "Bearer ${token}"}}
+
+Cookies and variables live for one run. The first step that fails ends it; `cleanup` is made however it ended, but for
+steps whose variables were never found, and has a fifth of the deadline. Values of variables are in no label or log.
 
 `tcp://HOST:PORT` asks whether a port takes connections, `tls://HOST:PORT` for its certificate too; with body_contains
 or body_matches, what it says first (a mail server's greeting). Such a target has no status.
@@ -31,8 +54,9 @@ or body_matches, what it says first (a mail server's greeting). Such a target ha
 A target that can't be reached is a result (`up 0`), not an error of the collector. Every probe makes a connection of
 its own, so that each phase is measured each time, and a broken listener is not hidden by a connection that is still
 open. With redirects, a phase is the sum over the hops. All targets are probed at once (`concurrency` at most), each
-with its own deadline, and each is told as soon as it is known: a hanging target delays nobody. A target that has not
-answered after `expect.max_seconds` is failed (`slow`) at that moment, not when it answers at last.
+with its own deadline, and each is told as soon as it is known: a hanging target delays nobody. Many are not begun at
+one instant, but spread by name over half of the poll's time at most. A target that has not answered after
+`expect.max_seconds` is failed (`slow`) at that moment, not when it answers at last.
 
 A target's deadline lies within the collector's (default: the interval, at most 10s). A probe that had to wait for a
 free place and was cut short by the end of the poll is unknown (blind), not down: raise `concurrency` or `interval`.

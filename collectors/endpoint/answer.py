@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from collectors.endpoint.settings import Expect, compiled
+import orjson
+
+from collectors.endpoint.expect import Expect, compiled
+from collectors.endpoint.json_path import MISSING, find, parsed, same
 from tocsin.model import Seconds
 
 
@@ -21,7 +24,22 @@ class Reason(StrEnum):
     REDIRECT = "redirect"
     STATUS = "status"
     BODY = "body"
+    JSON = "json"
+    HEADER = "header"
+    EXTRACT = "extract"
     SLOW = "slow"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """What became of one step of a journey."""
+
+    name: str
+    seconds: Seconds | None
+    """None without an answer, unless it was waited for to the end."""
+    reasons: tuple[Reason, ...]
+    """Why it failed; empty: it did not."""
+    cleanup: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +55,25 @@ class Answer:
     """False for a connection alone, which has no status."""
     body: str = ""
     """Its first `body_limit` bytes as text; empty unless the target's expectations ask for it."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By name, in any case."""
+    url: str = ""
+    """Where the answer came from; of a redirect that is not followed, where it leads."""
+    steps: tuple[StepResult, ...] | None = None
+    """Of a journey, in order; None: it is none, and is judged by itself."""
     certificate_expires_at: Seconds | None = None
     """Since the epoch; the earliest over redirects."""
+
+    @property
+    def was_answered(self) -> bool:
+        """False when a connection, or one of a journey's, brought no answer."""
+        return self.failure is None and all(step.seconds is not None for step in self.steps or () if not step.cleanup)
+
+    @property
+    def was_waited_for(self) -> bool:
+        """Answered, or waited for to the end: then its duration says something. A port that refuses at once would
+        make a broken service look fast."""
+        return self.was_answered or self.failure is Reason.TIMEOUT
 
 
 def shortfalls(expect: Expect, answer: Answer) -> tuple[Reason, ...]:
@@ -46,14 +81,39 @@ def shortfalls(expect: Expect, answer: Answer) -> tuple[Reason, ...]:
     found: list[Reason] = []
     if answer.failure is not None:
         found.append(answer.failure)
+    elif answer.steps is not None:
+        found += dict.fromkeys(reason for step in answer.steps if not step.cleanup for reason in step.reasons)
     else:
-        if answer.is_http and not _status_fits(expect, answer.status or 0):
-            found.append(Reason.STATUS)
+        found += _shortfalls_of_http(expect, answer) if answer.is_http else []
         if not _body_fits(expect, answer.body):
             found.append(Reason.BODY)
+        if expect.reads_json and not _json_fits(expect, answer.body):
+            found.append(Reason.JSON)
     if expect.max_seconds is not None and answer.total > expect.max_seconds:
         found.append(Reason.SLOW)
     return tuple(found)
+
+
+def _shortfalls_of_http(expect: Expect, answer: Answer) -> list[Reason]:
+    found: list[Reason] = []
+    if expect.url_matches is not None and compiled(expect.url_matches).search(answer.url) is None:
+        found.append(Reason.REDIRECT)
+    if not _status_fits(expect, answer.status or 0):
+        found.append(Reason.STATUS)
+    for name, pattern in expect.header_matches.items():
+        if name not in answer.headers or compiled(pattern).search(answer.headers[name]) is None:
+            return [*found, Reason.HEADER]
+    return found
+
+
+def _json_fits(expect: Expect, body: str) -> bool:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    if any(find(document, parsed(path)) is MISSING for path in expect.json_exists):
+        return False
+    return all(same(find(document, parsed(path)), wanted) for path, wanted in expect.json_equals.items())
 
 
 def _status_fits(expect: Expect, status: int) -> bool:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from collectors.endpoint.answer import Reason
-from collectors.endpoint.probe import Prober
+from collectors.endpoint.answer import Answer, Reason, shortfalls
+from collectors.endpoint.probe import Prober, Secrets
 from collectors.endpoint.samples import Tally, samples_of, standing_of, verdict_of
-from collectors.endpoint.settings import EndpointSettings, Target, Tls
+from collectors.endpoint.secrets import secrets_of, with_paths
+from collectors.endpoint.settings import EndpointSettings
+from collectors.endpoint.target import Target
 from collectors.endpoint.uptime import Uptime
 from tocsin.errors import CollectError, StateError
 from tocsin.model import Blind, Labels, Sample
@@ -32,7 +32,7 @@ class EndpointCollector:
 
     def __init__(self, settings: EndpointSettings, context: CollectorContext) -> None:
         self._settings = settings
-        self._targets = tuple(_with_paths(target, context.folder) for target in settings.targets)
+        self._targets = tuple(with_paths(target, context.folder) for target in settings.targets)
         self._prober: Prober | None = None
         self._tallies: dict[str, Tally] = {}
         self._checkpoint = context.checkpoint
@@ -104,6 +104,7 @@ class EndpointCollector:
         self, prober: Prober, target: Target, at: datetime, places: asyncio.Semaphore, found: _Found
     ) -> None:
         try:
+            await asyncio.sleep(self._settings.begin_of(target))
             async with places:
                 await self._probe(prober, target, at, found)
         except (CollectError, OSError) as error:
@@ -114,22 +115,34 @@ class EndpointCollector:
 
     async def _probe(self, prober: Prober, target: Target, at: datetime, found: _Found) -> None:
         aliases, limit = self._settings.blackbox_names, target.expect.max_seconds
-        secrets = _secrets_of(target)
-        probe = asyncio.create_task(prober.probe(target, secrets, self._settings.deadline_of(target)))
+        probe = asyncio.create_task(self._tried(prober, target, secrets_of(target)))
         told_slow = False
         try:
-            if limit is not None:
+            # With retries a slow try is one that failed, and is made again.
+            if limit is not None and not target.retries:
                 done, _ = await asyncio.wait({probe}, timeout=limit)
                 if not done:
                     told_slow = True
                     found.put_nowait(tuple(verdict_of(target, at, (Reason.SLOW,), aliases=aliases)))
-            answer = await probe
+            answer, tries = await probe
         except ssl.SSLError as error:
             raise CollectError(f"ca_file, cert_file or key_file is no PEM file: {error}") from None
         finally:
             probe.cancel()
-        tally = self._tally(target, at)
-        found.put_nowait(tuple(samples_of(target, answer, at, tally, told_slow=told_slow, aliases=aliases)))
+        said = samples_of(
+            target, answer, at, self._tally(target, at), tries=tries, told_slow=told_slow, aliases=aliases
+        )
+        found.put_nowait(tuple(said))
+
+    async def _tried(self, prober: Prober, target: Target, secrets: Secrets) -> tuple[Answer, int]:
+        """The last try's answer, and how many there were. Each may take its share of the time that is left."""
+        clock = asyncio.get_running_loop().time
+        ends = clock() + self._settings.deadline_of(target)
+        for tries in range(1, target.retries + 2):
+            answer = await prober.probe(target, secrets, (ends - clock()) / (target.retries + 2 - tries))
+            if not shortfalls(target.expect, answer) or ends <= clock():
+                break
+        return answer, tries
 
     def _tally(self, target: Target, at: datetime) -> Tally:
         if target.instance not in self._tallies:
@@ -145,35 +158,3 @@ class EndpointCollector:
         if self._prober is not None:
             await self._prober.close()
             self._prober = None
-
-
-def _secrets_of(target: Target) -> dict[str, str]:
-    """The headers that hold secrets. Read at every probe, so that a rotated token file is taken up."""
-    secrets = {header: _from_env(variable) for header, variable in target.headers_env.items()}
-    if target.bearer_token_env:
-        secrets["authorization"] = f"Bearer {_from_env(target.bearer_token_env)}"
-    if target.bearer_token_file:
-        token = Path(target.bearer_token_file).read_text(encoding="utf-8").strip()
-        if not token or not token.isascii() or not token.isprintable():
-            raise CollectError(f"{target.bearer_token_file} is not one line of text; write the token and nothing else")
-        secrets["authorization"] = f"Bearer {token}"
-    return secrets
-
-
-def _from_env(variable: str) -> str:
-    value = os.environ.get(variable, "").strip()
-    if not value:
-        raise CollectError(f"the environment variable {variable} is not set; set it where the daemon is started")
-    if not value.isprintable():
-        raise CollectError(f"the environment variable {variable} holds line breaks; a header can't")
-    return value
-
-
-def _with_paths(target: Target, folder: Path) -> Target:
-    """`target` with its files relative to `folder`."""
-
-    def resolved(model: Tls | Target, *names: str) -> dict[str, str]:
-        return {name: str(folder / path) for name in names if (path := getattr(model, name))}
-
-    tls = target.tls.model_copy(update=resolved(target.tls, "ca_file", "cert_file", "key_file"))
-    return target.model_copy(update={**resolved(target, "bearer_token_file"), "tls": tls})

@@ -19,7 +19,7 @@ METRICS: Final = (
         name="tocsin_endpoint_failure",
         type=_GAUGE,
         help="1 for each expectation that was not met: dns, connect, tls, timeout, protocol, redirect, status, body, "
-        "slow.",
+        "json, header, extract, slow.",
         labels=("instance", "service", "reason"),
     ),
     Metric(
@@ -54,6 +54,37 @@ METRICS: Final = (
         type=MetricType.COUNTER,
         help="Probes by outcome: success, failure.",
         labels=("instance", "service", "outcome"),
+    ),
+    Metric(
+        name="tocsin_endpoint_tries_total",
+        type=MetricType.COUNTER,
+        help="Tries by outcome: success, failure; a failure that a further try made good is counted here only.",
+        labels=("instance", "service", "outcome"),
+    ),
+    Metric(
+        name="tocsin_endpoint_probe_tries",
+        type=_GAUGE,
+        help='Tries that the last probe of a target with `retries` took: 2 with up 1 is "up after 2 tries".',
+        labels=("instance", "service"),
+    ),
+    Metric(
+        name="tocsin_endpoint_step_seconds",
+        type=_GAUGE,
+        help="How long a step of a journey took, clean-up included; absent without an answer.",
+        labels=("instance", "service", "step"),
+        unit="seconds",
+    ),
+    Metric(
+        name="tocsin_endpoint_step_failure",
+        type=_GAUGE,
+        help="1 for each reason why a step of a journey failed, which ended it.",
+        labels=("instance", "service", "step", "reason"),
+    ),
+    Metric(
+        name="tocsin_endpoint_cleanup_failure",
+        type=_GAUGE,
+        help="1 for each reason why a clean-up step failed; what the journey created may still be there.",
+        labels=("instance", "service", "step", "reason"),
     ),
     Metric(
         name="tocsin_endpoint_uptime_ratio",

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from yarl import URL
 
-if TYPE_CHECKING:
-    from collectors.endpoint.probe import Resolver, Stopwatch
+from collectors.endpoint.resolver import Resolver
+from collectors.endpoint.stopwatch import Stopwatch
 
 BANNER: Final = 4096
 """Bytes of a greeting that are looked at."""
-
-
-class NoSuchName(OSError):
-    """The name leads to no address."""
 
 
 async def greeted(
@@ -27,9 +21,9 @@ async def greeted(
     """Connect, with TLS where there is a `context`, and give the greeting where one `reads` it. Raises OSError."""
     assert url.host is not None
     assert url.port is not None
-    address = await _address(url.host, url.port, resolver, watch)
+    address = await resolver.address(url.host, url.port, watch)
     watch.begin("connect")
-    # The phases of TLS are the context's to tell: see probe.
+    # The phases of TLS are the context's to tell: see stopwatch.
     reader, writer = await asyncio.open_connection(
         address, url.port, ssl=context, server_hostname=url.host if context is not None else None
     )
@@ -44,15 +38,3 @@ async def greeted(
         return said.decode("utf-8", "replace")
     finally:
         writer.transport.abort()
-
-
-async def _address(host: str, port: int, resolver: Resolver, watch: Stopwatch) -> str:
-    with suppress(ValueError):
-        return str(ipaddress.ip_address(host))
-    watch.begin("dns")
-    try:
-        found = await resolver.resolve(host, port)
-    except OSError as error:
-        raise NoSuchName(str(error)) from None
-    watch.end("dns")
-    return found[0]["host"]

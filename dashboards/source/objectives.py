@@ -24,7 +24,7 @@ def dashboard() -> Dashboard:
         "tocsin-objectives",
         "Tocsin / Objectives",
         "Uptime of every endpoint over 30 days, and the error budgets of those with an objective (`slo`).",
-        [("Now", _now()), ("Budgets", _budgets()), ("Uptime", _uptime())],
+        [("Now", _now()), ("Budgets", _budgets()), ("Uptime", _uptime()), ("Journeys and tries", _journeys())],
     )
 
 
@@ -91,5 +91,43 @@ def _uptime() -> list[object]:
             "Failing probes by reason",
             "Where to begin: status and body are the application's, dns, connect and tls the way's.",
             Query(expr="sum by (instance, reason) (tocsin_endpoint_failure)", legend="{{instance}} {{reason}}"),
+        ),
+    ]
+
+
+def _journeys() -> list[object]:
+    return [
+        chart(
+            "Steps of journeys",
+            "Which step takes the time. A step that failed without an answer has none.",
+            Query(expr="max by (instance, step) (tocsin_endpoint_step_seconds)", legend="{{instance}} {{step}}"),
+            unit="s",
+        ),
+        chart(
+            "Failing steps by reason",
+            "Where a journey ends; of a clean-up, what it leaves behind. EndpointDown names the step.",
+            Query(
+                expr="max by (instance, step, reason) (tocsin_endpoint_step_failure)",
+                legend="{{instance}} {{step}} {{reason}}",
+            ),
+            Query(
+                expr="max by (instance, step, reason) (tocsin_endpoint_cleanup_failure)",
+                legend="{{instance}} {{step}} {{reason}} (clean-up)",
+            ),
+        ),
+        chart(
+            "Tries that failed, 10 min",
+            "Those that a retry made good are among them: users don't retry. From 5 % EndpointFlaky fires.",
+            Query(
+                expr='sum by (instance) (increase(tocsin_endpoint_tries_total{outcome="failure"}[10m])) '
+                "/ sum by (instance) (increase(tocsin_endpoint_tries_total[10m]))",
+                legend="{{instance}}",
+            ),
+            unit="percentunit",
+        ),
+        chart(
+            "Tries that a probe took",
+            "2 is up after two tries. Only of targets with `retries`.",
+            Query(expr="max by (instance) (tocsin_endpoint_probe_tries)", legend="{{instance}}"),
         ),
     ]

@@ -96,19 +96,30 @@ def _sections() -> Iterator[str]:
 
 
 def _below(
-    model: type[BaseModel], *, prefix: str = "", skip: Iterable[type] = (), without: type[BaseModel] | None = None
+    model: type[BaseModel],
+    *,
+    prefix: str = "",
+    skip: Iterable[type] = (),
+    without: type[BaseModel] | None = None,
+    known: dict[type, str] | None = None,
 ) -> Iterator[str]:
-    """The models that the fields of `model` hold, each under the key that leads to it."""
+    """The models that the fields of `model` hold, each under the key that leads to it, and once: `known` are those
+    that stand above."""
     told = without.model_fields if without is not None else {}
+    known = {} if known is None else known
     for name, field in model.model_fields.items():
         for held in () if name in told else models_in(field.annotation):
             if held is model or issubclass(held, tuple(skip)):
                 continue
             key = f"{prefix}{field.alias or name}"
             yield f"### {key}\n"
+            if held in known:
+                yield f"The keys of [{known[held]}](#{_anchor(known[held])}).\n"
+                continue
+            known[held] = key
             yield f"{_first_line(held.__doc__ or '')}\n"
             yield _table(held)
-            yield from _below(held, prefix=f"{key}.")
+            yield from _below(held, prefix=f"{key}.", known=known)
 
 
 def _table(model: type[BaseModel], *, without: type[BaseModel] | None = None) -> str:
@@ -167,13 +178,19 @@ def _forms(annotation: Any, metadata: Iterable[Any] = ()) -> Iterator[str]:
 
 _WORDS: Final = {
     str: "text", int: "whole number", float: "number", bool: "`true`, `false`", Path: "path", SecretStr: "secret",
-    time: "time of day",
+    time: "time of day", Any: "any value",
 }  # fmt: skip
 
 
 def _plural(form: str) -> str:
     several = {"text": "texts", "path": "paths", "number": "numbers", "whole number": "whole numbers"}
-    return {**several, "mapping": "mappings", "secret": "secrets", "duration": "durations"}.get(form, form)
+    return {
+        **several,
+        "mapping": "mappings",
+        "secret": "secrets",
+        "duration": "durations",
+        "any value": "any values",
+    }.get(form, form)
 
 
 def default_of(field: FieldInfo) -> str:
@@ -216,6 +233,11 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
             if isinstance(argument, type) or get_origin(argument) is not None:
                 found += [model for model in models_in(argument) if model not in found]
     return found
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub makes it of a heading."""
+    return "".join(sign for sign in heading.lower().replace(" ", "-") if sign.isalnum() or sign in "-_")
 
 
 def _first_line(text: str) -> str:

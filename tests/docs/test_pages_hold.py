@@ -18,7 +18,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "ARCHITECTURE.md", *(
     f"docs/{name}.md"
     for name in (
         "alert-generator", "alerting", "application", "commands", "configuration", "console", "dependencies",
-        "operating", "promql", "slack",
+        "endpoints", "operating", "promql", "slack",
     )
 ))  # fmt: skip
 LINKED = re.compile(r"(?:\]\(|src=\"|srcset=\")([^)\"\s#]+)(#[^)\"\s]+)?")
@@ -44,7 +44,7 @@ def test_links_lead_somewhere(root: Path, page: str) -> None:
     assert dead == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operating.md", "docs/slack.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/endpoints.md", "docs/operating.md", "docs/slack.md"])
 def test_configurations_on_the_pages_are_valid(
     root: Path, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

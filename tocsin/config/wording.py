@@ -38,8 +38,9 @@ def findings_of(
 ) -> list[Finding]:
     """Every problem of `error`, which validating what stands at `path` raised."""
     found: dict[KeyPath | int, Finding] = {}
-    for number, details in enumerate(error.errors(include_url=False)):
-        if _is_about_placeholder(details, path, secrets):
+    all_details = error.errors(include_url=False)
+    for number, details in enumerate(all_details):
+        if _is_about_placeholder(details, path, secrets) or _follows_from_another(details, all_details):
             continue
         tail, parent, wanted = _locate(details, annotation, path, layers.data)
         # Of a union each member complains; one complaint per place is enough, but unknown keys are several.
@@ -132,6 +133,14 @@ def _is_about_placeholder(details: ErrorDetails, path: KeyPath, secrets: Secrets
     if details["type"] in ("missing", "extra_forbidden"):
         return False
     return any(place[: len(at)] == at or at[: len(place)] == place for place in secrets.placeholders)
+
+
+def _follows_from_another(details: ErrorDetails, others: list[ErrorDetails]) -> bool:
+    """A list whose only entries are wrong is "too short" to pydantic; the entries' own errors say it all."""
+    at = details["loc"]
+    return details["type"] == "too_short" and any(
+        len(other["loc"]) > len(at) and other["loc"][: len(at)] == at for other in others
+    )
 
 
 def _inside(path: KeyPath, data: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -213,10 +214,11 @@ async def test_one_hanging_target_delays_nobody(endpoints: Endpoints) -> None:
 async def test_no_free_place_is_unknown_not_down(endpoints: Endpoints) -> None:
     """A target that could not be probed in this poll is blind, and says what to raise."""
     url = await endpoints.serve(hang)
-    targets = [{"url": url, "name": f"t{n}"} for n in range(3)]
-    seen = await endpoints.poll(*targets, concurrency=1, interval="300ms")
-    assert seen.reasons("t0") == {"timeout"}
-    assert [blind.labels["instance"] for blind in seen.blind] == ["t1", "t2"]
+    targets = [{"url": url, "name": f"t{n}", "deadline": "200ms"} for n in range(3)]
+    seen = await endpoints.poll(*targets, concurrency=1, interval="390ms")
+    probed = [name for name in ("t0", "t1", "t2") if seen.reasons(name) == {"timeout"}]
+    waited = [blind.labels["instance"] for blind in seen.blind]
+    assert (len(probed), len(waited), sorted(probed + waited)) == (1, 2, ["t0", "t1", "t2"])
     assert "raise concurrency" in seen.blind[0].why
 
 
@@ -350,3 +352,126 @@ async def test_a_cancelled_poll_leaves_nothing_behind(endpoints: Endpoints) -> N
         await poll
     await asyncio.wait(before, timeout=5)
     assert [task for task in before if not task.done()] == []
+
+
+@pytest.mark.parametrize(
+    ("expect", "reasons"),
+    [
+        ({"json_equals": {"items[0].id": 7, "ok": True}, "json_exists": ["nothing"]}, set()),
+        ({"json_equals": {"items[0].id": "7"}}, {"json"}),
+        ({"json_equals": {"ok": 1}}, {"json"}),
+        ({"json_exists": ["items[1]"]}, {"json"}),
+        ({"header_matches": {"X-Build": "^v[0-9]+$"}}, set()),
+        ({"header_matches": {"X-Build": "^w"}}, {"header"}),
+        ({"header_matches": {"X-Absent": ".*"}}, {"header"}),
+    ],
+)
+async def test_json_and_headers_are_looked_at(endpoints: Endpoints, expect: dict[str, Any], reasons: set[str]) -> None:
+    """One place of a JSON body each, by JSON's own equality; an absent header fails whatever is wanted of it."""
+
+    async def answer(_: web.Request) -> web.Response:
+        body = {"items": [{"id": 7}], "ok": True, "nothing": None}
+        return web.json_response(body, headers={"x-build": "v12"})
+
+    seen = await endpoints.poll({"url": await endpoints.serve(answer), "expect": expect})
+    assert seen.reasons() == reasons
+
+
+async def test_a_body_that_is_no_json_is_json(endpoints: Endpoints) -> None:
+    """An error page where a document was expected."""
+    seen = await endpoints.poll({"url": await endpoints.serve(ok), "expect": {"json_exists": ["id"]}})
+    assert seen.reasons() == {"json"}
+
+
+@pytest.mark.parametrize(("follow", "status"), [(True, 200), (False, 302)])
+@pytest.mark.parametrize(("wanted", "reasons"), [("/login$", set()), ("/maintenance$", {"redirect"})])
+async def test_where_a_redirect_leads_can_be_expected(
+    endpoints: Endpoints, follow: bool, status: int, wanted: str, reasons: set[str]
+) -> None:
+    """Followed or not."""
+
+    async def lead(request: web.Request) -> web.Response:
+        there = {"location": "/login"}
+        return web.Response() if request.path == "/login" else web.Response(status=302, headers=there)
+
+    expect = {"status": status, "url_matches": wanted}
+    seen = await endpoints.poll({"url": await endpoints.serve(lead), "follow_redirects": follow, "expect": expect})
+    assert seen.reasons() == reasons
+
+
+async def test_redirects_end_at_their_limit(endpoints: Endpoints) -> None:
+    """Two are two."""
+
+    async def lead(request: web.Request) -> web.Response:
+        left = int(request.path[1:])
+        return web.Response(status=302, headers={"location": f"/{left - 1}"}) if left else web.Response()
+
+    url = await endpoints.serve(lead)
+    targets = [{"url": f"{url}/{n}", "name": str(n), "max_redirects": 2} for n in (2, 3)]
+    seen = await endpoints.poll(*targets)
+    assert (seen.reasons("2"), seen.reasons("3")) == (set(), {"redirect"})
+
+
+async def test_a_certificate_for_another_name_and_an_old_tls_are_tls(
+    endpoints: Endpoints, certificate: Callable[..., Certificate]
+) -> None:
+    """Trusted is not enough: it must be this host's, and the protocol not older than wanted."""
+    made = certificate()
+    old = made.server()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    url, aged = await endpoints.serve(ok, tls=made.server()), await endpoints.serve(ok, tls=old)
+    trusted = {"ca_file": made.pem.name}
+    seen = await endpoints.poll(
+        {"url": url.replace("127.0.0.1", "localhost"), "name": "name", "tls": trusted},
+        {"url": aged, "name": "1.2 will do", "tls": trusted},
+        {"url": aged, "name": "old", "tls": {**trusted, "min_version": "1.3"}},
+        {"url": url, "name": "new", "tls": {**trusted, "min_version": "1.3"}},
+    )
+    assert {name: seen.reasons(name) for name in ("name", "1.2 will do", "old", "new")} == {
+        "name": {"tls"}, "1.2 will do": set(), "old": {"tls"}, "new": set()
+    }  # fmt: skip
+
+
+class Broken:
+    """Fails as often as it is told to, then answers."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.left -= 1
+        return web.Response(status=503 if self.left >= 0 else 200)
+
+
+async def test_a_try_that_failed_is_counted_though_the_next_was_good(endpoints: Endpoints) -> None:
+    """Up after two tries: the probe is a success, and one of its tries a failure."""
+    collector = endpoints.collector({"url": await endpoints.serve(Broken(1).answer), "name": "w", "retries": 2})
+    first, second = await poll_again(collector, AT), await poll_again(collector, AT + timedelta(seconds=5))
+    told = [
+        {(s.name, s.labels.get("outcome")): s.value for s in poll if s.name.endswith(("_up", "_tries", "s_total"))}
+        for poll in (first, second)
+    ]
+    success, failure = ("tocsin_endpoint_tries_total", "success"), ("tocsin_endpoint_tries_total", "failure")
+    probes = ("tocsin_endpoint_probes_total", "success"), ("tocsin_endpoint_probes_total", "failure")
+    rest = [("tocsin_endpoint_up", None), ("tocsin_endpoint_probe_tries", None), success, failure, *probes]
+    assert [[poll[name] for name in rest] for poll in told] == [[1, 2, 1, 1, 1, 0], [1, 1, 2, 1, 2, 0]]
+
+
+async def test_when_all_tries_fail_the_last_ones_reason_is_told(endpoints: Endpoints) -> None:
+    """And it is one failed probe of as many failed tries."""
+    broken = Broken(9)
+    seen = await endpoints.poll({"url": await endpoints.serve(broken.answer), "retries": 2})
+    assert (seen.reasons(), broken.left) == ({"status"}, 6)
+    assert seen.value("tocsin_endpoint_tries_total", outcome="failure") == 3
+    assert seen.value("tocsin_endpoint_probes_total", outcome="failure") == 1
+
+
+async def test_a_try_that_hangs_leaves_time_for_the_next(endpoints: Endpoints) -> None:
+    """Each may take its share of the deadline, not all of it."""
+    answers = iter([hang, ok])
+
+    async def once(request: web.Request) -> web.StreamResponse:
+        return await next(answers)(request)
+
+    seen = await endpoints.poll({"url": await endpoints.serve(once), "retries": 1, "deadline": "2s"})
+    assert (seen.value("tocsin_endpoint_up"), seen.value("tocsin_endpoint_probe_tries")) == (1, 2)

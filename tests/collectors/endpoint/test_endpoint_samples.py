@@ -8,8 +8,9 @@ import pytest
 
 from collectors.endpoint.answer import Answer, Reason, shortfalls
 from collectors.endpoint.declarations import METRICS
+from collectors.endpoint.expect import Expect
 from collectors.endpoint.samples import Tally, samples_of, verdict_of
-from collectors.endpoint.settings import Expect, Target
+from collectors.endpoint.target import Target
 from tocsin.model import Sample
 
 AT = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)

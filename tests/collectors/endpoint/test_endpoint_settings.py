@@ -33,6 +33,21 @@ def settings(*targets: dict[str, Any], **more: Any) -> EndpointSettings:
         ({"url": URL, "expect": {"max_seconds": "9800ms"}}, "not below its deadline"),
         ({"url": URL, "bearer_token_env": "A", "bearer_token_file": "b"}, "keep one"),
         ({"url": URL, "method": "BREW"}, "'GET'"),
+        ({"url": URL, "expect": {"json_exists": ["a..b"]}}, "write it like items[0].id"),
+        ({"url": URL, "expect": {"header_matches": {"a b": "x"}}}, "is no header's name"),
+        ({"url": URL, "retries": 11}, "less than or equal to 10"),
+        ({"url": URL, "cleanup": [{"name": "a"}]}, "cleanup is for a journey"),
+        ({"url": URL, "steps": [{"name": "a"}]}, "needs a `name`"),
+        (
+            {"url": URL, "name": "j", "method": "POST", "steps": [{"name": "a"}]},
+            "method: write it in",
+        ),
+        ({"url": URL, "name": "j", "expect": {"status": 200}, "steps": [{"name": "a"}]}, "expect.status: write it"),
+        ({"url": URL, "name": "j", "steps": [{"name": "a", "body": "x", "json": 1}]}, "body and json are both set"),
+        ({"url": URL, "name": "j", "steps": [{"name": "a", "url": "https://${h}/"}]}, "not in the host"),
+        ({"url": URL, "name": "j", "steps": [{"name": "a", "extract": {"x": {}}}]}, "name one of json, header"),
+        ({"url": URL, "name": "j", "steps": [{"name": "a", "body": "${1}"}]}, "is no variable"),
+        ({"url": "tcp://a:1", "name": "j", "steps": [{"name": "a"}]}, "speaks no HTTP: remove steps"),
     ],
 )
 def test_a_wrong_target_is_named(target: dict[str, Any], says: str) -> None:
@@ -59,3 +74,47 @@ def test_a_probe_ends_before_its_poll_is_cut() -> None:
     """A hanging target's own timeout comes before the runtime cancels the poll."""
     read = settings({"url": URL}, {"url": URL, "name": "x", "deadline": "10s"}, interval="10s")
     assert all(read.deadline_of(target) < read.budget < read.time_limit for target in read.targets)
+
+
+@pytest.mark.parametrize(
+    ("steps", "cleanup", "place", "says"),
+    [
+        ([{"name": "a", "url": "/${id}"}], [], ("steps", 0, "url"), "no step before it extracts"),
+        ([{"name": "a", "json": {"k": ["${x}"]}}], [], ("steps", 0, "json"), "known here: pin"),
+        ([{"name": "a"}, {"name": "a"}], [], ("steps", 1, "name"), "two steps are called 'a'"),
+        ([{"name": "a"}], [{"name": "b", "body": "${x}"}], ("cleanup", 0, "body"), "${x}"),
+        ([{"name": "a", "extract": {"x": {"json": "x"}}}, {"name": "b", "body": "${x}${pin}"}], [], None, ""),
+    ],
+)
+def test_a_variable_nobody_sets_is_told_at_its_key(steps: Any, cleanup: Any, place: Any, says: str) -> None:
+    """Where it stands, so that the line is the right one; secrets and earlier steps' variables are known."""
+    target = {"url": URL, "name": "j", "steps": steps, "cleanup": cleanup, "secrets_env": {"pin": "PIN"}}
+    if place is None:
+        assert len(settings(target).targets[0].steps) == 2
+        return
+    with pytest.raises(ValidationError) as refused:
+        settings(target)
+    error = refused.value.errors()[0]
+    assert (error["loc"], says in error["msg"]) == (("targets", 0, *place), True)
+
+
+def test_targets_are_spread_by_name() -> None:
+    """Each begins at a time of its own that no other target moves, within half of the time; one alone at once."""
+    many = [{"url": URL, "name": f"t{number}"} for number in range(1000)]
+    read, fewer = settings(*many, interval="5s"), settings(*many[:999], interval="5s")
+    begins = [read.begin_of(target) for target in read.targets]
+    assert max(abs(a - fewer.begin_of(target)) for a, target in zip(begins, fewer.targets, strict=False)) == 0
+    tenths = [sum(n / 10 <= begin / (read.time_limit / 2) < (n + 1) / 10 for begin in begins) for n in range(10)]
+    assert min(tenths[:9]) > 70
+    assert settings({"url": URL}).begin_of(settings({"url": URL}).targets[0]) == 0
+
+
+def test_who_needs_the_time_begins_early() -> None:
+    """A target's own deadline and limit fit after its begin."""
+    many = [{"url": URL, "name": f"t{number}"} for number in range(999)]
+    needy = [{"url": URL, "name": "long", "deadline": "4s"}, {"url": URL, "name": "slow", "expect": {"max_seconds": 3}}]
+    read = settings(*many, *needy, interval="5s")
+    long, slow = read.targets[-2:]
+    assert read.deadline_of(long) == 4
+    assert read.deadline_of(slow) >= 3.75
+    assert all(read.begin_of(target) + read.deadline_of(target) < read.budget for target in read.targets)

@@ -30,6 +30,7 @@ class ProbeSettings(CollectorSettings):
     dsn: SecretStr | None = None
     targets: tuple[Target, ...] = ()
     headers: dict[str, SecretStr] = Field(default_factory=dict)
+    places: tuple[Target, ...] = Field(default=(), min_length=1)
 
 
 class ChatSettings(NotifierSettings):

@@ -159,6 +159,16 @@ def test_every_finding_is_told_at_once_in_the_order_of_the_file(findings: Findin
     ]  # fmt: skip
 
 
+def test_a_wrong_entry_does_not_make_its_list_too_short(findings: Findings) -> None:
+    """One mistake is one finding: of a list whose only entry is wrong, the entry's."""
+    wrong = "collectors:\n  - {kind: probe, name: a, places: [{uri: x}]}"
+    assert [finding.partition(" in ")[0] for finding in findings(wrong)] == [
+        "config.yaml:2: 'url' is missing", "config.yaml:2: unknown key 'uri'"
+    ]  # fmt: skip
+    (empty,) = findings("collectors:\n  - {kind: probe, name: a, places: []}")
+    assert "at least 1 item" in empty
+
+
 def test_findings_name_the_file_as_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`config.yaml:1`, not an absolute path that nobody typed."""
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,109 @@
+"""One request and its answer, whichever HTTP carries it, and the redirects between the two."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import aiohttp
+from aiohttp import CookieJar
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from collectors.endpoint.stopwatch import Stopwatch
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class BadRedirect(aiohttp.ClientError):
+    """Too many redirects, or one that leads to no web address."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What is asked."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """What came back. `url` is where a redirect that was not followed leads, or else where it came from."""
+
+    status: int
+    headers: CIMultiDict[str] | CIMultiDictProxy[str]
+    body: str
+    url: URL
+
+
+class Exchange(Protocol):
+    """Makes one request on a connection of its own."""
+
+    async def __call__(
+        self, request: Request, context: ssl.SSLContext, watch: Stopwatch, *, keep: bool, skip: frozenset[int]
+    ) -> Response:
+        """Raises aiohttp.ClientError and OSError.
+
+        The body is read to its end or the limit, and given where it is to `keep`; of a status to `skip` it is not read.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """How requests are made in one probe."""
+
+    exchange: Exchange
+    context: ssl.SSLContext
+    watch: Stopwatch
+    secrets: Mapping[str, str]
+    """Headers for `origin` only."""
+    origin: URL
+    most: int
+    """Redirects, at most."""
+    jar: CookieJar | None = None
+    """Cookies that are kept from one request to the next; None: none are."""
+
+    async def ask(self, request: Request, *, follow: bool, keep: bool) -> Response:
+        """The final answer. Secret headers go to their origin only, which aiohttp's own redirects don't see to."""
+        for _ in range(self.most + 1):
+            answer = await self._once(request, follow=follow, keep=keep)
+            where = answer.headers.get("location")
+            if where is None or answer.status not in _REDIRECTS:
+                return answer
+            if not follow:
+                return replace(answer, url=_joined(request.url, where) or answer.url)
+            url = _joined(request.url, where)
+            if url is None or url.scheme not in ("http", "https") or not url.host:
+                raise BadRedirect
+            method, body = request.method, request.body
+            # RFC 9110, 15.4: 303 asks for a GET; so do browsers after POST for 301 and 302.
+            if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
+                method, body = ("HEAD" if method == "HEAD" else "GET"), None
+            request = replace(request, url=url, method=method, body=body)
+        raise BadRedirect
+
+    async def _once(self, request: Request, *, follow: bool, keep: bool) -> Response:
+        headers = dict(request.headers)
+        if request.url.origin() == self.origin:
+            headers.update(self.secrets)
+        if self.jar is not None and (cookies := self.jar.filter_cookies(request.url)):
+            headers["cookie"] = "; ".join(f"{name}={cookie.value}" for name, cookie in cookies.items())
+        answer = await self.exchange(
+            replace(request, headers=headers), self.context, self.watch,
+            keep=keep, skip=_REDIRECTS if follow else frozenset(),
+        )  # fmt: skip
+        if self.jar is not None:
+            self.jar.update_cookies_from_headers(answer.headers.getall("set-cookie", []), request.url)
+        return answer
+
+
+def _joined(url: URL, where: str) -> URL | None:
+    try:
+        return url.join(URL(where))
+    except ValueError:
+        return None

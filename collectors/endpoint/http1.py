@@ -1,0 +1,92 @@
+"""HTTP/1.1 by aiohttp, whose tracing feeds the stopwatch."""
+
+from __future__ import annotations
+
+import ssl
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+
+from collectors.endpoint.exchange import Request, Response
+from collectors.endpoint.resolver import Resolver
+from collectors.endpoint.stopwatch import Stopwatch
+
+USER_AGENT = "tocsin-endpoint"
+
+
+class Http1:
+    """One session, and a connection for each request. Open one inside a running loop, close it there."""
+
+    def __init__(self, resolver: Resolver, *, body_limit: int) -> None:
+        self._body_limit = body_limit
+        self._session = aiohttp.ClientSession(
+            # limit=0: how many run at once is the collector's decision. A connection serves one probe.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False, resolver=resolver),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            headers={"user-agent": USER_AGENT},
+            trace_configs=[_tracing()],
+        )
+
+    async def __call__(
+        self, request: Request, context: ssl.SSLContext, watch: Stopwatch, *, keep: bool, skip: frozenset[int]
+    ) -> Response:
+        """As Exchange says."""
+        async with self._session.request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.body,
+            ssl=context,
+            allow_redirects=False,
+            trace_request_ctx=watch,
+        ) as response:
+            body = "" if response.status in skip else await self._body(response, keep=keep)
+            return Response(status=response.status, headers=response.headers, body=body, url=request.url)
+
+    async def _body(self, response: aiohttp.ClientResponse, *, keep: bool) -> str:
+        """Reads to the end or to the limit: an answer that stalls half-way is no answer."""
+        parts: list[bytes] = []
+        left = self._body_limit
+        while left > 0 and (part := await response.content.read(min(left, 65_536))):
+            left -= len(part)
+            if keep:
+                parts.append(part)
+        if left <= 0:
+            response.close()
+        return decoded(b"".join(parts), response.charset)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+def decoded(body: bytes, charset: str | None) -> str:
+    """A body as text; what a wrong charset leaves is shown, not raised."""
+    try:
+        return body.decode(charset or "utf-8", "replace")
+    except LookupError:
+        return body.decode("utf-8", "replace")
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Feeds the probe's stopwatch, which is the request's `trace_request_ctx`."""
+
+    def on(**marks: str) -> Any:
+        async def note(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+            watch: Stopwatch = context.trace_request_ctx
+            for what, phase in marks.items():
+                (watch.end if what.startswith("end") else watch.begin)(phase)
+
+        return note
+
+    trace = aiohttp.TraceConfig()
+    trace.on_dns_resolvehost_start.append(on(begin="dns"))
+    # The connection begins when the name is known, or at once when the URL holds an address.
+    trace.on_connection_create_start.append(on(begin="connect"))
+    trace.on_dns_resolvehost_end.append(on(end="dns", begin="connect"))
+    # With TLS `connect` has ended at the handshake's begin, and this ends `tls`.
+    trace.on_connection_create_end.append(on(end="connect", end_tls="tls"))
+    trace.on_request_headers_sent.append(on(begin="first_byte"))
+    trace.on_request_end.append(on(end="first_byte"))
+    return trace

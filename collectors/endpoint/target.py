@@ -1,0 +1,151 @@
+"""A target's keys in config.yaml: one URL, or a journey of several, and what is expected."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from yarl import URL
+
+from collectors.endpoint.expect import Expect
+from collectors.endpoint.steps import Method, Step, Variable, check_journey
+from tocsin.ports import Duration
+
+_SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+
+
+class Tls(BaseModel):
+    """How the peer's certificate is checked, and the one we show."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verify: bool = Field(default=True, description="false: any certificate will do (its expiry is still told)")
+    ca_file: str | None = Field(
+        default=None, description="PEM file of the authorities to trust instead of the system's"
+    )
+    cert_file: str | None = Field(default=None, description="PEM file of our certificate, with its chain")
+    key_file: str | None = Field(default=None, description="PEM file of its key; default: in cert_file")
+    min_version: Literal["1.2", "1.3"] = Field(default="1.2", description="of TLS; a peer that is older fails")
+
+
+class Target(BaseModel):
+    """One URL and what is expected of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(description="http://, https://; tcp://HOST:PORT and tls://HOST:PORT for a connection alone")
+    name: str = Field(
+        default="", max_length=200, description="the `instance` label; default: the URL without its query"
+    )
+    service: str = Field(default="", max_length=200, description="the `service` label")
+    method: Method = "GET"
+    headers: dict[str, str] = Field(default_factory=dict)
+    headers_env: dict[str, str] = Field(
+        default_factory=dict, description="header → environment variable that holds its value"
+    )
+    bearer_token_env: str | None = Field(default=None, description="environment variable that holds a bearer token")
+    bearer_token_file: str | None = Field(default=None, description="file that holds one; read anew at every probe")
+    body: str | None = Field(default=None, description="sent as it is; set a content-type header with it")
+    expect: Expect = Expect()
+    deadline: Duration | None = Field(
+        default=None, gt=0, description="default: as long as the collector's poll may take"
+    )
+    retries: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="further tries when one fails, within the deadline; each that failed is counted",
+    )
+    slo: float | None = Field(
+        default=None,
+        ge=50,
+        lt=100,
+        description="objective in percent, e.g. 99.9: alerts when its error budget burns, in two windows each",
+    )
+    follow_redirects: bool = True
+    max_redirects: int = Field(default=10, ge=1, le=50)
+    tls: Tls = Tls()
+    steps: tuple[Step, ...] = Field(
+        default=(), max_length=50, description="a journey: requests one after the other, up when all were as expected"
+    )
+    cleanup: tuple[Step, ...] = Field(
+        default=(),
+        max_length=50,
+        description="steps that are made however the journey ended, but for those whose variables it never got",
+    )
+    secrets_env: dict[Variable, str] = Field(
+        default_factory=dict, description="variable of the steps → environment variable that holds its value"
+    )
+    secrets_file: dict[Variable, str] = Field(
+        default_factory=dict, description="variable of the steps → file that holds its value"
+    )
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        try:
+            parts = urlsplit(self.url)
+            URL(self.url)
+        except ValueError as error:
+            raise ValueError(f"url {self.url!r}: {error}") from None
+        if parts.scheme not in ("http", "https", "tcp", "tls") or not parts.hostname:
+            raise ValueError(f"url {self.url!r} is not an http://, https://, tcp:// or tls:// address")
+        if not self.is_http:
+            self._check_wire()
+        if parts.username is not None or parts.password is not None:
+            raise ValueError(
+                "url holds a user or password, which would be shown in every message; "
+                "use headers_env: {Authorization: VARIABLE}"
+            )
+        for header in self.headers:
+            if header.lower() in _SECRET_HEADERS:
+                raise ValueError(f"header {header} holds a secret; write headers_env: {{{header}: VARIABLE}} instead")
+        self._check_journey()
+        if self.bearer_token_env and self.bearer_token_file:
+            raise ValueError("bearer_token_env and bearer_token_file are both set; keep one")
+        limit = self.expect.max_seconds
+        if limit is not None and self.deadline is not None and limit >= self.deadline:
+            raise ValueError(f"expect.max_seconds ({limit:g}s) is not below the deadline ({self.deadline:g}s)")
+        return self
+
+    def _check_wire(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.port is None or parts.path.strip("/") or parts.query:
+            raise ValueError(f"url {self.url!r}: write {parts.scheme}://HOST:PORT and no more")
+        of_http = {
+            "method", "headers", "headers_env", "bearer_token_env", "bearer_token_file", "body", "follow_redirects",
+            "max_redirects", "steps", "cleanup", "secrets_env", "secrets_file",
+        }  # fmt: skip
+        given = sorted(of_http & self.model_fields_set) + self.expect.of_http
+        if given:
+            raise ValueError(f"url {self.url!r} speaks no HTTP: remove {', '.join(given)}")
+
+    def _check_journey(self) -> None:
+        if not self.steps:
+            if given := sorted({"cleanup", "secrets_env", "secrets_file"} & self.model_fields_set):
+                raise ValueError(f"{given[0]} is for a journey; add its `steps`")
+            return
+        if not self.name:
+            raise ValueError("a journey needs a `name`, which messages call it by")
+        of_one = {"method", "body", "follow_redirects"} & self.model_fields_set
+        given = sorted(of_one) + [f"expect.{key}" for key in sorted(self.expect.model_fields_set - {"max_seconds"})]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: write it in each of the steps (here only expect.max_seconds, of all)"
+            )
+        if both := sorted(self.secrets_env.keys() & self.secrets_file.keys()):
+            raise ValueError(f"the secret {both[0]} is in secrets_env and secrets_file; keep one")
+        check_journey(self.steps, self.cleanup, {**self.secrets_env, **self.secrets_file})
+
+    @property
+    def is_http(self) -> bool:
+        """False where the connection is all that is asked for."""
+        return self.url.startswith(("http://", "https://"))
+
+    @property
+    def instance(self) -> str:
+        """The `instance` label. A query may hold a token, and labels are shown in messages: it is left out."""
+        if self.name:
+            return self.name
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
