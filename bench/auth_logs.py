@@ -32,8 +32,6 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tocsin.testing.peers import PeerMissing, peer
-
 PROGRAM: Final = r"""
 counter sign_in_attempts by outcome, method
 counter failures by flow, reason, ip
@@ -177,6 +175,8 @@ def run(command: list[str]) -> tuple[float, float, str]:
 
 def mtail(log: Path, folder: Path) -> Figure:
     """Raises PeerMissing."""
+    from tocsin.testing.peers import peer  # not in the collector's process, whose start counts
+
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)
     (programs / "auth.mtail").write_text(PROGRAM)
@@ -251,6 +251,8 @@ def main() -> int:
     if given.collect is not None:
         asyncio.run(collect(given.collect))
         return 0
+    from tocsin.testing.peers import PeerMissing
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log = folder / "auth.jsonl"

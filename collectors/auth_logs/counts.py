@@ -6,23 +6,26 @@ zero. No I/O and no clock.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from math import inf
 from typing import Any, Final
 
 from collectors.auth_logs import declarations as are
-from collectors.auth_logs.events import OVERSIZE, Audit, Kind, Meaning, Tally, read_lines
+from collectors.auth_logs.events import OVERSIZE, Audit, Event, Kind, Meaning
 from collectors.auth_logs.quiet import Quiet
 from collectors.auth_logs.samples import counted, iso, labels_of, time_of
 from collectors.auth_logs.subjects import Subjects
+from collectors.auth_logs.tally import Tally, read_lines
 from collectors.auth_logs.top import OTHER
 from tocsin.model import Sample, Seconds
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LONGEST: Final = 1 << 53
+"""Nanoseconds; a longer duration is none."""
+_NANOSECONDS: Final = (*(round(bound * 1e9) for bound in BUCKETS), _LONGEST)
 _LE: Final = (*(repr(bound) for bound in BUCKETS), "+Inf")
 _VALUES_PER_METRIC: Final = 300
 """Label sets of one metric; more are counted as `other`. GoTrue has fewer: this is for a log that isn't GoTrue's."""
@@ -67,24 +70,23 @@ class Counts:
         """The newest line's own time, since the epoch; 0: none yet."""
         # Since the last settle:
         self._meanings: Counter[Meaning] = Counter()
+        self._named: Counter[tuple[Meaning, str]] = Counter()
+        """By meaning and address."""
         self._audits: Counter[Audit] = Counter()
         self._more: Counter[Key] = Counter()
 
-    def take(self, lines: Iterable[bytes], *, max_line: int = 1 << 30) -> None:
+    def take(self, lines: Sequence[bytes], *, max_line: int = 1 << 30) -> None:
         """Count lines."""
         tally = Tally()
-        for event in read_lines(lines, tally, max_line=max_line):
-            meaning = event.meaning
-            if meaning.failure or meaning.granted or event.user:
-                self._subjects.take(event)
-            elif meaning.admin:
-                quiet = self._quiet.holds(meaning.admin, event.address)
-                self._more[are.ADMIN_ACTIONS.name, (meaning.admin, quiet)] += 1
+        read_lines(lines, tally, max_line=max_line)
         self._meanings.update(tally.meanings)
-        for audit, request_id, is_request in tally.audits:
-            self._audit(audit, request_id, is_request)
-        for route, seconds in tally.seconds.items():
-            self._answered(route, seconds)
+        for meaning, took in tally.took.items():
+            self._meanings[meaning] += len(took)
+            self._answered(meaning.route, took)
+        self._named.update(tally.named)
+        for event in tally.events:
+            self._subjects.take(event)
+        self._audit(tally)
         if tally.time:
             self.last_event = max(self.last_event, _seconds(tally.time))
 
@@ -105,6 +107,12 @@ class Counts:
                 self._more[metric, labels] += count
         for audit, count in self._audits.items():
             self._more[are.AUDIT_EVENTS.name, tuple(audit)] += count
+        for (meaning, address), count in self._named.items():
+            if meaning.admin:
+                quiet = self._quiet.holds(meaning.admin, address)
+                self._more[are.ADMIN_ACTIONS.name, (meaning.admin, quiet)] += count
+            else:
+                self._subjects.take(Event(meaning, address), count)
         for (metric, labels), count in self._more.items():
             key = self._bounded(metric, labels)
             self._counters[key] = self._counters.get(key, 0) + count
@@ -115,6 +123,7 @@ class Counts:
             self._born.setdefault((are.DURATION.name, (route,)), born)
         self._subjects.settle(at, born)
         self._meanings.clear()
+        self._named.clear()
         self._audits.clear()
         self._more.clear()
 
@@ -137,30 +146,34 @@ class Counts:
         yield Sample(name=f"{name}_sum", labels=labels, value=self._seconds[route], at=at, created=born)
         yield Sample(name=f"{name}_count", labels=labels, value=float(total), at=at, created=born)
 
-    def _answered(self, route: str, seconds: list[Seconds]) -> None:
+    def _answered(self, route: str, took: list[Any]) -> None:
+        """Nanoseconds, or what stands in their place."""
         counts = self._durations.get(route)
         if counts is None:
             counts = self._durations[route] = [0] * len(_LE)
             self._seconds[route] = 0.0
-        seconds.sort()
-        below = 0
-        for index, bound in enumerate((*BUCKETS, inf)):
-            upto = bisect_right(seconds, bound)
-            counts[index] += upto - below
-            below = upto
-        self._seconds[route] += sum(seconds)
+        if {*map(type, took)} != {int}:
+            took = [each for each in took if type(each) is int]
+        took.sort()
+        first, last = bisect_left(took, 0), bisect_left(took, _LONGEST)
+        self._seconds[route] += sum(took[first:last]) / 1e9
+        for index, bound in enumerate(_NANOSECONDS):
+            upto = bisect_right(took, bound, first, last)
+            counts[index] += upto - first
+            first = upto
 
-    def _audit(self, audit: Audit, request_id: str, is_request: bool) -> None:
+    def _audit(self, tally: Tally) -> None:
         """Since 2.177 an audit event has a line of its own, and the request's line (which follows) holds it again."""
-        if is_request and request_id in self._audited:
-            del self._audited[request_id]
-            return
-        self._audits[audit] += 1
-        if request_id and not is_request:
-            self._audited[request_id] = None
-            if len(self._audited) > 2 * _REQUESTS_REMEMBERED:
-                # All at once: to find the first of a dict whose first ones are gone takes longer with each that went.
-                self._audited = dict.fromkeys([*self._audited][-_REQUESTS_REMEMBERED:])
+        self._audits.update(tally.audits)
+        self._audited.update((request, None) for request in tally.audited if type(request) is str)
+        self._audited.pop("", None)
+        for audit, request in tally.repeated:
+            if request in self._audited:
+                del self._audited[request]
+            else:
+                self._audits[audit] += 1
+        if len(self._audited) > 2 * _REQUESTS_REMEMBERED:
+            self._audited = dict.fromkeys([*self._audited][-_REQUESTS_REMEMBERED:])
 
     def _bounded(self, metric: str, labels: tuple[str, ...]) -> Key:
         if (metric, labels) in self._counters:

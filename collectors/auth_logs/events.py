@@ -1,7 +1,8 @@
 """A line of Supabase Auth's log → what it means. Pure.
 
 A line becomes an Event; what is counted of it is its Meaning. There are few meanings and millions of lines, so a
-meaning is worked out once per combination of method, route, grant, status and code, and shared.
+meaning is worked out once per combination of method, route, grant, status and code, and shared; `tally` reads many
+lines at once by it.
 
 Everything that a client can choose (path, method, grant_type, error text) is mapped to a bounded set here.
 """
@@ -9,14 +10,12 @@ Everything that a client can choose (path, method, grant_type, error text) is ma
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from collectors.auth_logs.routes import PLAIN, admin_action, route_of
+from collectors.auth_logs.routes import admin_action, route_of
 
 
 class Kind(StrEnum):
@@ -100,92 +99,8 @@ _GRANTS: Final = {"password": "password", "pkce": "pkce", "id_token": "oidc", "w
 _REFUSED: Final = frozenset(("invalid_credentials", "email_not_confirmed", "phone_not_confirmed", "user_banned"))
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _HOOK_BROKE: Final = re.compile(r"5\d\d: |.*(SQLSTATE|ERROR:)")
-_KNOWN: Final = 4096
-_LONGEST: Final = 1 << 53
-"""Nanoseconds; a longer duration is none."""
-
-
-class Tally:
-    """What many lines came to, but for those that name somebody."""
-
-    def __init__(self) -> None:
-        self.meanings: list[Meaning] = []
-        """Of every line."""
-        self.seconds: defaultdict[str, list[float]] = defaultdict(list)
-        """How long each answer took, by route."""
-        self.audits: list[tuple[Audit, str, bool]] = []
-        """What was audited, the request's id, and whether it is the request's own line that says so."""
-        self.time = ""
-        """That the last line bears."""
-
-
-_meanings: dict[tuple[Any, ...], Meaning] = {}
-"""What the words of a request's or a sign-in's line mean, so that most lines cost little over parsing."""
-
-
-def read_lines(lines: Iterable[bytes], tally: Tally, *, max_line: int) -> Iterator[Event]:
-    """Read lines into `tally`; yields the events that name somebody: who was refused, who signed in or administered."""
-    loads, see, seconds, known = orjson.loads, tally.meanings.append, tally.seconds, _meanings.get
-    for line in lines:
-        if len(line) > max_line:
-            see(OVERSIZE.meaning)
-            continue
-        try:
-            fields = loads(line)
-        except orjson.JSONDecodeError:
-            fields = None
-        if type(fields) is not dict:
-            see(BROKEN.meaning)
-            continue
-        get = fields.get
-        words: tuple[Any, ...] | None = None
-        event: Event | None = None
-        if (status := get("status")) is not None:
-            words = (status, get("path"), get("method"), get("grant_type"), get("error_code"))
-        elif (msg := get("msg")) == "Login":
-            words = (get("login_method"), get("metering"))
-        elif msg == "audit_event" and (audit := _audited(get("auth_audit_event"))) is not None:
-            see(_audit_line.meaning)
-            tally.audits.append((audit, _word(fields["auth_audit_event"].get("request_id")), False))
-            if type(stamp := get("time")) is str and stamp:
-                tally.time = stamp
-            continue
-        try:
-            meaning = known(words) if words is not None else None
-        except TypeError:  # a list or object where GoTrue writes a word
-            meaning = words = None
-        if meaning is None:
-            event = _read(fields)
-            meaning = event.meaning
-            if words is not None:
-                _remember(words, meaning)
-            elif meaning.kind is Kind.ATTEMPT:
-                tally.time = _text(fields["metadata"], "time") or tally.time
-        elif meaning.names:
-            event = Event(meaning, _text(fields, "remote_addr"))
-        see(meaning)
-        if type(stamp := get("time")) is str and stamp:
-            tally.time = stamp
-        if meaning.route:
-            if type(took := get("duration")) is int and 0 <= took < _LONGEST:
-                seconds[meaning.route].append(took / 1e9)
-            if (body := get("auth_event")) is not None and (audit := _audited(body)) is not None:
-                tally.audits.append((audit, _text(fields, "request_id"), True))
-        if event is not None and (meaning.names or event.user):
-            yield event
-
-
-def _remember(words: tuple[Any, ...], meaning: Meaning) -> None:
-    """Lines with the same words mean the same: not where a path is of one user, or where the error's text decides."""
-    if meaning.kind is Kind.REQUEST:
-        status, path, _, _, code = words
-        if path not in PLAIN or (status == 400 and not code):
-            return
-    elif meaning.kind is not Kind.LOGIN:
-        return
-    if len(_meanings) >= _KNOWN:
-        _meanings.clear()
-    _meanings[words] = meaning
+KNOWN: Final = 4096
+"""Combinations that are remembered at most; strangers' words must not fill the memory."""
 
 
 def read_line(line: bytes) -> Event:
@@ -194,10 +109,11 @@ def read_line(line: bytes) -> Event:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:
         return BROKEN
-    return _read(fields) if type(fields) is dict else BROKEN
+    return read_fields(fields) if type(fields) is dict else BROKEN
 
 
-def _read(fields: dict[str, Any]) -> Event:
+def read_fields(fields: dict[str, Any]) -> Event:
+    """The event of a line that was parsed."""
     if type(fields.get("status")) is int and "path" in fields:
         return _request(fields)
     match fields.get("msg"):
@@ -208,7 +124,7 @@ def _read(fields: dict[str, Any]) -> Event:
         case "Hook errored out":
             return _hook(fields)
         case _:
-            return _attempt(fields)
+            return attempt_in(fields)
 
 
 _requests: dict[tuple[Any, ...], Meaning] = {}
@@ -223,13 +139,13 @@ def _request(fields: dict[str, Any]) -> Event:
     except TypeError:  # a list or object where GoTrue writes a word
         return BROKEN
     if meaning is None:
-        if len(_requests) >= _KNOWN:
+        if len(_requests) >= KNOWN:
             _requests.clear()
         method, _, grant, _, code = key
         meaning = _meaning(_word(method), route, _word(grant), status, _word(code))
         _requests[key] = meaning
     factor = path.removeprefix("/auth/v1").split("/")[2] if meaning.failure and meaning.flow == "mfa" else ""
-    return Event(meaning, _text(fields, "remote_addr") if meaning.names else "", factor)
+    return Event(meaning, text_of(fields, "remote_addr") if meaning.names else "", factor)
 
 
 def _guessed(status: int, fields: dict[str, Any]) -> str:
@@ -275,10 +191,11 @@ _other_login: Final = Meaning(Kind.LOGIN, flow="sign_in", method="other", outcom
 
 
 def _login(fields: dict[str, Any]) -> Event:
-    return Event(_logins.get(_text(fields, "login_method"), _other_login))
+    return Event(_logins.get(text_of(fields, "login_method"), _other_login))
 
 
-_audit_line: Final = Event(Meaning(Kind.AUDIT))
+AUDIT: Final = Meaning(Kind.AUDIT)
+_audit_line: Final = Event(AUDIT)
 _audits: Final = {
     (action, admin): Audit(action, "service_role" if admin else "user")
     for action in (*ACTIONS, "other")
@@ -286,13 +203,14 @@ _audits: Final = {
 }
 
 
-def _audited(audit: Any) -> Audit | None:
-    if type(audit) is not dict:
-        return None
-    action = _word(audit.get("action"))
+def audited_by(audit: dict[str, Any]) -> Audit:
+    """What the body of an audit event says."""
     # An administrator's call has no user: the id is all zeros and the name is the role's.
     admin = audit.get("actor_username") == "service_role"
-    return _audits[action if action in ACTIONS else "other", admin]
+    try:
+        return _audits[audit["action"], admin]
+    except (KeyError, TypeError):  # none, one that we don't know, or a list where GoTrue writes a word
+        return _audits["other", admin]
 
 
 _hooks: dict[tuple[str, str], Meaning] = {}
@@ -300,10 +218,10 @@ _hooks: dict[tuple[str, str], Meaning] = {}
 
 def _hook(fields: dict[str, Any]) -> Event:
     # pg-functions://postgres/<schema>/<function>, or the URL of an HTTP hook: its last part names it.
-    name = _text(fields, "hook").partition("?")[0].rstrip("/").rpartition("/")[2][:64] or "unknown"
-    key = (name, "failed" if _HOOK_BROKE.match(_text(fields, "error")) else "denied")
+    name = text_of(fields, "hook").partition("?")[0].rstrip("/").rpartition("/")[2][:64] or "unknown"
+    key = (name, "failed" if _HOOK_BROKE.match(text_of(fields, "error")) else "denied")
     if (meaning := _hooks.get(key)) is None:
-        if len(_hooks) >= _KNOWN:
+        if len(_hooks) >= KNOWN:
             _hooks.clear()
         meaning = _hooks[key] = Meaning(Kind.HOOK, hook=name, outcome=key[1])
     return Event(meaning)
@@ -312,17 +230,18 @@ def _hook(fields: dict[str, Any]) -> Event:
 _attempts: Final = {valid: Meaning(Kind.ATTEMPT) for valid in (True, False)}
 
 
-def _attempt(fields: dict[str, Any]) -> Event:
+def attempt_in(fields: dict[str, Any]) -> Event:
     """What Auth passes to the hook password_verification_attempt, where whoever answers it writes it to this log."""
     metadata, valid = fields.get("metadata"), fields.get("valid")
     if type(metadata) is not dict or metadata.get("name") != "password-verification-attempt" or type(valid) is not bool:
         return IGNORED
-    return Event(_attempts[valid], _text(metadata, "ip_address"), user="" if valid else _text(fields, "user_id"))
+    return Event(_attempts[valid], text_of(metadata, "ip_address"), user="" if valid else text_of(fields, "user_id"))
 
 
 def _word(value: Any) -> str:
     return value if type(value) is str else ""
 
 
-def _text(fields: dict[str, Any], name: str) -> str:
+def text_of(fields: dict[str, Any], name: str) -> str:
+    """Empty for what is no text."""
     return _word(fields.get(name))

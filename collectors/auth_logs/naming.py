@@ -7,6 +7,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """An address as it is counted; empty for what is none. Whoever has one IPv6 address has a network of them, and
     ::ffff:192.0.2.1 is an IPv4 address."""

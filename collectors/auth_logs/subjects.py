@@ -50,17 +50,17 @@ class Subjects:
         self._attempts: Counter[tuple[str, str]] = Counter()
         """(user, address) by wrong passwords."""
 
-    def take(self, event: Event) -> None:
-        """Count a line that refused or signed in somebody."""
+    def take(self, event: Event, count: int = 1) -> None:
+        """Count `count` lines that refused or signed in somebody."""
         meaning = event.meaning
         if meaning.failure:
-            self._failed_ips[event.address][meaning.flow, meaning.failure] += 1
+            self._failed_ips[event.address][meaning.flow, meaning.failure] += count
             if event.factor:
-                self._failed_factors[event.factor] += 1
+                self._failed_factors[event.factor] += count
         elif meaning.granted:
-            self._granted_ips[event.address] += 1
+            self._granted_ips[event.address] += count
         elif meaning.kind is Kind.ATTEMPT and event.user:
-            self._attempts[event.user, event.address] += 1
+            self._attempts[event.user, event.address] += count
 
     def settle(self, at: datetime, born: datetime | None) -> None:
         """A poll has read what there was; None: it is history, and nothing of it was seen just now."""

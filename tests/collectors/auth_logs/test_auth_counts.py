@@ -71,7 +71,7 @@ def test_refused_and_broken_are_counted_by_code(lines: Lines) -> None:
 def test_error_codes_are_bounded(lines: Lines) -> None:
     """A log that isn't GoTrue's makes at most a few hundred series of a metric, and loses no count."""
     counting = counts()
-    counting.take(lines.request(status=400, error_code=f"code_{n}") for n in range(2000))
+    counting.take([lines.request(status=400, error_code=f"code_{n}") for n in range(2000)])
     found = told(counting, "tocsin_auth_errors_total")
     assert (len(found) <= 301, sum(found.values())) == (True, 2000)
 
@@ -79,7 +79,7 @@ def test_error_codes_are_bounded(lines: Lines) -> None:
 def test_durations_are_a_histogram(lines: Lines) -> None:
     """Buckets are cumulative, in seconds, by route."""
     counting = counts()
-    counting.take(lines.request(duration=nanoseconds) for nanoseconds in (4_000_000, 90_000_000, 20_000_000_000))
+    counting.take([lines.request(duration=nanoseconds) for nanoseconds in (4_000_000, 90_000_000, 20_000_000_000)])
     counting.settle(AT, None)
     buckets = {
         sample.labels["le"]: sample.value
@@ -110,7 +110,7 @@ def test_what_is_saved_is_what_was_counted(lines: Lines) -> None:
 def test_a_burst_by_a_new_address_is_seen_whole(lines: Lines) -> None:
     """With all places taken by quieter ones, a burst gets a place from its first hit on."""
     counting = counts()
-    counting.take(lines.failed(f"192.0.2.{n}") for n in range(10))
+    counting.take([lines.failed(f"192.0.2.{n}") for n in range(10)])
     counting.settle(AT, None)
     counting.take([lines.failed("203.0.113.9")] * 20)
     counting.settle(AT + TICK, AT)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.auth_logs.events import BROKEN, IGNORED, Kind, Meaning, Tally, read_line, read_lines
+from collectors.auth_logs.counts import Counts
+from collectors.auth_logs.events import BROKEN, IGNORED, Kind, Meaning, read_line
 from collectors.auth_logs.routes import route_of
+from collectors.auth_logs.tally import Tally, read_lines
 
+AT = datetime(2026, 8, 20, 12, 0, tzinfo=UTC)
 # A type of this folder's conftest, which a test can't import.
 Lines = Any
 
@@ -211,18 +217,44 @@ def test_many_lines_mean_what_each_means_alone(lines: Lines) -> None:
     ]  # fmt: skip
     for _ in range(3):
         tally = Tally()
-        named = list(read_lines(some * 2, tally, max_line=1 << 18))
+        read_lines(some * 2, tally, max_line=1 << 18)
         alone = [read_line(line) for line in some * 2]
-        assert [meaning.kind for meaning in tally.meanings] == [event.meaning.kind for event in alone]
-        assert [id(meaning) for meaning in tally.meanings] == [id(event.meaning) for event in alone]
-        assert named == [event for event in alone if event.meaning.names]
+        took = Counter({meaning: len(each) for meaning, each in tally.took.items()})
+        assert Counter(tally.meanings) + took == Counter(event.meaning for event in alone)
+        assert {meaning for meaning in tally.took if not meaning.route} == set()
+        assert tally.named == [event[:2] for event in alone if event.meaning.names and not event.factor]
+        assert tally.events == [event for event in alone if event.factor]
 
 
 def test_times_and_durations_of_many_lines(lines: Lines) -> None:
-    """The newest line's time, each answer's seconds by route, and nothing of what is no duration."""
-    tally = Tally()
+    """The newest line's time, each answer's nanoseconds, and nothing in the histogram of what is no duration."""
     durations = [84_311_250, 1_000_000_000, -1, 1 << 60, "9", None, True]
     some = [lines.request("/user", 200, method="GET", duration=each) for each in durations]
-    assert list(read_lines([*some, lines.request(time="2026-08-20T10:00:00Z"), b"{}"], tally, max_line=1000)) == []
-    assert dict(tally.seconds) == {"/user": [0.08431125, 1.0], "/token": [0.08431125]}
+    some += [lines.request(time="2026-08-20T10:00:00Z"), b"{}", b"broken", b"[]"]
+    tally, counting = Tally(), Counts(salt=b"salt", top_ips=3, idle=3600, show_ips=True)
+    read_lines(some, tally, max_line=1000)
+    counting.take(some)
+    assert ([*tally.took.values()], tally.named) == ([durations, [84_311_250]], [])
     assert tally.time == "2026-08-20T10:00:00Z"
+    counting.settle(AT, None)
+    answers = {s.labels.get("route"): s.value for s in counting.samples(AT, None) if s.name.endswith("seconds_sum")}
+    assert answers == {"/user": 1.08431125, "/token": 0.08431125}
+    assert {s.value for s in counting.samples(AT, None) if s.name.endswith("seconds_count")} == {2.0, 1.0}
+
+
+def test_a_line_that_is_too_long_is_counted_and_the_others_are_read(lines: Lines) -> None:
+    """Wherever it stands among them."""
+    tally, long = Tally(), lines.failed(referer="x" * 1000)
+    read_lines([lines.failed(), long, lines.login(), long], tally, max_line=1000)
+    kinds = Counter(meaning.kind for meaning in [*tally.meanings, *tally.took])
+    assert (kinds, len(tally.named)) == ({Kind.OVERSIZE: 2, Kind.LOGIN: 1, Kind.REQUEST: 1}, 1)
+
+
+def test_an_attempt_bears_its_time_inside(lines: Lines) -> None:
+    """The hook's body has no time of its own beside its metadata."""
+    tally = Tally()
+    body = orjson.loads(lines.attempt("u", "192.0.2.1"))
+    body["metadata"]["time"] = "2026-08-20T11:00:00Z"
+    other = b'{"metadata":{"time":"2027-01-01T00:00:00Z"}}'
+    read_lines([lines.request(), orjson.dumps(body), other], tally, max_line=1000)
+    assert (tally.time, [event.user for event in tally.events]) == ("2026-08-20T11:00:00Z", ["u"])

@@ -149,7 +149,7 @@ class _Polls:
             upto = place
             while upto < len(lines) and lines[upto].at <= at:
                 upto += 1
-            self._counts.take(line.text for line in lines[place:upto])
+            self._counts.take([line.text for line in lines[place:upto]])
             self._poll(datetime.fromtimestamp(at, UTC))
             place, at = upto, at + self._pace
         return lines[place:]
