@@ -30,6 +30,9 @@ class Clock(Protocol):
     def monotonic(self) -> Seconds:
         """Never goes back; for measuring durations."""
 
+    def skew(self) -> Seconds:
+        """Seconds that `now` is ahead of the wall clock: more than a moment only after that was set back."""
+
     async def sleep(self, seconds: Seconds) -> None:
         """Wait that long, by the monotonic clock."""
 

@@ -43,9 +43,14 @@ async def eventually(what: Callable[[], bool | Awaitable[bool]], *, within: floa
 
 @dataclass
 class Target:
-    """An HTTP endpoint whose status and text a test sets."""
+    """An HTTP endpoint whose status and text a test sets, and which counts how often it was asked.
+
+    At /other is a second one, with a status of its own.
+    """
 
     url: str = ""
+    asked: int = 0
+    other: int = 200
     status: int = 200
     text: str = "hello"
 
@@ -119,10 +124,15 @@ async def target() -> AsyncIterator[Target]:
     found = Target()
 
     async def answer(_: web.Request) -> web.Response:
+        found.asked += 1
         return web.Response(status=found.status, text=found.text)
+
+    async def other(_: web.Request) -> web.Response:
+        return web.Response(status=found.other)
 
     app = web.Application()
     app.router.add_get("/", answer)
+    app.router.add_get("/other", other)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

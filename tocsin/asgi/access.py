@@ -45,6 +45,9 @@ class WallClock:
         """Seconds, for durations."""
         return asyncio.get_running_loop().time()
 
+    def skew(self) -> float:
+        return 0.0
+
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)

@@ -6,8 +6,8 @@
 An alert ends at its `ends_at`; one without gets RESOLVE_TIMEOUT from now, and each sending gives it new time. A sender
 repeats what still fires every minute or so: that is no news, and is not stored.
 
-After a restart nobody has heard what was sent meanwhile, so each alert has RESOLVE_TIMEOUT from then at least: unknown
-is not OK. Only an end that is further off needs to be stored when it moves.
+After a restart, or a time in which the process did not run, nobody has heard what was sent meanwhile, so each alert has
+RESOLVE_TIMEOUT from then at least: unknown is not OK. Only an end that is further off needs to be stored when it moves.
 
 Source: alertmanager/api/v2/api.go, postAlertsHandler; types/types.go, Alert.
 """
@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from tocsin.errors import TocsinError
-from tocsin.model import NO_LABELS, Alert, AlertState, Labels, Transition
+from tocsin.model import NO_LABELS, Alert, AlertState, Labels, Seconds, Transition
 
 RESOLVE_TIMEOUT: Final = timedelta(minutes=5)
 """Alertmanager's default."""
@@ -43,6 +43,15 @@ class Posted:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     source_url: str = ""
+
+    def later(self, seconds: Seconds) -> Posted:
+        """Its times moved on; below a second nothing is."""
+        if seconds < 1:
+            return self
+        move = timedelta(seconds=seconds)
+        return replace(
+            self, starts_at=self.starts_at and self.starts_at + move, ends_at=self.ends_at and self.ends_at + move
+        )
 
 
 def posted_json(posted: Posted) -> dict[str, Any]:
@@ -83,9 +92,8 @@ class ExternalAlerts:
         self._stored = {id: alert.ends_at for id, alert in self._alerts.items()}
         if self._alerts:
             assert now is not None
-            for id, alert in self._alerts.items():
-                self._updated[id] = now
-                self._alerts[id] = replace(alert, ends_at=max(_ends(alert), now + RESOLVE_TIMEOUT))
+            self._updated = dict.fromkeys(self._alerts, now)
+            self.wait_for_senders(now)
 
     @staticmethod
     def owns(alert: Alert) -> bool:
@@ -179,6 +187,11 @@ class ExternalAlerts:
         for book in (self._alerts, self._updated, self._stored):
             book.pop(alert.id, None)
         return Transition(alert=ended, before=AlertState.FIRING, at=now, sampled_at=now), ended
+
+    def wait_for_senders(self, now: datetime) -> None:
+        """Nobody could be heard for a while: each alert has RESOLVE_TIMEOUT at least to be sent again."""
+        for id, alert in self._alerts.items():
+            self._alerts[id] = replace(alert, ends_at=max(_ends(alert), now + RESOLVE_TIMEOUT))
 
     def expire(self, now: datetime) -> News:
         """Those whose time is up."""

@@ -36,6 +36,8 @@ from tocsin.telemetry.tracing import Tracing
 RulesOf = Callable[[Iterable[Alert]], RuleBook]
 """The rules in force, with these alerts."""
 SELF_EVERY: Final[Seconds] = 5.0
+ASLEEP: Final = timedelta(seconds=30)
+"""Past that between two ticks, which come each second, the machine or the process did not run."""
 """Between two readings of Tocsin's own metrics into the series store."""
 
 
@@ -76,12 +78,13 @@ class Pipeline:
         self._parts = parts
         self._lock = asyncio.Lock()
         self._measured: datetime | None = None
+        self._ticked: datetime | None = None
         self._own = frozenset(name for each in parts.telemetry.declarations() for name in each.series_names())
 
     @property
     def waits_for_first_polls(self) -> bool:
         """True until every source has been polled once."""
-        return any(spot.why == NOT_YET for spot in blind_spots(self.sources))
+        return any(spot.why == NOT_YET for source in self.sources.values() for spot in source.spots)
 
     @property
     def is_recorded(self) -> bool:
@@ -99,7 +102,7 @@ class Pipeline:
             before = source.spots
             samples = source.take(poll)
             self._append(poll.source, samples)
-            names = {sample.name for sample in samples}
+            names = {sample.name for sample in samples} | self._measure(self._parts.clock.now())
             if source.spots != before:
                 self._tell_blindness(source, before != ())
                 for spot in (*before, *source.spots):
@@ -113,20 +116,27 @@ class Pipeline:
         """Once a second: what time brings to incidents and groups, Tocsin's own metrics, what is owed to the store."""
         async with self._lock:
             now = self._parts.clock.now()
-            names: set[str] = set()
-            if self._measured is None or now - self._measured >= timedelta(seconds=SELF_EVERY):
-                self._measured = now
-                parts = self._parts
-                observing.measure(self.book, self.rules, self.external.alerts.values(), parts.store, parts.telemetry)
-                own = list(self._parts.telemetry.samples_at(now))
-                self._append("tocsin", own)
-                names = {sample.name for sample in own}
+            names = self._measure(now)
             await self._evaluate(names, sampled_at=None)
             self._flush()
+            if self._ticked is not None and now - self._ticked > ASLEEP:
+                self.external.wait_for_senders(now)
+            self._ticked = now
             await self._heed(self.external.expire(now), now)
             if self.leads and self.book.next_look is not None and self.book.next_look <= now:
                 await self._commit(tick(self.book, now))
             await self._hear(await self._parts.ledger.settle())
+
+    def _measure(self, now: datetime) -> set[str]:
+        """Tocsin's own metrics, where they are due; their names. Before each evaluation: its own rules read them."""
+        if self._measured is not None and now - self._measured < timedelta(seconds=SELF_EVERY):
+            return set()
+        self._measured = now
+        parts = self._parts
+        observing.measure(self.book, self.rules, self.external.alerts.values(), parts.store, parts.telemetry)
+        own = list(parts.telemetry.samples_at(now))
+        self._append("tocsin", own)
+        return {sample.name for sample in own}
 
     async def act(self, action: Callable[[Book, datetime], Outcome]) -> Outcome:
         """What a person does: ack, resolve, silence. Durable when this returns. Raises StateError, and KeyError."""
@@ -143,7 +153,8 @@ class Pipeline:
         """Alerts that were sent to us. Raises TooMany."""
         async with self._lock:
             now = self._parts.clock.now()
-            await self._heed(self.external.take(posted, now), now)
+            # Senders go by the wall clock: where ours is ahead of it, what still fires would count as ended.
+            await self._heed(self.external.take([each.later(self._parts.clock.skew()) for each in posted], now), now)
 
     async def _heed(self, news: News, now: datetime) -> None:
         if self.leads and (news.transitions or news.changed):
@@ -258,7 +269,7 @@ class Pipeline:
             done = self.rules.evaluate(
                 due,
                 parts.store,
-                blind_spots(self.sources),
+                blind_spots(self.sources, now),
                 now,
                 sampled_at=sampled_at,
                 record=self.store_recorded,
@@ -290,7 +301,7 @@ class Pipeline:
             trial, began = book.copy(), parts.clock.monotonic()
             with parts.tracing.span("evaluate", groups=len(due)):
                 done = trial.evaluate(
-                    due, parts.store, blind_spots(self.sources), now, sampled_at=sampled_at,
+                    due, parts.store, blind_spots(self.sources, now), now, sampled_at=sampled_at,
                     record=self.store_recorded, monotonic=parts.clock.monotonic, rounds=attempt,
                     among=lambda group: not self.is_own(group),
                 )  # fmt: skip
@@ -313,7 +324,8 @@ class Pipeline:
     async def _let_on(self, canary: Canary) -> None:
         if not self.leads:
             return
-        rows = canary.evaluate(self._parts.store, blind_spots(self.sources), self._parts.clock.now())
+        now = self._parts.clock.now()
+        rows = canary.evaluate(self._parts.store, blind_spots(self.sources, now), now)
         await self._parts.ledger.commit(Change(calls=rows))
 
     async def _commit(self, outcome: Outcome, alerts: Iterable[Alert] = ()) -> None:

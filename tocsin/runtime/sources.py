@@ -3,7 +3,9 @@
 Every sample gets `job` (the collector's name) and the labels of its settings. A series that a good poll no longer
 yields has ended, and is marked stale as Prometheus does after a scrape. A series that a poll could not see has not
 ended: it is left alone, and a BlindSpot tells the rules that its absence means nothing. Before a source's first poll
-since boot everything it declares is hidden, so that a restart resolves nothing that it has not looked at.
+since boot everything it declares is hidden, so that a restart resolves nothing that it has not looked at. So it is
+when the last poll is older than it can be while all is well: the machine slept, the process was stopped, or the clock
+was set forward, and what the polls before it showed would else count as gone.
 """
 
 from __future__ import annotations
@@ -13,13 +15,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from tocsin.model import METRIC_NAME, NO_LABELS, STALE, Blind, BlindSpot, Labels, Sample
+from tocsin.model import METRIC_NAME, NO_LABELS, STALE, Blind, BlindSpot, Labels, Sample, Seconds
 from tocsin.ports import CollectorSettings, CollectorSpec
 from tocsin.runtime.polling import Poll
 
 OWN: Final = "tocsin_collector_"
 """What this module itself says of each source begins so."""
 NOT_YET: Final = "not polled since the start"
+_ABOUT: Final = frozenset(
+    f"{OWN}{name}" for name in ("up", "duration_seconds", "samples", "last_success_timestamp_seconds")
+)
+_GRACE: Final[Seconds] = 10.0
+"""How late a poll may be on a busy machine."""
 
 Key = tuple[str, Labels]
 
@@ -34,7 +41,11 @@ class Source:
     declared: frozenset[str]
     foreign: frozenset[str]
     """For an open-ended collector: names that rules read and nobody declares; they may be its."""
+    patience: Seconds
+    """How old its last poll may be: an interval, what a poll may take, and some grace."""
     spots: tuple[BlindSpot, ...] = ()
+    seen_at: datetime | None = None
+    """When its last poll began; None before the first."""
     alive: set[Key] = field(default_factory=set)
     """Series that the last polls yielded, or may still yield where they could not be seen."""
     _poll: set[Key] = field(default_factory=set)
@@ -58,6 +69,7 @@ class Source:
         self._poll.update((sample.name, sample.labels) for sample in samples)
         if not poll.last:
             return samples
+        self.seen_at = poll.at
         yielded, self._poll = self._poll, set()
         self.spots = self._spots(poll, frozenset(name for name, _ in yielded))
         vanished = self.alive - yielded
@@ -67,6 +79,15 @@ class Source:
         samples.extend(Sample(name=name, labels=labels, value=STALE, at=poll.at) for name, labels in ended)
         samples.extend(self._about(poll, len(yielded)))
         return samples
+
+    def hidden(self, now: datetime) -> tuple[BlindSpot, ...]:
+        """What can't be known of it at `now`."""
+        if self.seen_at is None or (now - self.seen_at).total_seconds() <= self.patience:
+            return self.spots
+        metrics = self.declared | self.foreign | _ABOUT | {name for name, _ in self.alive}
+        why = f"not polled since {self.seen_at:%Y-%m-%d %H:%M:%S} UTC"
+        labels = Labels(job=self.name)
+        return *self.spots, BlindSpot(source=self.name, why=why, since=self.seen_at, metrics=metrics, labels=labels)
 
     def _labelled(self, labels: Labels) -> Labels:
         merged = self._merged.get(labels)
@@ -109,8 +130,9 @@ def new_source(settings: CollectorSettings, spec: CollectorSpec, *, foreign: fro
     declared = frozenset(name for metric in spec.metrics for name in metric.series_names())
     labels = Labels({**settings.labels, "job": settings.name})
     source = Source(
-        name=settings.name, labels=labels, declared=declared, foreign=foreign if spec.open_ended else frozenset()
-    )
+        name=settings.name, labels=labels, declared=declared, foreign=foreign if spec.open_ended else frozenset(),
+        patience=settings.interval + settings.time_limit + _GRACE,
+    )  # fmt: skip
     hidden = declared | source.foreign
     source.spots = (
         BlindSpot(source=settings.name, why=NOT_YET, since=now, metrics=hidden, labels=Labels(job=settings.name)),
@@ -123,6 +145,6 @@ def _hides(spot: BlindSpot, key: Key) -> bool:
     return name in spot.metrics and spot.may_concern(labels)
 
 
-def blind_spots(sources: Mapping[str, Source]) -> tuple[BlindSpot, ...]:
-    """Everything that is hidden now."""
-    return tuple(spot for source in sources.values() for spot in source.spots)
+def blind_spots(sources: Mapping[str, Source], now: datetime) -> tuple[BlindSpot, ...]:
+    """Everything that is hidden at `now`."""
+    return tuple(spot for source in sources.values() for spot in source.hidden(now))

@@ -31,6 +31,10 @@ class VirtualClock:
     def monotonic(self) -> Seconds:
         return self._monotonic
 
+    def skew(self) -> Seconds:
+        """0: it follows a jump, and is never ahead."""
+        return 0.0
+
     async def sleep(self, seconds: Seconds) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ PROGRAMS: Final = {
     "blackbox_exporter": ("prometheus-blackbox-exporter", "usr/bin/prometheus-blackbox-exporter"),
     "mtail": ("mtail", "usr/bin/mtail"),
     "chromium": ("chromium", "usr/lib/chromium/chromium"),
+    "libfaketime": ("libfaketime", f"usr/lib/{sysconfig.get_config_var('MULTIARCH')}/faketime/libfaketimeMT.so.1"),
 }
 """Program → (Debian package, path inside it)."""
 

@@ -114,3 +114,22 @@ def test_more_than_are_held_are_refused_whole(monkeypatch: pytest.MonkeyPatch) -
         held.take([Posted(labels=Labels(alertname=name)) for name in "cd"], NOW)
     assert told(held.take([Posted(labels=Labels(alertname=name)) for name in "abc"], NOW)) == []
     assert len(held.alerts) == 3
+
+
+def test_after_a_sleep_senders_have_time_to_speak_again() -> None:
+    """What was not sent while the process did not run has not ended for that."""
+    held = ExternalAlerts()
+    held.take([Posted(labels=DOWN, ends_at=NOW + MINUTE * 4)], NOW)
+    woken = NOW + MINUTE * 120
+    held.wait_for_senders(woken)
+    assert told(held.expire(woken)) == []
+    assert told(held.expire(woken + RESOLVE_TIMEOUT)) == [("Down", AlertState.RESOLVED)]
+
+
+def test_the_times_of_a_sender_are_moved_to_a_clock_that_is_ahead() -> None:
+    """After the wall clock was set back by two hours: what fires by the sender's clock fires by ours."""
+    ours, held = NOW + MINUTE * 120, ExternalAlerts()
+    sent = Posted(labels=DOWN, starts_at=NOW - MINUTE, ends_at=NOW + MINUTE * 4)
+    assert told(held.take([sent], ours)) == []
+    assert told(held.take([sent.later(7200.0)], ours)) == [("Down", AlertState.FIRING)]
+    assert (sent.later(0.2), Posted(labels=DOWN).later(7200.0)) == (sent, Posted(labels=DOWN))

@@ -135,3 +135,17 @@ def test_what_was_stored_before_a_restart_and_can_not_be_seen_has_not_ended() ->
     db = source()
     db.remember([Labels(__name__="rows", job="db", table="a")])
     assert stale(db.take(poll(0, ("up", Labels()), blind=(Blind(why="down"),)))) == []
+
+
+def test_what_was_last_seen_too_long_ago_is_hidden() -> None:
+    """The machine slept or the clock was set forward: what the source showed has not ended, it is not known."""
+    db = source()
+    db.take(poll(0, ("rows", Labels(table="a"))))
+    # An interval of 10 s, 10 s that the poll may take, 10 s of grace.
+    assert db.hidden(at(30)) == ()
+    (spot,) = db.hidden(at(7200))
+    assert (spot.labels, spot.since) == (Labels(job="db"), NOW)
+    assert {"up", "rows", "tocsin_collector_up"} <= spot.metrics
+    assert spot.why == "not polled since 2026-03-01 00:00:00 UTC"
+    db.take(poll(7200, ("rows", Labels(table="a"))))
+    assert db.hidden(at(7201)) == ()
