@@ -13,6 +13,7 @@ import pytest
 
 from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.supabase import FakeAuth, Seed
+from tocsin.testing.supabase.__main__ import main
 from tocsin.testing.supabase.ways import totp
 
 ANA = Seed(email="ana@example.com", password="correct horse")
@@ -160,3 +161,9 @@ async def test_a_database_with_users_is_left_alone(stand: Stand, server: Embedde
         async with FakeAuth(database=server.dsn()):
             raise AssertionError("it began")
     assert stand.rows("select count(*) from auth.users") == [(3,)]
+
+
+def test_a_variable_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """And not taken for "no database"."""
+    assert main(["--dsn-env", "NO_SUCH_DSN"]) == 2
+    assert "there is no NO_SUCH_DSN in the environment" in capsys.readouterr().err

@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--user", action="append", type=_seed, default=[], help="EMAIL=PASSWORD; repeat for several")
     parser.add_argument("--autoconfirm", action="store_true", help="a sign-up needs no confirmation by mail")
     parser.add_argument(
+        "--token-limit", type=int, default=0, help="calls of /token by one address in 5 minutes; 0: any"
+    )
+    parser.add_argument(
         "--dsn-env", default="", help="variable with the Postgres that users and sessions go to as well"
     )
     parser.add_argument("--hook", action="append", default=[], help="NAME=URI, as in Auth's configuration")
@@ -80,6 +83,7 @@ async def _serve(options: argparse.Namespace) -> None:
         api_key=options.api_key,
         autoconfirm=options.autoconfirm,
         database=_database(options.dsn_env),
+        token_limit=options.token_limit,
         host=options.host,
         port=options.port,
     )

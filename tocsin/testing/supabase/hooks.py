@@ -128,7 +128,7 @@ class Hooks:
     """Those that are switched on."""
 
     def __init__(self, hooks: Mapping[str, Hook], log: Callable[[str, int, str], None]) -> None:
-        """`log`: told of one that said no or failed: its uri, how long it took in ns, why."""
+        """`log`: told of each call: the hook's uri, how long it took in ns, why it said no or failed (empty: not)."""
         self._hooks = dict(hooks)
         self._log = log
 
@@ -158,8 +158,11 @@ class Hooks:
             found = await hook.ask({"metadata": about, **event}, now)
             refuse(found)
         except AuthRefusal as refusal:
-            self._log(hook.uri, time.perf_counter_ns() - began, refusal.logged)
+            # A rejection has its status here, and none in the request's own line.
+            why = refusal.logged if refusal.code else f"{refusal.status}: {refusal.message}"
+            self._log(hook.uri, time.perf_counter_ns() - began, why)
             raise
+        self._log(hook.uri, time.perf_counter_ns() - began, "")
         return found if isinstance(found, dict) else None
 
 
@@ -169,7 +172,8 @@ def refuse(answer: Any) -> None:
     if not isinstance(error, dict) or not error.get("message"):
         return  # a message that is empty is a yes
     # A rejection has no error_code; one without http_code is an error of the server's.
-    raise AuthRefusal(int(error.get("http_code") or 500), "", str(error["message"]))
+    message = str(error["message"])
+    raise AuthRefusal(int(error.get("http_code") or 500), "", message, internal=message)
 
 
 def _stamp(now: float) -> str:

@@ -74,7 +74,8 @@ class Journal:
         if code:
             fields["error_code"] = code
         if self.era is Era.BEFORE_2_194 and "error" in fields:
-            first = {name: value for name, value in fields.items() if name not in {"status", "duration", "error_code"}}
+            late = {"status", "duration", "error_code", "grant_type"}
+            first = {name: value for name, value in fields.items() if name not in late}
             self._write(first["error"], first, "error" if status >= 500 else "info", now)
             del fields["error"]
             self._write("request completed", fields, "error" if status >= 500 else "info", now)
@@ -104,10 +105,14 @@ class Journal:
             fields["provider"] = provider
         self._write("Login", {**fields, **extra}, "info", now)
 
-    def hook(self, uri: str, nanoseconds: int, error: str, *, now: float) -> None:
-        """A hook that said no, or failed."""
-        fields = {"action": "run_hook", "hook": uri, "success": False, "duration": nanoseconds, "error": error}
-        self._write("Hook errored out", fields, "error", now)
+    def hook(self, about: Mapping[str, Any], uri: str, nanoseconds: int, error: str, *, now: float) -> None:
+        """A hook that was called for the request `about`. `error`: that it said no, or failed; empty: neither."""
+        took = nanoseconds // 1000  # of a hook it is microseconds
+        fields = {"component": "api", **about, "action": "run_hook", "hook": uri, "duration": took}
+        if error:
+            self._write("Hook errored out", {**fields, "success": False, "error": error}, "warning", now)
+        else:
+            self._write("Hook ran successfully", {**fields, "success": True}, "info", now)
 
     def _write(self, message: str, fields: Mapping[str, Any], level: str, now: float) -> None:
         time = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,6 +15,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -27,6 +28,7 @@ from tocsin.testing.supabase.factors import Factors
 from tocsin.testing.supabase.hooks import Hook, Hooks
 from tocsin.testing.supabase.journal import NIL, Era, Journal, audit_event
 from tocsin.testing.supabase.keys import SigningKeys
+from tocsin.testing.supabase.limits import Limit
 from tocsin.testing.supabase.refusals import AuthRefusal, OAuthRefusal
 from tocsin.testing.supabase.signups import SignUps
 from tocsin.testing.supabase.tables import Tables
@@ -80,6 +82,10 @@ class Exchange:
         return value
 
 
+_request: ContextVar[Exchange] = ContextVar("request")
+"""The one that is being answered, for what happens below the handlers."""
+
+
 class FakeAuth:
     """A Supabase Auth server on a loopback port, running while its `async with` block does."""
 
@@ -99,10 +105,12 @@ class FakeAuth:
         hooks: Mapping[str, Hook] | None = None,
         service_key: str = DEFAULT_SERVICE_KEY,
         database: str = "",
+        token_limit: int = 0,
     ) -> None:
         """`autoconfirm`: a sign-up needs no mail (mailer_autoconfirm). `signups` False: DISABLE_SIGNUP. `hooks` by name
         (hooks.BEFORE_USER_CREATED). `service_key`: what the admin endpoints want as apikey. `database`: where users,
-        sessions and the rest are written as well (tables.py)."""
+        sessions and the rest are written as well (tables.py). `token_limit`: calls of /token from one address within
+        five minutes; more are refused. 0: no limit."""
         self.address = ""
         self.api_key = api_key
         self.accounts = Accounts()
@@ -111,13 +119,14 @@ class FakeAuth:
         self.oauth_user = ""
         """The address that every OAuth provider says it is."""
         self.journal = Journal(log, era=era)
-        self.hooks = Hooks(hooks or {}, self._hook_refused)
+        self.hooks = Hooks(hooks or {}, self._hook_called)
         self.now = now
         self._service_key, self._site_url = service_key, site_url
         self._autoconfirm, self._is_open = autoconfirm, signups
         self._signups = SignUps(self, autoconfirm=autoconfirm, open=signups)
         self._factors = Factors(self)
         self._database = database
+        self._limit = Limit(token_limit)
         self._tables: Tables | None = None
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
@@ -177,6 +186,7 @@ class FakeAuth:
                 hint = "No `apikey` request header or url param was found."
                 return web.json_response({"message": "No API key found in request", "hint": hint}, status=401)
             exchange = Exchange(request=request, id=str(uuid.uuid4()))
+            _request.set(exchange)
             exchange.about.update(self._known_at_arrival(exchange, path))
             began = time.perf_counter_ns()
             code = ""
@@ -214,7 +224,7 @@ class FakeAuth:
         request = exchange.request
         about = {
             "method": request.method,
-            "path": path,
+            "path": exchange.request.path.removeprefix(PREFIX),
             "referer": self._site_url,
             "remote_addr": _remote_address(request),
             "request_id": exchange.id,
@@ -247,8 +257,8 @@ class FakeAuth:
         if exchange.request.headers.get("apikey") != self._service_key:
             raise AuthRefusal(403, "not_admin", "User not allowed")
 
-    def _hook_refused(self, uri: str, nanoseconds: int, why: str) -> None:
-        self.journal.hook(uri, nanoseconds, why, now=self.now())
+    def _hook_called(self, uri: str, nanoseconds: int, why: str) -> None:
+        self.journal.hook(_request.get().about, uri, nanoseconds, why, now=self.now())
 
     # Endpoints
 
@@ -272,6 +282,7 @@ class FakeAuth:
         return web.json_response(self.keys.jwks(), headers={"Cache-Control": "public, max-age=600"})
 
     async def _token(self, exchange: Exchange) -> web.Response:
+        self._limit.check(exchange.about["remote_addr"], self.now())
         match exchange.request.query.get("grant_type"):
             case "password":
                 return await self._password(exchange)

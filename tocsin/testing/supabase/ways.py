@@ -84,7 +84,9 @@ class Ways:
         sent = self.codes.get(email.lower())
         right = sent is not None and now < sent.until and hmac.compare_digest(sent.text.encode(), code.encode())
         if user is None or not right:
-            raise AuthRefusal(403, "otp_expired", "Token has expired or is invalid")
+            raise AuthRefusal(
+                403, "otp_expired", "Token has expired or is invalid", internal="token has expired or is invalid"
+            )
         del self.codes[user.email]
         return user
 
