@@ -28,9 +28,10 @@ Yields, per target and poll (`instance` is the target's name, or its URL without
 and blackbox_exporter's probe_success, probe_duration_seconds, probe_http_status_code and probe_ssl_earliest_cert_expiry
 for rules that exist (off: `blackbox_names: false`).
 
-Reasons: dns, connect, tls, timeout, protocol (the peer broke off or spoke no HTTP), redirect (too many, to no web
-address, or not to `url_matches`), status, body, json, header, extract (a journey's variable was not there, or can't
-stand where it is used), slow.
+Reasons: dns, connect, tls, timeout, protocol (the peer broke off or spoke no HTTP), http_version (`http: 2`, and it
+fell back), redirect (too many, to no web address, or not to `url_matches`), status, body, json, header, extract (a
+journey's variable was not there, or can't stand where it is used), nxdomain, servfail, rcode (another one), records,
+slow.
 
 A journey is a target with `steps`, each a request with its own `expect`; see docs/endpoints.md:
 
@@ -50,6 +51,11 @@ steps whose variables were never found, and has a fifth of the deadline. Values 
 
 `tcp://HOST:PORT` asks whether a port takes connections, `tls://HOST:PORT` for its certificate too; with body_contains
 or body_matches, what it says first (a mail server's greeting). Such a target has no status.
+
+`dns://SERVER:PORT/NAME?type=A` asks a name server (RFC 4501; without SERVER the system's first): expect.rcode and
+records_contain, records_equal, records_least. Over UDP, and TCP when the answer does not fit or with `transport=tcp`.
+
+`http: 2` on an https:// target, or a journey, makes its requests over HTTP/2.
 
 A target that can't be reached is a result (`up 0`), not an error of the collector. Every probe makes a connection of
 its own, so that each phase is measured each time, and a broken listener is not hidden by a connection that is still

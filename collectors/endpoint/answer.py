@@ -5,29 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import orjson
 
 from collectors.endpoint.expect import Expect, compiled
 from collectors.endpoint.json_path import MISSING, find, parsed, same
+from collectors.endpoint.name_server import Found, plain
 from tocsin.model import Seconds
 
 
 class Reason(StrEnum):
-    """Why a target is not up. The first six mean that there is no answer to judge."""
+    """Why a target is not up. The first seven mean that there is no answer to judge."""
 
     DNS = "dns"
     CONNECT = "connect"
     TLS = "tls"
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
+    HTTP_VERSION = "http_version"
     REDIRECT = "redirect"
     STATUS = "status"
     BODY = "body"
     JSON = "json"
     HEADER = "header"
     EXTRACT = "extract"
+    NXDOMAIN = "nxdomain"
+    SERVFAIL = "servfail"
+    RCODE = "rcode"
+    RECORDS = "records"
     SLOW = "slow"
+
+
+_BY_RCODE: Final = {"NXDOMAIN": Reason.NXDOMAIN, "SERVFAIL": Reason.SERVFAIL}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +69,8 @@ class Answer:
     """By name, in any case."""
     url: str = ""
     """Where the answer came from; of a redirect that is not followed, where it leads."""
+    found: Found | None = None
+    """What a name server said; None: none was asked."""
     steps: tuple[StepResult, ...] | None = None
     """Of a journey, in order; None: it is none, and is judged by itself."""
     certificate_expires_at: Seconds | None = None
@@ -83,6 +95,8 @@ def shortfalls(expect: Expect, answer: Answer) -> tuple[Reason, ...]:
         found.append(answer.failure)
     elif answer.steps is not None:
         found += dict.fromkeys(reason for step in answer.steps if not step.cleanup for reason in step.reasons)
+    elif answer.found is not None:
+        found += _shortfalls_of_names(expect, answer.found)
     else:
         found += _shortfalls_of_http(expect, answer) if answer.is_http else []
         if not _body_fits(expect, answer.body):
@@ -104,6 +118,17 @@ def _shortfalls_of_http(expect: Expect, answer: Answer) -> list[Reason]:
         if name not in answer.headers or compiled(pattern).search(answer.headers[name]) is None:
             return [*found, Reason.HEADER]
     return found
+
+
+def _shortfalls_of_names(expect: Expect, said: Found) -> list[Reason]:
+    if said.rcode != expect.rcode:
+        return [_BY_RCODE.get(said.rcode, Reason.RCODE)]
+    records, wanted = set(said.records), {plain(text) for text in expect.records_contain}
+    exact = {plain(text) for text in expect.records_equal}
+    fits = wanted <= records and (not exact or exact == records)
+    # Without a word about the records one of them is wanted: NOERROR without any is "this name has none of the type".
+    least = expect.records_least if expect.records_least is not None else int(expect.rcode == "NOERROR")
+    return [] if fits and len(records) >= least else [Reason.RECORDS]
 
 
 def _json_fits(expect: Expect, body: str) -> bool:

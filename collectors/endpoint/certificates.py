@@ -5,8 +5,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 from functools import lru_cache
+from types import SimpleNamespace
+
+import aiohttp
 
 from tocsin.model import Seconds
+
+
+def untrusted(host: str, port: int, error: ssl.SSLCertVerificationError) -> aiohttp.ClientConnectorCertificateError:
+    """What aiohttp raises where a certificate can't be trusted, for connections that are not aiohttp's."""
+    key = SimpleNamespace(host=host, port=port, is_ssl=True, ssl=True)
+    return aiohttp.ClientConnectorCertificateError(key, error)  # type: ignore[arg-type]
 
 
 async def expiry_shown_by(host: str, port: int | None) -> list[Seconds]:

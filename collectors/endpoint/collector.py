@@ -97,7 +97,7 @@ class EndpointCollector:
             for target in self._targets:
                 # Before the poll's time begins to run. A file that can't be read is its own target's matter.
                 with suppress(OSError):
-                    self._prober.prepare(target.tls)
+                    self._prober.prepare(target.tls, target.http)
         return self._prober
 
     async def _watch(

@@ -18,8 +18,8 @@ METRICS: Final = (
     Metric(
         name="tocsin_endpoint_failure",
         type=_GAUGE,
-        help="1 for each expectation that was not met: dns, connect, tls, timeout, protocol, redirect, status, body, "
-        "json, header, extract, slow.",
+        help="1 for each expectation that was not met: dns, connect, tls, timeout, protocol, http_version, redirect, "
+        "status, body, json, header, extract, nxdomain, servfail, rcode, records, slow.",
         labels=("instance", "service", "reason"),
     ),
     Metric(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import re2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -45,6 +45,10 @@ JsonPath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 Status = Annotated[int, Field(ge=100, le=599)]
 
 
+Kind = Literal["http", "wire", "dns"]
+"""Of a target: HTTP, a connection alone, or a question to a name server."""
+
+
 class Expect(BaseModel):
     """What an answer must be. Each expectation that fails is a `reason`."""
 
@@ -69,6 +73,16 @@ class Expect(BaseModel):
         description="RE2 regular expression found in the URL that answered after redirects; with "
         "`follow_redirects: false`, in the URL that the redirect names",
     )
+    rcode: Literal["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"] = Field(
+        default="NOERROR", description="dns://: what the name server answers"
+    )
+    records_contain: tuple[str, ...] = Field(
+        default=(), description="dns://: records that are among those of the type, like 192.0.2.1 or `10 mail.example`"
+    )
+    records_equal: tuple[str, ...] = Field(default=(), description="dns://: all records of the type, in any order")
+    records_least: int | None = Field(
+        default=None, ge=0, description="dns://: how many records at least; default: one, where the rcode is NOERROR"
+    )
     max_seconds: Duration | None = Field(default=None, gt=0, description="slower than this is a failure")
 
     @model_validator(mode="after")
@@ -86,8 +100,14 @@ class Expect(BaseModel):
     def reads_json(self) -> bool:
         return bool(self.json_equals or self.json_exists)
 
-    @property
-    def of_http(self) -> list[str]:
-        """The keys given that only an HTTP answer can meet, as they are written."""
-        wire = {"body_contains", "body_matches", "max_seconds"}
-        return [f"expect.{key}" for key in type(self).model_fields if key in self.model_fields_set - wire]
+    def foreign_to(self, kind: Kind) -> list[str]:
+        """The keys given that an answer of this kind can't meet, as they are written."""
+        return [f"expect.{key}" for key in type(self).model_fields if key in self.model_fields_set - _MEETS[kind]]
+
+
+_OF_NAMES = frozenset({"rcode", "records_contain", "records_equal", "records_least"})
+_MEETS: dict[Kind, frozenset[str]] = {
+    "http": frozenset(Expect.model_fields) - _OF_NAMES,
+    "wire": frozenset({"body_contains", "body_matches", "max_seconds"}),
+    "dns": _OF_NAMES | {"max_seconds"},
+}

@@ -8,18 +8,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from types import SimpleNamespace
 from typing import Final
 
 import aiohttp
 from aiohttp import CookieJar
 from yarl import URL
 
+from collectors.endpoint import name_server
 from collectors.endpoint.answer import Answer, Reason
-from collectors.endpoint.certificates import expiry_of, expiry_shown_by
+from collectors.endpoint.certificates import expiry_of, expiry_shown_by, untrusted
 from collectors.endpoint.exchange import Request, Way
 from collectors.endpoint.faults import reason_for
 from collectors.endpoint.http1 import Http1
+from collectors.endpoint.http2 import ALPN, Http2
 from collectors.endpoint.journey import CLEANING, Journey, answered
 from collectors.endpoint.resolver import Resolver
 from collectors.endpoint.stopwatch import Stopwatch, TimedContext, running
@@ -44,9 +45,10 @@ class Prober:
     """Makes the probes. Open one inside a running loop, close it there."""
 
     def __init__(self, *, body_limit: int) -> None:
-        self._contexts: dict[Tls, ssl.SSLContext] = {}
+        self._contexts: dict[tuple[Tls, int], ssl.SSLContext] = {}
         self._resolver = Resolver()
         self._http1 = Http1(self._resolver, body_limit=body_limit)
+        self._http2 = Http2(self._resolver, body_limit=body_limit)
         self._cleaning: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -61,12 +63,17 @@ class Prober:
         Raises OSError and ssl.SSLError for a CA or certificate file of the settings that can't be read.
         """
         watch = Stopwatch()
-        context = self.prepare(target.tls)
+        context = self.prepare(target.tls, target.http)
         running.set(watch)
         way = Way(
-            exchange=self._http1, context=context, watch=watch, secrets=secrets.headers, origin=_origin(target),
-            most=target.max_redirects, jar=CookieJar(unsafe=True) if target.steps else None,
-        )  # fmt: skip
+            exchange=self._http2 if target.http == 2 else self._http1,
+            context=context,
+            watch=watch,
+            secrets=secrets.headers,
+            origin=_origin(target),
+            most=target.max_redirects,
+            jar=CookieJar(unsafe=True) if target.steps else None,
+        )
         if target.steps:
             found = await self._journey(target, way, secrets, deadline)
         else:
@@ -105,14 +112,17 @@ class Prober:
         if target.is_http:
             request = Request(method=target.method, url=url, headers=target.headers, body=target.body)
             return answered(await way.ask(request, follow=target.follow_redirects, keep=target.expect.reads_body), 0.0)
+        if target.kind == "dns":
+            return Answer(
+                total=0.0, found=await name_server.asked(name_server.question(target.url), self._resolver, way.watch)
+            )
         try:
             said = await greeted(
                 url, way.context if url.scheme == "tls" else None, self._resolver, way.watch,
                 reads=target.expect.reads_body,
             )  # fmt: skip
         except ssl.SSLCertVerificationError as error:
-            key = SimpleNamespace(host=url.host, port=url.port, is_ssl=True, ssl=True)
-            raise aiohttp.ClientConnectorCertificateError(key, error) from None  # type: ignore[arg-type]
+            raise untrusted(url.host or "", url.port or 0, error) from None
         return Answer(total=0.0, body=said)
 
     async def _journey(self, target: Target, way: Way, secrets: Secrets, deadline: Seconds) -> Answer:
@@ -137,15 +147,15 @@ class Prober:
         task.add_done_callback(self._cleaning.discard)
         return task
 
-    def prepare(self, tls: Tls) -> ssl.SSLContext:
-        """The context for `tls`, made once: loading the system's authorities takes tens of milliseconds.
+    def prepare(self, tls: Tls, http: int) -> ssl.SSLContext:
+        """The context for `tls` and a version of HTTP, made once: loading the authorities takes tens of milliseconds.
 
         Raises OSError and ssl.SSLError for a file that can't be read.
         """
-        if (known := self._contexts.get(tls)) is not None:
+        if (known := self._contexts.get((tls, http))) is not None:
             return known
         context = TimedContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(ALPN if http == 2 else ["http/1.1"])
         context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
         if not tls.verify:
             context.check_hostname = False
@@ -156,7 +166,7 @@ class Prober:
             context.load_default_certs()
         if tls.cert_file:
             context.load_cert_chain(tls.cert_file, tls.key_file)
-        self._contexts[tls] = context
+        self._contexts[tls, http] = context
         return context
 
 

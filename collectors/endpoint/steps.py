@@ -62,6 +62,8 @@ class Step(BaseModel):
         given = [key for key, value in bodies.items() if value is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are both set; keep one")
+        if foreign := self.expect.foreign_to("http"):
+            raise ValueError(f"{', '.join(foreign)}: only a name server's answer has that")
         origin = self.url.partition("://")[2].partition("/")[0] if "://" in self.url else ""
         if "${" in origin:
             raise ValueError(f"url {self.url!r}: a variable may stand in path and query, not in the host")

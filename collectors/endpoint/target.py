@@ -8,11 +8,16 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from yarl import URL
 
-from collectors.endpoint.expect import Expect
+from collectors.endpoint.expect import Expect, Kind
+from collectors.endpoint.name_server import question
 from collectors.endpoint.steps import Method, Step, Variable, check_journey
 from tocsin.ports import Duration
 
 _SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+
+_KINDS: Final[dict[str, Kind]] = {"http": "http", "https": "http", "tcp": "wire", "tls": "wire", "dns": "dns"}
+_WITHOUT_HTTP: Final = frozenset({"url", "name", "service", "expect", "deadline", "slo", "retries", "tls"})
+"""Keys that a target without HTTP may have."""
 
 
 class Tls(BaseModel):
@@ -34,11 +39,17 @@ class Target(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: str = Field(description="http://, https://; tcp://HOST:PORT and tls://HOST:PORT for a connection alone")
+    url: str = Field(
+        description="http://, https://; tcp://HOST:PORT and tls://HOST:PORT for a connection alone; "
+        "dns://SERVER/NAME?type=A for a name server"
+    )
     name: str = Field(
         default="", max_length=200, description="the `instance` label; default: the URL without its query"
     )
     service: str = Field(default="", max_length=200, description="the `service` label")
+    http: Literal[1, 2] = Field(
+        default=1, description="2: over HTTP/2 or not at all; a peer that falls back fails with `http_version`"
+    )
     method: Method = "GET"
     headers: dict[str, str] = Field(default_factory=dict)
     headers_env: dict[str, str] = Field(
@@ -88,10 +99,14 @@ class Target(BaseModel):
             URL(self.url)
         except ValueError as error:
             raise ValueError(f"url {self.url!r}: {error}") from None
-        if parts.scheme not in ("http", "https", "tcp", "tls") or not parts.hostname:
-            raise ValueError(f"url {self.url!r} is not an http://, https://, tcp:// or tls:// address")
+        if parts.scheme not in _KINDS or not (parts.hostname or parts.scheme == "dns"):
+            raise ValueError(f"url {self.url!r} is not an http://, https://, tcp://, tls:// or dns:// address")
         if not self.is_http:
-            self._check_wire()
+            self._check_without_http()
+        elif foreign := self.expect.foreign_to("http"):
+            raise ValueError(f"{', '.join(foreign)}: only a name server's answer has that; write url: dns://…")
+        if self.http == 2 and parts.scheme != "https":
+            raise ValueError(f"http: 2 is agreed on in the TLS handshake; url {self.url!r} is not https://")
         if parts.username is not None or parts.password is not None:
             raise ValueError(
                 "url holds a user or password, which would be shown in every message; "
@@ -108,15 +123,16 @@ class Target(BaseModel):
             raise ValueError(f"expect.max_seconds ({limit:g}s) is not below the deadline ({self.deadline:g}s)")
         return self
 
-    def _check_wire(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.port is None or parts.path.strip("/") or parts.query:
-            raise ValueError(f"url {self.url!r}: write {parts.scheme}://HOST:PORT and no more")
-        of_http = {
-            "method", "headers", "headers_env", "bearer_token_env", "bearer_token_file", "body", "follow_redirects",
-            "max_redirects", "steps", "cleanup", "secrets_env", "secrets_file",
-        }  # fmt: skip
-        given = sorted(of_http & self.model_fields_set) + self.expect.of_http
+    def _check_without_http(self) -> None:
+        if self.kind == "dns":
+            question(self.url)
+        else:
+            parts = urlsplit(self.url)
+            if parts.port is None or parts.path.strip("/") or parts.query:
+                raise ValueError(f"url {self.url!r}: write {parts.scheme}://HOST:PORT and no more")
+        given = sorted(self.model_fields_set - _WITHOUT_HTTP) + self.expect.foreign_to(self.kind)
+        if self.url.startswith(("tcp:", "dns:")) and "tls" in self.model_fields_set:
+            raise ValueError(f"url {self.url!r} speaks no TLS: remove tls, or write tls://HOST:PORT")
         if given:
             raise ValueError(f"url {self.url!r} speaks no HTTP: remove {', '.join(given)}")
 
@@ -138,9 +154,14 @@ class Target(BaseModel):
         check_journey(self.steps, self.cleanup, {**self.secrets_env, **self.secrets_file})
 
     @property
+    def kind(self) -> Kind:
+        """What its answers are like."""
+        return _KINDS[urlsplit(self.url).scheme]
+
+    @property
     def is_http(self) -> bool:
-        """False where the connection is all that is asked for."""
-        return self.url.startswith(("http://", "https://"))
+        """False where there is no status."""
+        return self.kind == "http"
 
     @property
     def instance(self) -> str:
@@ -148,4 +169,5 @@ class Target(BaseModel):
         if self.name:
             return self.name
         parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+        # A name server's query is what it is asked for, and no secret.
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, parts.query if self.kind == "dns" else "", ""))

@@ -23,7 +23,9 @@ IMPORTS: Final = {
     "apscheduler": "from apscheduler.schedulers.asyncio import AsyncIOScheduler",
     "click": "import click",
     "cryptography": "from cryptography.hazmat.primitives.asymmetric import ec, rsa; from cryptography import x509",
+    "dnspython": "import dns.message, dns.rdatatype",
     "google-re2": "import re2",
+    "h2": "import h2.connection",
     "idna": "import idna",
     "jinja2": "import jinja2",
     "numpy": "import numpy",
@@ -49,8 +51,8 @@ IMPORTS: Final = {
 }
 """What of each is imported; by its name in pyproject.toml."""
 LATE: Final = (
-    "aiosqlite", "alembic", "cryptography", "idna", "jinja2", "opentelemetry-exporter-otlp-proto-http",
-    "opentelemetry-sdk", "psycopg", "pyjwt", "slack-sdk",
+    "aiosqlite", "alembic", "cryptography", "dnspython", "h2", "idna", "jinja2",
+    "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk", "psycopg", "pyjwt", "slack-sdk",
 )  # fmt: skip
 """Imported only where they are used: by a migration, by an exporter that is configured, by a kind that is."""
 

@@ -19,7 +19,7 @@ def settings(*targets: dict[str, Any], **more: Any) -> EndpointSettings:
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ({"url": "app.example/healthz"}, "is not an http://, https://, tcp:// or tls:// address"),
+        ({"url": "app.example/healthz"}, "is not an http://, https://, tcp://, tls:// or dns:// address"),
         ({"url": "http://[::1"}, "Invalid IPv6 URL"),
         ({"url": "http://app.example:99999/"}, "app.example:99999"),
         ({"url": "https://ana:secret@app.example/"}, "headers_env"),

@@ -89,7 +89,7 @@ async def test_a_certificate_without_http_is_checked_and_its_end_told(
         ({"url": "tls://127.0.0.1:443/path"}, "tls://HOST:PORT and no more"),
         ({"url": "tcp://127.0.0.1:25", "method": "POST"}, "speaks no HTTP: remove method"),
         ({"url": "tcp://127.0.0.1:25", "expect": {"status": 200}}, "remove expect.status"),
-        ({"url": "udp://127.0.0.1:53"}, "is not an http://, https://, tcp:// or tls:// address"),
+        ({"url": "udp://127.0.0.1:53"}, "is not an http://, https://, tcp://, tls:// or dns:// address"),
     ],
 )
 def test_what_makes_no_sense_without_http_is_refused(target: dict[str, Any], why: str) -> None:
