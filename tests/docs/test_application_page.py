@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.asgi.collector import collecting
 from tocsin.asgi.settings import PREFIX, Settings
 
 SNIPPET = re.compile(r'^```python title="(\w+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -64,7 +65,7 @@ def page(root: Path) -> str:
 def test_each_framework_has_its_snippet(page: str) -> None:
     """Five of them, each of at most ten lines."""
     found = dict(SNIPPET.findall(page))
-    del found["cache"], found["database"]
+    del found["cache"], found["database"], found["traces"]
     assert sorted(found) == ["django", "fastapi", "litestar", "plain", "starlette"]
     assert [name for name, code in found.items() if len(code.strip().splitlines()) > 10] == []
 
@@ -88,6 +89,29 @@ def test_a_snippet_serves_and_is_protected(page: str, name: str, tmp_path: Path)
     assert stranger.startswith("401 ")
     assert (listed[:4], "hello" in listed) == ("200 ", True)
     assert routes == f"{TEMPLATES.get(name, '/hello/{name}')} refused"
+
+
+def test_the_traces_snippet_is_traced(page: str, tmp_path: Path) -> None:
+    """The request, the work in it, and the call of another service, which got the trace's id."""
+    from tocsin.testing.forge import SECRET
+
+    (tmp_path / "list.csv").write_text("value,effect,role,expires_at,note\nana@example.com,allow,,,\n")
+    with collecting() as collector, collecting() as other:
+        environment = {
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "TOCSIN_APP_SUPABASE_URL": "https://project.supabase.co",
+            "TOCSIN_APP_ALLOWLIST": str(tmp_path / "list.csv"),
+            "TOCSIN_APP_JWT_SECRET": SECRET,
+            "TOCSIN_APP_OTLP_ENDPOINT": collector.endpoint,
+            "TOCSIN_APP_TRACE_SHARE": "1",
+            "GREETINGS": f"{other.endpoint}/greetings",
+        }
+        code = dict(SNIPPET.findall(page))["traces"] + ASKED
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+        assert "200 b'hello 200'" in ran.stdout, ran.stderr
+        [call, work, request] = [collector.named(name)[0] for name in ("POST", "greeting", "GET /hello/{name}")]
+        assert (call["parent"], work["parent"]) == (work["span_id"], request["span_id"])
+        assert other.headers[0]["traceparent"].split("-")[1:3] == [call["trace_id"], call["span_id"]]
 
 
 def test_every_setting_is_on_the_page(page: str) -> None:

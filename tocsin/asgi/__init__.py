@@ -10,6 +10,7 @@ alone: `Latency(app)`. docs/application.md shows both.
     settings      what they are told, by arguments or TOCSIN_APP_…
     access, gate  token and allowlist in front of everything that is not public by name
     errors/       caught, categorised, fingerprinted, scrubbed, logged once, answered without insides
+    traces/       spans of requests, statements and calls of others, by OpenTelemetry; off until asked for
     latency       histograms with exemplars; measures has every series
     logs/         the request log: sampling that keeps the counts, files that turn, what a day costs
     limits/       body, time, concurrency

@@ -10,6 +10,7 @@
     tocsin_http_requests_waiting                          gauge; for a place under the concurrency limit
     tocsin_http_log_lines_total{outcome}                  counter; kept, sampled_out, lost
     tocsin_http_cache_total{cached,outcome}               counter; by path or function; hit, stale, joined, miss, bypass
+    tocsin_http_exports_total{signal,outcome}             counter; sent, or lost: full, failed, limited, left
     tocsin_database_pool_limit{database}                  gauge; connections at most
     tocsin_database_pool_size{database}                   gauge; connections there are
     tocsin_database_pool_in_use{database}                 gauge
@@ -79,6 +80,10 @@ DECLARED: Final = (
         help="What became of questions to the cache: hit, stale, joined (waited for an equal one), miss, bypass",
     ),
     Metric(
+        name="tocsin_http_exports_total", type=MetricType.COUNTER, labels=("signal", "outcome"),
+        help="What leaves for a collector or Sentry: sent; or lost: full, failed, limited, left (at the end)",
+    ),
+    Metric(
         name="tocsin_database_pool_limit", type=MetricType.GAUGE, labels=("database",),
         help="Connections that the pool may have",
     ),
@@ -132,6 +137,7 @@ class Measures:
         self.waiting: Gauge = made["tocsin_http_requests_waiting"]
         self.log_lines: Counter = made["tocsin_http_log_lines_total"]
         self.cache: Counter = made["tocsin_http_cache_total"]
+        self.exports: Counter = made["tocsin_http_exports_total"]
         self.database_limit: Gauge = made["tocsin_database_pool_limit"]
         self.database_size: Gauge = made["tocsin_database_pool_size"]
         self.database_in_use: Gauge = made["tocsin_database_pool_in_use"]

@@ -5,6 +5,7 @@
 From the outside in, and why there:
 
     exposition    a scraper can't sign in, and is not traffic
+    traces        the request's span, so that all below are under it; off without an OTLP endpoint
     log           sees every answer, refusals too
     latency       the same, and the time that the other layers take
     errors        whatever goes wrong further in
@@ -24,12 +25,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tocsin.asgi.call import App, Receive, Scope, Send, Site
 from tocsin.asgi.errors import Errors, Observer
+from tocsin.asgi.exports import Exports
 from tocsin.asgi.latency import Latency
 from tocsin.asgi.lifespan import run_lifespan
 from tocsin.asgi.limits import Body, Concurrency, Time
@@ -65,6 +67,7 @@ class Parts:
     needs: Callable[[str, str], Role | None] = lambda method, path: None
     observers: tuple[Observer, ...] = ()
     categories: Mapping[type[BaseException] | str, str] | None = None
+    exports: Exports = field(default_factory=Exports)
 
 
 Layer = Callable[[App, Parts], App]
@@ -126,7 +129,16 @@ def exposition(app: App, parts: Parts) -> App:
     return Exposition(app, parts.settings.metrics_token, registry=parts.measures.registry)
 
 
-OUTSIDE: Final[tuple[Layer, ...]] = (exposition, log, latency, errors, access, concurrency, time, body)
+def traces(app: App, parts: Parts) -> App:
+    """Spans, where they are to go somewhere."""
+    if parts.exports.tracing is None:
+        return app
+    from tocsin.asgi.traces.layer import Traces
+
+    return Traces(app, site=parts.site, tracing=parts.exports.tracing, keep=True)
+
+
+OUTSIDE: Final[tuple[Layer, ...]] = (exposition, traces, log, latency, errors, access, concurrency, time, body)
 """From the outside in."""
 
 
@@ -159,6 +171,7 @@ def protect(
     settings = replace(settings, **arguments)
     measures = measures_of(registry)
     given = tuple(public) or settings.public
+    exports = Exports.of(settings, measures)
     parts = Parts(
         site=Site(app, user=user, user_key=settings.user_key.encode() or None),
         measures=measures,
@@ -167,12 +180,14 @@ def protect(
         gate=gate or _gate(settings),
         public=given,
         needs=needs,
-        observers=tuple(observers),
+        observers=(*exports.observers, *observers),
         categories=categories,
+        exports=exports,
     )
     made: list[Any] = []
     if database is not None:
         database.join(parts)
+        exports.watch(database)
         made.append(database)
     wrapped: App = app
     for layer in reversed([*layers, *([cache] if cache else []), *inside]):
@@ -201,13 +216,14 @@ class Protected:
 
     async def start(self) -> None:
         """Start the layers that have something to start, the innermost first."""
+        self.parts.exports.start()
         for layer in self._layers:
             start = getattr(layer, "start", None)
             if start is not None:
                 await start()
 
     async def close(self) -> None:
-        """Close the layers, the outermost first, then the log."""
+        """Close the layers, the outermost first, then the log, and, for two seconds at most, what sends away."""
         for layer in reversed(self._layers):
             close = getattr(layer, "close", None)
             if close is not None:
@@ -215,6 +231,7 @@ class Protected:
                 if ended is not None:
                     await ended
         self.parts.lines.close()
+        await self.parts.exports.close()
 
 
 def _lines(settings: Settings, measures: Measures) -> Lines:

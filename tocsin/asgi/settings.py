@@ -14,6 +14,10 @@
 | TOCSIN_APP_LOG_SHARE | share of ordinary requests that is written, 0 to 1 |
 | TOCSIN_APP_LOG_KEEP_DAYS, TOCSIN_APP_LOG_KEEP_BYTES | how long, and how much, log files are kept |
 | TOCSIN_APP_SLOW_SECONDS | what is slow, and always written |
+| TOCSIN_APP_SERVICE | the application's name in traces and at Sentry |
+| TOCSIN_APP_OTLP_ENDPOINT | http://collector:4318: traces on |
+| TOCSIN_APP_OTLP_HEADERS | authorization=Bearer …,x-tenant=… |
+| TOCSIN_APP_TRACE_SHARE | share of traces that no caller decided on, 0 to 1 |
 | TOCSIN_APP_BODY_LIMIT | bytes |
 | TOCSIN_APP_TIME_LIMIT | seconds until an answer begins |
 | TOCSIN_APP_CONCURRENCY, TOCSIN_APP_WAITING | requests served at once, and waiting |
@@ -50,6 +54,10 @@ class Settings:
     log_keep_days: float = 14.0
     log_keep_bytes: int = 2 * 1024 * 1024 * 1024
     slow_seconds: Seconds = 1.0
+    service: str = ""
+    otlp_endpoint: str = ""
+    otlp_headers: tuple[str, ...] = ()
+    trace_share: float = 0.1
     body_limit: int = 10 * 1024 * 1024
     time_limit: Seconds = 30.0
     concurrency: int = 100
@@ -87,8 +95,15 @@ class Settings:
             for name in ("body_limit", "time_limit", "concurrency", "slow_seconds", "log_keep_days", "log_keep_bytes")
             if not getattr(self, name) > 0
         ]
-        if not 0 <= self.log_share <= 1:
-            wrong.append(_finding("log_share is from 0 to 1", f"set {PREFIX}LOG_SHARE"))
+        wrong += [
+            _finding(f"{name} is from 0 to 1", f"set {PREFIX}{name.upper()}")
+            for name in ("log_share", "trace_share")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if self.otlp_endpoint and not self.otlp_endpoint.startswith(("http://", "https://")):
+            wrong.append(_finding("otlp_endpoint is no http:// or https:// address", f"set {PREFIX}OTLP_ENDPOINT"))
+        if any("=" not in header for header in self.otlp_headers):
+            wrong.append(_finding("otlp_headers are name=value,…", f"set {PREFIX}OTLP_HEADERS"))
         if self.waiting < 0:
             wrong.append(_finding("waiting is not negative", f"set {PREFIX}WAITING"))
         if self.user_key and len(self.user_key) < 16:
