@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import quote
 
 from notifiers._words import clip, clock_time, human, one_line, safe_url
-from tocsin.model import Alert, Incident, IncidentState, Labels, Notification, Severity, Timeline, since
+from tocsin.model import Alert, Incident, IncidentState, Labels, Notification, Reason, Severity, Timeline, since
 
 MEMBERS_SHOWN: Final = 4
 _SERVICE: Final = ("service", "application", "app", "target", "instance", "database", "datname", "job")
@@ -263,10 +263,17 @@ def push_text(facts: Facts, limit: int = 99) -> str:
     return f"{head}{clip(facts.symptom.rstrip('.'), room)}{more}{tail}"
 
 
+def tells_of_several(notification: Notification) -> bool:
+    """True where a message is about more than one incident, or about what a silence hid."""
+    return len(notification.incidents) > 1 or notification.reason is Reason.SILENCE_ENDED
+
+
 def several_text(notification: Notification) -> str:
     """One line for a message about several incidents: how many, and the worst first."""
     incidents = sorted(notification.incidents, key=lambda incident: (incident.severity.rank, incident.opened_at))
     alerts = sum(len(incident.firing) for incident in incidents)
     worst = ", ".join(dict.fromkeys(service_of(i.group) or i.id for i in incidents[:3]))
     count = f"{len(incidents):,} incident{'s' if len(incidents) != 1 else ''}"
+    if notification.reason is Reason.SILENCE_ENDED:
+        return clip(f"A silence ended. It hid {count}, {alerts:,} alerts still fire: {worst}", 99)
     return clip(f"{incidents[0].severity} {count}, {alerts:,} alerts firing: {worst}", 99)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from notifiers._facts import facts_of, first_of, page_of, push_text, several_text, symptom_of
+from notifiers._facts import facts_of, first_of, page_of, push_text, several_text, symptom_of, tells_of_several
 from tocsin.model import Alert, Incident, Notification
 
 VERSION: Final = 1
@@ -18,7 +18,7 @@ MOST: Final = 100
 
 def payload_of(notification: Notification, *, members: int = MOST, console_url: str = "") -> dict[str, Any]:
     """The body of version 1."""
-    one = len(notification.incidents) == 1
+    one = not tells_of_several(notification)
     facts = facts_of(notification.incident, notification.created_at, zone=ZoneInfo("UTC"))
     timeline = notification.timeline
     return {

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pydantic import field_validator
 
-from notifiers._facts import facts_of, several_text
+from notifiers._facts import facts_of, several_text, tells_of_several
 from notifiers._words import one_line
 from tocsin.errors import Refused
 from tocsin.model import Notification, Receipt
@@ -97,7 +97,7 @@ def line_of(notification: Notification, zone: ZoneInfo) -> str:
     """The line, without its end. Pure."""
     at = notification.created_at.astimezone(zone)
     facts = facts_of(notification.incident, notification.created_at, zone=zone)
-    several = len(notification.incidents) > 1
+    several = tells_of_several(notification)
     text = _template().render(
         at=f"{at:%H:%M:%S} {at.tzname() or 'UTC'}",
         state=notification.action.value.upper() if several else facts.state.value.upper(),

@@ -395,6 +395,8 @@ class Reason(StrEnum):
     NO_ROUTE = "no_route"
     ENDED_UNTOLD = "ended_untold"
     """It ended before anyone was told."""
+    SILENCE_ENDED = "silence_ended"
+    """What a silence hid is told, as it is over."""
     FAILED_OVER = "failed_over"
     MESSAGE_LOST = "message_lost"
     """The message that told it was deleted at the destination."""

@@ -27,7 +27,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from notifiers._facts import Facts, State, common_labels, facts_of, push_text, several_text, stamps
+from notifiers._facts import Facts, State, common_labels, facts_of, push_text, several_text, stamps, tells_of_several
 from notifiers._words import age, clip, clock_time, one_line, safe_url
 from notifiers.slack.budget import SECTION, TEXT, TOTAL, Block, Message, cut, size
 from notifiers.slack.buttons import buttons_of
@@ -201,7 +201,7 @@ def _block_text(template: Template, name: str, view: Mapping[str, Any]) -> str:
 def _plain(notification: Notification, style: Style, old: str) -> str:
     """The last form: mentions, the line for phones, why, and where to look."""
     names = dict(style.mentions)
-    single = len(notification.incidents) == 1
+    single = not tells_of_several(notification)
     facts = facts_of(notification.incident, notification.created_at, zone=style.zone, console_url=style.console_url)
     mentions = " ".join(str(mention_markup(mention, names)) for mention in notification.mentions)
     head = push_text(facts) if single else several_text(notification)

@@ -15,7 +15,7 @@ from tocsin.incidents.dependencies import Dependency
 from tocsin.incidents.grouping import Key
 from tocsin.incidents.routes import Route, Router
 from tocsin.incidents.storms import Level, Storm
-from tocsin.incidents.told import Destination, Told
+from tocsin.incidents.told import Destination, Hidden, Told, by_silence
 from tocsin.incidents.windows import Window
 from tocsin.model import Alert, AlertState, Decision, Incident, IncidentState, Mention, Notification, Silence
 
@@ -75,6 +75,8 @@ class Book:
     """Summaries that are not over, by id."""
     levels: Mapping[str, Level] = field(default_factory=dict)
     """What is left of each destination's budget."""
+    hidden: Mapping[str, Mapping[str, tuple[Hidden, ...]]] = field(default_factory=dict)
+    """What silences hide, by silence and incident, until that was told."""
     restored_at: datetime | None = None
     """When the daemon started with what the state store had; None: nothing was restored."""
 
@@ -90,7 +92,8 @@ class Book:
     @property
     def next_look(self) -> datetime | None:
         """When `tick` has something to do, if nothing happens before."""
-        return min((file.look for file in self.files.values() if file.look is not None), default=None)
+        looks = (file.look for file in self.files.values() if file.look is not None)
+        return min((*looks, *(self.silences[id].ends_at for id in self.hidden)), default=None)
 
 
 def told_of(files: Iterable[File]) -> Iterator[Alert]:
@@ -134,6 +137,8 @@ class Outcome:
     """Storm summaries, as they are now."""
     calmed: tuple[str, ...] = ()
     """Ids of storm summaries that are over."""
+    hidden: tuple[Hidden, ...] = ()
+    """What silences hid, or was told of it."""
 
     @property
     def next_look(self) -> datetime | None:
@@ -154,7 +159,7 @@ class Outcome:
         """Nothing to store."""
         return not (
             self.incidents or self.members or self.dropped or self.told or self.untold or self.decisions
-            or self.calls or self.silences or self.storms or self.calmed
+            or self.calls or self.silences or self.storms or self.calmed or self.hidden
         )  # fmt: skip
 
 
@@ -164,12 +169,15 @@ def restore(
     silences: Iterable[Silence],
     now: datetime,
     storms: Iterable[Storm] = (),
+    hidden: Iterable[Hidden] = (),
 ) -> Book:
     """The book after a restart. Everything is looked at by the next `tick`: what was owed is still owed."""
+    made = {silence.id: silence for silence in silences}
     book = Book(
         plan=plan,
-        silences={silence.id: silence for silence in silences},
+        silences=made,
         storms={storm.id: storm for storm in storms},
+        hidden=by_silence(entry for entry in hidden if entry.silence in made),
         restored_at=now,
     )
     kept: dict[str, File] = {}

@@ -9,6 +9,7 @@ from datetime import datetime
 from tocsin.incidents import membership
 from tocsin.incidents.book import Book, Outcome, Plan
 from tocsin.incidents.draft import Draft
+from tocsin.incidents.hidden import reveal
 from tocsin.incidents.telling import Telling, hand_over
 from tocsin.incidents.told import Correction
 from tocsin.model import Alert, AlertState, IncidentState, Silence, Transition
@@ -103,5 +104,8 @@ def _concluded(draft: Draft) -> Outcome:
     """All that happened is in: incidents are rebuilt once, and each that was touched is looked at."""
     for id in draft.changes:
         membership.rebuild(draft, id)
+    reports = reveal(draft)
     Telling(draft).tell()
+    # After the messages of what still fires.
+    draft.call(*reports)
     return draft.outcome()

@@ -13,7 +13,7 @@ from datetime import datetime
 from tocsin.incidents.book import Book, Decided, File, Outcome
 from tocsin.incidents.calls import Withdrawal
 from tocsin.incidents.storms import Level, Storm
-from tocsin.incidents.told import Told
+from tocsin.incidents.told import Hidden, Told
 from tocsin.model import Alert, Incident, IncidentState, Notification, Silence
 
 
@@ -29,6 +29,7 @@ class Draft:
         self.silences = dict(book.silences)
         self.storms = dict(book.storms)
         self.levels = dict(book.levels)
+        self.hidden = dict(book.hidden)
         self.restored_at = book.restored_at
         self.touched: dict[str, None] = {}
         """Incidents that are looked at when all that happened is in."""
@@ -52,6 +53,7 @@ class Draft:
         self._silences: list[Silence] = []
         self._storms: dict[str, Storm] = {}
         self._calmed: list[str] = []
+        self._hidden: dict[tuple[str, str, str], Hidden] = {}
 
     # What is to be looked at -----------------------------------------------------------------------------------------
 
@@ -153,6 +155,24 @@ class Draft:
         self.silences[silence.id] = silence
         self._silences.append(silence)
 
+    def hide(self, entry: Hidden) -> None:
+        """A silence keeps a beginning from a destination; that it does is noted once."""
+        of = self.hidden.get(entry.silence, {})
+        before = of.get(entry.incident, ())
+        if all(each.notifier != entry.notifier for each in before):
+            self.hidden[entry.silence] = {**of, entry.incident: (*before, entry)}
+            self._hidden[entry.silence, entry.incident, entry.notifier] = entry
+
+    def is_hidden(self, incident: str) -> bool:
+        """True while it is to be told that a silence hid it."""
+        return any(incident in of for of in self.hidden.values())
+
+    def revealed(self, entry: Hidden) -> None:
+        """It is told that a silence hid this."""
+        self.hidden.pop(entry.silence, None)
+        self._hidden[entry.silence, entry.incident, entry.notifier] = entry
+        self.touch(entry.incident)
+
     def level(self, notifier: str) -> Level:
         """What is left of the destination's budget."""
         budget = self.plan.destination(notifier).budget
@@ -193,6 +213,7 @@ class Draft:
                 silences=self.silences,
                 storms=self.storms,
                 levels=self.levels,
+                hidden=self.hidden,
                 restored_at=self.restored_at,
             ),
             incidents=tuple(self._incidents.values()),
@@ -205,4 +226,5 @@ class Draft:
             silences=tuple(self._silences),
             storms=tuple(self._storms.values()),
             calmed=tuple(self._calmed),
+            hidden=tuple(self._hidden.values()),
         )

@@ -46,6 +46,8 @@ class Hush:
     """The worst severity that is to be told."""
     until: datetime | None = None
     """When the first mute of a member ends, so that the answer may change."""
+    silences: tuple[str, ...] = ()
+    """The silences among the mutes, when every member is muted."""
 
 
 def off_hours(route: Route, now: datetime) -> Mute | None:
@@ -76,4 +78,5 @@ def hush(incident: Incident, hushing: Hushing) -> Hush:
     until = min((mute.until for _, mute in mutes if mute.until is not None), default=None)
     if voice is not None or not mutes:
         return Hush(mute=None, voice=voice or incident.severity, until=until)
-    return Hush(mute=min(mutes, key=lambda entry: entry[0])[1], voice=incident.severity, until=until)
+    silences = tuple(dict.fromkeys(mute.silence for _, mute in mutes if mute.silence))
+    return Hush(mute=min(mutes, key=lambda entry: entry[0])[1], voice=incident.severity, until=until, silences=silences)

@@ -45,6 +45,8 @@ class Mute:
     until: datetime | None = None
     creation_only: bool = False
     """It holds back a first message, and says nothing about an incident that was told."""
+    silence: str = ""
+    """The id of the silence that it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +58,8 @@ class Context:
     told: Told
     mute: Mute | None = None
     """Set when every firing member is muted; the mute of the worst one."""
+    silences: tuple[str, ...] = ()
+    """Of those mutes, the silences."""
     voice: Severity = Severity.P3
     """The worst severity among the members that are not muted."""
     hushed_until: datetime | None = None

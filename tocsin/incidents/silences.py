@@ -46,7 +46,7 @@ def silenced_by(labels: Mapping[str, str], silences: Iterable[Silence]) -> Silen
 def mute_of(silence: Silence) -> Mute:
     """The silence as policy reads it."""
     because = f"silenced by {silence.created_by} until {silence.ends_at:%d %b %H:%M %Z}: {silence.why}"
-    return Mute(reason=Reason.SILENCED_BY, because=because, until=silence.ends_at)
+    return Mute(reason=Reason.SILENCED_BY, because=because, until=silence.ends_at, silence=silence.id)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,12 +13,13 @@ from tocsin.incidents.book import Decided, File, told_of
 from tocsin.incidents.calls import carry_out, digest, withdrawal
 from tocsin.incidents.dependencies import Parents
 from tocsin.incidents.draft import Draft
+from tocsin.incidents.hidden import hides
 from tocsin.incidents.mutes import Hushing, hush, off_hours
 from tocsin.incidents.policy import Context, decide, next_look
 from tocsin.incidents.routes import Route
 from tocsin.incidents.silences import in_force
 from tocsin.incidents.summaries import Summaries
-from tocsin.incidents.told import Told, Via
+from tocsin.incidents.told import Hidden, Told, Via
 from tocsin.incidents.windows import open_windows
 from tocsin.model import Action, Decision, Incident, IncidentState, Reason
 
@@ -77,6 +78,10 @@ class Telling:
             told[name] = self._carry_out(incident, context, decision)
             self._summaries.note(incident, entry, decision)
             self._keep(incident.id, name, decision, last)
+            if hides(incident, context, decision):
+                for silence in context.silences:
+                    hidden = Hidden(silence=silence, incident=incident.id, notifier=name, at=self._now)
+                    self._draft.hide(hidden)
             if told[name] is not entry:
                 self._draft.note_told(told[name])
                 context = self._context(file, route, told[name])
@@ -89,8 +94,10 @@ class Telling:
             self._draft.close(incident.id)
             return
         if incident.state is IncidentState.RESOLVED and incident.resolved_at is not None:
-            # It leaves the book once it can't reopen any more.
-            looks.append(max(incident.resolved_at + self._kept(route), self._now))
+            # It leaves the book once it can't reopen any more, and what hid it was told of.
+            leaves = incident.resolved_at + self._kept(route)
+            if leaves > self._now or not self._draft.is_hidden(incident.id):
+                looks.append(max(leaves, self._now))
         self._draft.files[incident.id] = replace(file, told=told, last=last, look=min(looks, default=None))
 
     def _context(self, file: File, route: Route, told: Told) -> Context:
@@ -101,6 +108,7 @@ class Telling:
             destination=destination,
             told=told,
             mute=hushed.mute or off_hours(route, self._now),
+            silences=hushed.silences,
             voice=hushed.voice,
             hushed_until=hushed.until,
             budget_until=self._draft.level(told.notifier).until(destination.budget, hushed.voice),
@@ -165,7 +173,7 @@ class Telling:
         """True when it has ended, nobody is owed anything, and it can't reopen."""
         if incident.state is not IncidentState.RESOLVED or incident.resolved_at is None:
             return False
-        if self._now < incident.resolved_at + self._kept(route):
+        if self._now < incident.resolved_at + self._kept(route) or self._draft.is_hidden(incident.id):
             return False
         # What a storm summary told stays until that is over: it is counted there.
         storms = self._draft.storms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -57,6 +58,20 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Hidden:
+    """A beginning that a silence kept from a destination."""
+
+    silence: str
+    incident: str
+    notifier: str
+    at: datetime
+    told_at: datetime | None = None
+    """When the silence had ended, and that it hid this was to be told; None: it holds."""
+    told_by: str = ""
+    """The notification that told it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Correction:
     """What destinations know otherwise than the book thinks: delivery tells, `incidents.heard` listens."""
 
@@ -92,3 +107,12 @@ class Destination:
     """It can edit and thread. Where not, it gets no edits and no thread replies."""
     failover: str | None = None
     budget: Budget = Budget()
+
+
+def by_silence(entries: Iterable[Hidden]) -> dict[str, Mapping[str, tuple[Hidden, ...]]]:
+    """As a book keeps them: by silence and incident."""
+    found: dict[str, dict[str, tuple[Hidden, ...]]] = {}
+    for entry in entries:
+        of = found.setdefault(entry.silence, {})
+        of[entry.incident] = (*of.get(entry.incident, ()), entry)
+    return dict(found)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from tocsin.errors import Deposed
-from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reconfigure, restore, retire, tick
+from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reconfigure, retire, tick
 from tocsin.model import Alert, Sample, Seconds
 from tocsin.ports import Clock
 from tocsin.rules import Group
@@ -214,7 +214,7 @@ class Pipeline:
         async with self._lock:
             restored = await load()
             now = self._parts.clock.now()
-            self.book = restore(self.book.plan, restored.files, restored.silences, now, restored.storms)
+            self.book = restored.book(self.book.plan, now)
             known = [alert for alert in restored.alerts if not ExternalAlerts.owns(alert)]
             rules = rules_of(unseen(self.rules.all_alerts(), known))
             rules.take_over_from(self.rules)
@@ -236,7 +236,7 @@ class Pipeline:
         async with self._lock:
             if not self.leads:
                 now = self._parts.clock.now()
-                self.book = restore(self.book.plan, restored.files, restored.silences, now, restored.storms)
+                self.book = restored.book(self.book.plan, now)
 
     async def _end_orphans(self, now: datetime) -> None:
         if not self.leads:

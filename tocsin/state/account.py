@@ -8,6 +8,7 @@ What comes in is a pair: an incident, and a destination of its route. Each pair 
     failed_over   its destination refused it, and another took over
     withdrawn     it was taken back before anybody had it
     dead          it was given up: see `tocsin incidents show`
+    silence_told  a silence hid it, and when that had ended this was told
     a reason      nothing was to be said: silenced_by, in_window, waits_for_parent, low_severity, ended_untold, ...
     unaccounted   none of them. There is no way to get here but a bug or a store that lost rows
 
@@ -26,7 +27,7 @@ import sqlalchemy as sa
 
 from tocsin.incidents.told import Via
 from tocsin.model import Action, IncidentState
-from tocsin.state.schema import Instant, decisions, incidents, notifications, receipts, told
+from tocsin.state.schema import Instant, decisions, hidden, incidents, notifications, receipts, told
 
 if TYPE_CHECKING:
     from tocsin.state.store import State
@@ -83,8 +84,30 @@ def _outcome() -> sa.Case[Any]:
         (sa.and_(said, _has_row("failed_over")), "failed_over"),
         (sa.and_(said, _has_row("dead")), "dead"),
         (said, UNACCOUNTED),
+        (_was_hidden(), sa.func.coalesce(_of_report(), UNACCOUNTED)),
         else_=sa.func.coalesce(_last_hold(), sa.case((_has_row("withdrawn"), "withdrawn")), UNACCOUNTED),
     )
+
+
+_HID: Final = (
+    hidden.c.incident == told.c.incident, hidden.c.notifier == told.c.notifier, hidden.c.told_at.is_not(None)
+)  # fmt: skip
+
+
+def _was_hidden() -> sa.Exists:
+    """A silence hid it, and has ended."""
+    return sa.exists().where(*_HID)
+
+
+def _of_report() -> sa.ScalarSelect[Any]:
+    """What came of telling what the silence hid: of several, of the last."""
+    outcome = sa.case(
+        (notifications.c.state == "sent", "silence_told"),
+        (notifications.c.state.in_(("queued", "claimed")), "waiting"),
+        else_=notifications.c.state,
+    )
+    query = sa.select(outcome).join(hidden, hidden.c.told_by == notifications.c.id).where(*_HID)
+    return query.order_by(hidden.c.told_at.desc()).limit(1).correlate(told).scalar_subquery()
 
 
 def _has_row(*states: str) -> sa.Exists:

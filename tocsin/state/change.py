@@ -10,6 +10,7 @@ from tocsin.incidents import Outcome, Told
 from tocsin.incidents.book import Decided
 from tocsin.incidents.calls import Withdrawal
 from tocsin.incidents.storms import Storm
+from tocsin.incidents.told import Hidden
 from tocsin.model import Alert, Incident, Notification, Silence
 
 Entry = TypeVar("Entry")
@@ -32,6 +33,7 @@ class Change:
     silences: tuple[Silence, ...] = ()
     storms: tuple[Storm, ...] = ()
     calmed: tuple[str, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
 
     @classmethod
     def of(cls, outcome: Outcome, alerts: Iterable[Alert] = ()) -> Change:
@@ -48,6 +50,7 @@ class Change:
             silences=outcome.silences,
             storms=outcome.storms,
             calmed=outcome.calmed,
+            hidden=outcome.hidden,
         )
 
     @property
@@ -74,6 +77,7 @@ class Change:
             # The id of a storm that is over is never given again.
             storms=_last((*self.storms, *later.storms), lambda storm: storm.id),
             calmed=(*self.calmed, *later.calmed),
+            hidden=_last((*self.hidden, *later.hidden), lambda each: (each.silence, each.incident, each.notifier)),
         )
 
 

@@ -38,7 +38,8 @@ FIRST_PAGE: Final = sa.select(sa.func.min(outbox.c.created_at)).where(*_PAGE_WAI
 async def tell(connection: AsyncConnection, row: Notification, to: str, why: str, now: datetime) -> tuple[Told, ...]:
     """Queue `row` for `to`: as a reply if that destination has the incident already, else as a first message."""
     if row.action is Action.DIGEST:
-        await queue(connection, [_for(row, to, row.action, row.incidents, why, now)])
+        # Its reason says how it reads.
+        await queue(connection, [replace(_for(row, to, row.action, row.incidents, why, now), reason=row.reason)])
         return ()
     incident = await rows.read_incident(connection, row.incident.id) or row.incident
     known = await rows.read_told(connection, schema.incidents.c.id == incident.id)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from tocsin.incidents import Decided, Told
+from tocsin.incidents.told import Hidden
 from tocsin.model import Action, Decision, Incident, IncidentState, Reason, Receipt, Silence
 from tocsin.state import codec, rows, schema
 from tocsin.state.schema import decisions, incidents, notifications, receipts
@@ -106,6 +107,29 @@ class History:
         """Those that end after a time."""
         async with self._state.reading() as connection:
             return await rows.read_silences(connection, schema.silences.c.ends_at > after)
+
+    async def silence(self, id: str) -> Silence | None:
+        """One of them, however long ago it ended; None when there is none of that id."""
+        async with self._state.reading() as connection:
+            return next(iter(await rows.read_silences(connection, schema.silences.c.id == id)), None)
+
+    async def hidden(self, after: datetime) -> dict[str, tuple[Hidden, ...]]:
+        """What the silences that end after a time hid, by their ids."""
+        of = sa.select(schema.silences.c.id).where(schema.silences.c.ends_at > after)
+        async with self._state.reading() as connection:
+            found = await rows.read_hidden(connection, schema.hidden.c.silence.in_(of))
+        by_silence: dict[str, tuple[Hidden, ...]] = {}
+        for entry in found:
+            by_silence[entry.silence] = (*by_silence.get(entry.silence, ()), entry)
+        return by_silence
+
+    async def hidden_by(self, silence: str) -> tuple[tuple[Hidden, Incident], ...]:
+        """What one silence hid, with the incidents as they are now."""
+        async with self._state.reading() as connection:
+            entries = await rows.read_hidden(connection, schema.hidden.c.silence == silence)
+            found = await rows.read_these(connection, list(dict.fromkeys(entry.incident for entry in entries)))
+        by_id = {incident.id: incident for incident in found}
+        return tuple((entry, by_id[entry.incident]) for entry in entries if entry.incident in by_id)
 
 
 def _decided(row: sa.Row[tuple[object, ...]]) -> Decided:

@@ -36,6 +36,8 @@ def lane(severity: Severity, action: Action) -> int:
     for the edits of those before it.
     """
     edit = action is Action.EDIT
+    if action is Action.DIGEST:
+        return 4  # it wakes nobody, whatever it lists
     if severity is Severity.P0:
         return 2 if edit else 0
     if severity.rank <= PAGE.rank:

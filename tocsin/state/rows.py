@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin.incidents import Decided, Told
 from tocsin.incidents.storms import Storm
+from tocsin.incidents.told import Hidden
 from tocsin.model import Alert, AlertState, Incident, IncidentState, Silence
 from tocsin.state import codec, schema
 from tocsin.state.change import Change
@@ -63,7 +64,7 @@ def chunks(ids: Iterable[str]) -> Iterable[list[str]]:
 
 
 _OF_INCIDENTS: Final = (
-    schema.members, schema.told, schema.decisions, schema.acks, schema.receipts, schema.notifications,
+    schema.members, schema.told, schema.decisions, schema.acks, schema.receipts, schema.notifications, schema.hidden,
 )  # fmt: skip
 
 
@@ -169,14 +170,27 @@ async def write_storms(connection: AsyncConnection, storms: Iterable[Storm], cal
         await connection.execute(sa.delete(schema.storms).where(schema.storms.c.id.in_(ids)))
 
 
+async def write_hidden(connection: AsyncConnection, hidden: Iterable[Hidden]) -> None:
+    """What silences hid, or that it was told."""
+    values = [
+        {
+            "silence": entry.silence, "incident": entry.incident, "notifier": entry.notifier, "at": entry.at,
+            "told_at": entry.told_at, "told_by": entry.told_by,
+        }
+        for entry in hidden
+    ]  # fmt: skip
+    await upsert(connection, schema.hidden, values)
+
+
 async def prune(connection: AsyncConnection, before: datetime) -> int:
     """Forget what ended before a time. What is still owed to somebody stays."""
     owed = sa.exists().where(
         schema.notifications.c.incident == schema.incidents.c.id,
         schema.notifications.c.state.in_(("queued", "claimed")),
     )
+    untold = sa.exists().where(schema.hidden.c.incident == schema.incidents.c.id, schema.hidden.c.told_at.is_(None))
     query = sa.select(schema.incidents.c.id).where(
-        schema.incidents.c.state == IncidentState.RESOLVED, schema.incidents.c.resolved_at < before, ~owed
+        schema.incidents.c.state == IncidentState.RESOLVED, schema.incidents.c.resolved_at < before, ~owed, ~untold
     )
     gone = list((await connection.execute(query)).scalars())
     for ids in chunks(gone):
@@ -187,7 +201,9 @@ async def prune(connection: AsyncConnection, before: datetime) -> int:
     rows = schema.notifications
     idle = sa.or_(rows.c.state.in_(("superseded", "void")), rows.c.incident.not_in(sa.select(schema.incidents.c.id)))
     await connection.execute(sa.delete(rows).where(rows.c.ended_at < before, idle))
-    await connection.execute(sa.delete(schema.silences).where(schema.silences.c.ends_at < before))
+    hides = sa.exists().where(schema.hidden.c.silence == schema.silences.c.id, schema.hidden.c.told_at.is_(None))
+    await connection.execute(sa.delete(schema.silences).where(schema.silences.c.ends_at < before, ~hides))
+    await connection.execute(sa.delete(schema.hidden).where(schema.hidden.c.told_at < before))
     return len(gone)
 
 
@@ -266,6 +282,19 @@ async def read_silences(connection: AsyncConnection, wanted: sa.ColumnElement[bo
     return tuple(codec.silence_of(row) for row in await connection.execute(query))
 
 
+async def read_hidden(connection: AsyncConnection, wanted: sa.ColumnElement[bool]) -> tuple[Hidden, ...]:
+    """What silences hid, in the order that they did."""
+    table = schema.hidden
+    query = sa.select(table).where(wanted).order_by(table.c.at, table.c.incident, table.c.notifier)
+    return tuple(
+        Hidden(
+            silence=row.silence, incident=row.incident, notifier=row.notifier, at=row.at, told_at=row.told_at,
+            told_by=row.told_by,
+        )
+        for row in await connection.execute(query)
+    )  # fmt: skip
+
+
 async def read_storms(connection: AsyncConnection) -> tuple[Storm, ...]:
     """Those that are not over, the oldest first."""
     found = [
@@ -278,7 +307,8 @@ async def read_storms(connection: AsyncConnection) -> tuple[Storm, ...]:
 async def inconsistencies(connection: AsyncConnection) -> list[str]:
     """What contradicts itself: there is none unless somebody else wrote to the store."""
     found = []
-    for table, what in ((schema.members, "members"), (schema.told, "rows of what was told")):
+    owned = ((schema.members, "members"), (schema.told, "rows of what was told"), (schema.hidden, "hidden beginnings"))
+    for table, what in owned:
         lost = table.c.incident.not_in(sa.select(schema.incidents.c.id))
         if count := (await connection.execute(sa.select(sa.func.count()).select_from(table).where(lost))).scalar():
             found.append(f"{count} {what} belong to no incident")

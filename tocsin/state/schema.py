@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration. A store at this version is opened without importing alembic."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -129,6 +129,14 @@ silences = _table(
     _text("why"),
     sa.Index("silences_ends", "ends_at"),
 )  # fmt: skip
+
+hidden = _table(
+    "hidden",
+    _text("silence", primary_key=True), _text("incident", primary_key=True), _text("notifier", primary_key=True),
+    _at("at"), _at("told_at", nullable=True), _text("told_by"),
+    sa.Index("hidden_of_incident", "incident"),
+)  # fmt: skip
+"""What silences kept from which destination, and the notification that told it when they had ended."""
 
 acks = _table(
     "acks", _text("incident", primary_key=True), _at("at", primary_key=True), _text("by"),

@@ -27,8 +27,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin.errors import StateError
-from tocsin.incidents import Correction, Told
+from tocsin.incidents import Book, Correction, Plan, Told, restore
 from tocsin.incidents.storms import Storm
+from tocsin.incidents.told import Hidden
 from tocsin.model import Alert, AlertState, Incident, IncidentState, Silence
 from tocsin.state import codec, rows, schema
 from tocsin.state.change import Change
@@ -56,8 +57,9 @@ _LIVE: Final = sa.or_(
     schema.incidents.c.state != IncidentState.RESOLVED,
     schema.incidents.c.resolved_at > sa.bindparam("since", type_=schema.Instant()),
     _OWES,
+    sa.exists().where(schema.hidden.c.incident == schema.incidents.c.id, schema.hidden.c.told_at.is_(None)),
 )
-"""What may still change, or is owed to somebody."""
+"""What may still change, or is owed to somebody, or a silence hid and nobody was told yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,12 @@ class Restored:
     """For `incidents.restore`: incidents that are open, owe somebody the end, or may reopen."""
     silences: tuple[Silence, ...]
     storms: tuple[Storm, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    """What silences hid, and nobody was told yet."""
+
+    def book(self, plan: Plan, now: datetime) -> Book:
+        """The book that goes on from there."""
+        return restore(plan, self.files, self.silences, now, self.storms, self.hidden)
 
 
 class State:
@@ -215,6 +223,7 @@ class State:
             await rows.write_decisions(connection, change.decisions)
             await rows.write_silences(connection, change.silences)
             await rows.write_storms(connection, change.storms, change.calmed)
+            await rows.write_hidden(connection, change.hidden)
             return await put_in_outbox(connection, change.calls)
 
     async def load(self, now: datetime) -> Restored:
@@ -222,17 +231,22 @@ class State:
         async with self.reading() as connection:
             alerts = [codec.alert_of(codec.parse(row.doc)) for row in await connection.execute(_ALERTS)]
             storms = await rows.read_storms(connection)
+            hidden = await rows.read_hidden(connection, schema.hidden.c.told_at.is_(None))
             counted = {id for storm in storms for id in storm.incidents}
             wanted = sa.or_(schema.incidents.c.id.in_(counted), _LIVE) if counted else _LIVE
             since = {"since": now - REMEMBERED}
             incidents = await rows.read_incidents(connection, wanted, since)
             told = await rows.read_told(connection, wanted, since)
-            silences = await rows.read_silences(connection, schema.silences.c.ends_at > now)
+            hides = sa.exists().where(
+                schema.hidden.c.silence == schema.silences.c.id, schema.hidden.c.told_at.is_(None)
+            )
+            silences = await rows.read_silences(connection, sa.or_(schema.silences.c.ends_at > now, hides))
         return Restored(
             alerts=tuple(alert for alert in alerts if alert.state is not AlertState.RESOLVED),
             files=tuple((incident, told.get(incident.id, {})) for incident in incidents),
             silences=silences,
             storms=storms,
+            hidden=hidden,
         )
 
     def checkpoint(self, name: str) -> StoredCheckpoint:

@@ -12,10 +12,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from tocsin.model import Action, AlertState, IncidentState, Labels, Severity
+from tocsin.model import Action, AlertState, IncidentState, Labels, Reason, Severity
 from tocsin.state import Claim
 from tocsin.state.account import balance
-from tocsin.state.schema import Instant, notifications
+from tocsin.state.schema import Instant, decisions, notifications
 from tocsin.testing.destination import Channel, Said
 from tocsin.testing.world import World
 
@@ -28,6 +28,7 @@ _MORE_URGENT: Final = sa.select(
     notifications.c.notifier == sa.bindparam("to"),
     notifications.c.severity.in_(("P0", "P1")),
     notifications.c.state == "queued",
+    notifications.c.action != Action.DIGEST,  # what a silence hid wakes nobody
     notifications.c.not_before <= sa.bindparam("now", type_=Instant()),
     ~sa.exists().where(
         _EARLIER.c.incident == notifications.c.incident, _EARLIER.c.notifier == notifications.c.notifier,
@@ -35,6 +36,19 @@ _MORE_URGENT: Final = sa.select(
     ),
 )  # fmt: skip
 """Pages that are due and free to go, beside what was claimed instead; with the lane of that."""
+_SPOKE: Final = decisions.alias("spoke")
+_SILENCED: Final = (
+    sa.select(decisions.c.incident, decisions.c.notifier)
+    .where(
+        decisions.c.reason == Reason.SILENCED_BY,
+        ~sa.exists().where(
+            _SPOKE.c.incident == decisions.c.incident, _SPOKE.c.notifier == decisions.c.notifier,
+            _SPOKE.c.action != Action.HOLD,
+        ),
+    )
+    .distinct()
+)  # fmt: skip
+"""Of whom a silence held back all there was to say."""
 _KEPT: Final = sa.select(notifications.c.incident, notifications.c.notifier).where(
     notifications.c.state == "queued", notifications.c.action.in_((Action.RESOLVE, Action.POST))
 )
@@ -75,7 +89,7 @@ def firing_is_told(world: World, may_be_held: Callable[[Labels], bool]) -> Itera
     """Once it is calm, what fires is known as firing at some destination."""
     told: dict[str, dict[str, list[Said]]] = {}
     for name, channel in world.channels.items():
-        for said in channel.said:
+        for said in _stories(channel):
             for about in said.incidents:
                 told.setdefault(about, {}).setdefault(name, []).append(said)
     for alert in world.firing.values():
@@ -107,18 +121,30 @@ async def the_end(world: World, gone: Collection[str]) -> list[str]:
     found = []
     async with world.state.reading() as connection:
         kept = {(row.incident, row.notifier) for row in await connection.execute(_KEPT)}
+        silenced = [(row.incident, row.notifier) for row in await connection.execute(_SILENCED)]
     if world.firing or world.book.open:
         found.append(f"still open: {[incident.id for incident in world.book.open]}")
     for name, channel in world.channels.items():
         found += _said_twice(name, channel.said)
-        for incident in {each for said in channel.said for each in said.incidents}:
+        for incident in {each for said in _stories(channel) for each in said.incidents}:
             if (incident, name) not in kept or name in world.plan.destinations:
                 found += _debt(world, name, incident, gone)
     for left in await world.state.outbox.waiting(world.clock.now()):
         if left.notifier not in world.plan.destinations:
             continue  # in case it comes back
         found.append(f"{left.count} rows wait for {left.notifier}, {left.dead} are dead")
+    found += [each for incident, name in silenced for each in _revealed(world, name, incident, gone)]
     return [*found, *await account(world), *await world.state.check()]
+
+
+def _revealed(world: World, name: str, incident: str, gone: Collection[str]) -> Iterator[str]:
+    """Of what a silence held back, something is heard in the end: by a message of its own, or what it hid is told."""
+    for other, channel in world.channels.items():
+        for said in channel.said:
+            if incident in said.incidents and (other == name or name in gone or f":{name}:" in said.id):
+                return
+    if name in world.plan.destinations:  # else what it hid waits for it to come back
+        yield f"{incident} was silenced, and {name} never heard of it"
 
 
 def _said_twice(name: str, said: list[Said]) -> Iterator[str]:
@@ -153,7 +179,12 @@ def _debt(world: World, name: str, incident: str, gone: Collection[str]) -> Iter
 
 
 def _about(channel: Channel, incident: str) -> list[Said]:
-    return [said for said in channel.said if incident in said.incidents]
+    return [said for said in _stories(channel) if incident in said.incidents]
+
+
+def _stories(channel: Channel) -> list[Said]:
+    """All but what silences hid: that is told of the past, and what fires has a message of its own."""
+    return [said for said in channel.said if ":ended:" not in said.id]
 
 
 def _believed(story: list[Said], incident: str) -> IncidentState | None:

@@ -15,6 +15,7 @@ What must hold whatever happens is in `violations`; tocsin.testing.invariants sa
   deleted its message;
 - resolution debt is paid: whoever was told that it fires is told that it ended, through silences, windows, parents,
   reloads, rules that are gone, destinations that are gone, and crashes;
+- what a silence hid is heard in the end: by a message of its own, or by what is told once the silence has ended;
 - P0 is never behind P3: no row is claimed while a more urgent one is due;
 - the sums balance: every row of the outbox has ended, what is marked sent has a receipt, and at any time the account
   (tocsin.state.account) says of each incident and destination what came of it.

@@ -37,7 +37,6 @@ from tocsin.incidents import (
     heard,
     react,
     reconfigure,
-    restore,
     retire,
     silence,
     tick,
@@ -137,7 +136,7 @@ class World:
         self.state = await open_inline(self._file)
         now = self.clock.now()
         restored = await self.state.load(now)
-        self.book = restore(self.plan, restored.files, restored.silences, now, restored.storms)
+        self.book = restored.book(self.plan, now)
         self.ledger = Ledger(self.state, self.telemetry, wake=self.looks_again)
         self._stored = {alert.id: alert for alert in restored.alerts}
         self.delivery, self._twin = self._worker("boot"), self._worker("twin")

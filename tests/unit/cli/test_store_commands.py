@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from tocsin.access.tokens import Scope, is_valid
-from tocsin.incidents import Book, Destination, Outcome, Plan, react, restore
+from tocsin.incidents import Book, Destination, Outcome, Plan, react
 from tocsin.incidents.routes import Route, Router
 from tocsin.model import Alert, AlertState, Transition
 from tocsin.state import Change, State
@@ -54,7 +54,7 @@ class Store:
         async def serve() -> None:
             state = await State.open(self.url)
             restored = await state.load(NOW)
-            book = restore(PLAN, restored.files, restored.silences, NOW)
+            book = restored.book(PLAN, NOW)
 
             async def act(action: Callable[[Book, datetime], Outcome]) -> Outcome:
                 nonlocal book

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from tocsin.access.tokens import Scope, allows, is_valid, mint
 from tocsin.errors import StateError
-from tocsin.incidents import Book, Destination, Plan, ack, react, restore, silence
+from tocsin.incidents import Book, Destination, Plan, ack, react, silence
 from tocsin.incidents.matching import parse_matcher
 from tocsin.incidents.routes import Route, Router
 from tocsin.model import Alert, AlertState, Labels, Receipt, Silence, Transition
@@ -56,7 +56,7 @@ async def seen(state: State, book: Book, *alerts: Alert, at: float = 0) -> Book:
 
 async def restored(state: State, now: datetime) -> Book:
     found = await state.load(now)
-    return restore(PLAN, found.files, found.silences, now)
+    return found.book(PLAN, now)
 
 
 # What survives -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tocsin.access.tokens import Scope, mint
-from tocsin.incidents import Book, Destination, Plan, restore
+from tocsin.incidents import Book, Destination, Plan
 from tocsin.incidents.routes import Route, Router
 from tocsin.model import Labels, Metric, MetricType, Sample
 from tocsin.rules import Group, load_rules
@@ -125,7 +125,7 @@ async def open_port(
         store=store, ledger=Ledger(state, telemetry, wake=lambda: None), clock=clock, telemetry=telemetry,
         tracing=Tracing(),
     )  # fmt: skip
-    book: Book = restore(PLAN, restored.files, restored.silences, at)
+    book: Book = restored.book(PLAN, at)
     sent = [alert for alert in restored.alerts if ExternalAlerts.owns(alert)]
     ours = [alert for alert in restored.alerts if not ExternalAlerts.owns(alert)]
     pipeline = Pipeline(
