@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,19 +15,17 @@ from tocsin.cli.output import ago, print_json, print_table
 from tocsin.cli.store import ask, by_option, now, opened, runs_async, wait_option
 
 if TYPE_CHECKING:
-    from tocsin.incidents.silences import Preview
+    from tocsin.incidents.told import Hidden
     from tocsin.incidents.windows import Window
-    from tocsin.model import Alert, Matcher, Silence
-    from tocsin.state import State
+    from tocsin.model import Incident, Matcher, Silence
 
-LOOKS_BACK: Final = timedelta(days=30)
-_LIMIT: Final = 5_000
-"""Incidents that a preview reads, at most."""
+_KEPT: Final = timedelta(days=5)
+"""One that has ended is listed by --all for this long."""
 
 
 @click.group()
 def silence() -> None:
-    """Silences: add, preview, list, expire.
+    """Silences: add, preview, list, show, expire.
 
     A silence hides alerts that all of its matchers match: name=value, name!=value, name=~regex, name!~regex (anchored);
     a bare word is an alert's name. Who was told that something fires is told its end all the same.
@@ -60,10 +58,11 @@ async def add(
       tocsin silence add 'service=~api-.*' --for 30m --why deploy
     """
     from tocsin.state.inbox import Hush
+    from tocsin.state.preview import previewed
 
     wanted = _silence(matchers, lasts, starts or now(), by, why)
     async with opened(config) as state:
-        click.echo((await _previewed(state, wanted)).text())
+        click.echo((await previewed(state, wanted, now())).text())
         await ask(state, [Hush(silence=wanted)], wait)
 
 
@@ -79,9 +78,11 @@ async def preview(matchers: tuple[str, ...], as_json: bool, config: Path) -> Non
     Example:
       tocsin silence preview severity=P2 service=reports
     """
+    from tocsin.state.preview import previewed
+
     wanted = _silence(matchers, timedelta(hours=1), now(), "preview", "preview")
     async with opened(config) as state:
-        found = await _previewed(state, wanted)
+        found = await previewed(state, wanted, now())
     if as_json:
         names = [[alert.name for alert in alerts] for alerts in (found.now, found.past)]
         print_json({"text": found.text(), "now": names[0], "past": names[1]})
@@ -92,23 +93,27 @@ async def preview(matchers: tuple[str, ...], as_json: bool, config: Path) -> Non
 
 
 @silence.command("list")
+@click.option("--all", "every", is_flag=True, help="Also those that ended in the last 5 days.")
 @json_option
 @config_option
 @runs_async
-async def list_(as_json: bool, config: Path) -> None:
-    """Silences that hold, or will. What hides alerts by the calendar: `tocsin silence windows`."""
+async def list_(every: bool, as_json: bool, config: Path) -> None:
+    """Silences that hold, or will, and how many incidents each hid. By the calendar: `tocsin silence windows`."""
     at = now()
+    after = at - _KEPT if every else at
     async with opened(config) as state:
-        found = await state.history.silences(at)
+        found = await state.history.silences(after)
+        hid = await state.history.hidden(after)
     shown = sorted(found, key=lambda silence: (silence.ends_at, silence.id))
     if as_json:
-        print_json([_document(silence, at) for silence in shown])
+        print_json([_document(silence, at, hid.get(silence.id, ())) for silence in shown])
         return
     rows = [
         (
             silence.id,
-            ago(silence.starts_at, at) if silence.starts_at > at else "holds",
+            ago(silence.starts_at, at) if silence.starts_at > at else "holds" if silence.ends_at > at else "ended",
             ago(silence.ends_at, at),
+            str(len({entry.incident for entry in hid.get(silence.id, ())})),
             silence.created_by,
             silence.why,
             " ".join(str(matcher) for matcher in silence.matchers),
@@ -116,10 +121,41 @@ async def list_(as_json: bool, config: Path) -> None:
         for silence in shown
     ]
     print_table(
-        ("id", "begins", "ends", "by", "why", "matchers"),
+        ("id", "begins", "ends", "hid", "by", "why", "matchers"),
         rows,
         empty="no silences; add one: tocsin silence add MATCHER… --for 2h --why TEXT",
     )
+
+
+@silence.command()
+@click.argument("id", metavar="ID")
+@json_option
+@config_option
+@runs_async
+async def show(id: str, as_json: bool, config: Path) -> None:
+    """One silence, and what it hid from whom. That is told once, when it has ended."""
+    at = now()
+    async with opened(config) as state:
+        found = await state.history.silence(id)
+        hid = await state.history.hidden_by(id)
+    if found is None:
+        click.echo(f"there is no silence {id}; see: tocsin silence list --all", err=True)
+        raise SystemExit(1)
+    if as_json:
+        hidden = [_hidden_document(*each) for each in hid]
+        print_json({**_document(found, at, [entry for entry, _ in hid]), "hidden": hidden})
+        return
+    click.echo(f"{found.id}  {' '.join(str(matcher) for matcher in found.matchers)}")
+    ends = "ended" if found.ends_at <= at else "ends"
+    click.echo(f"by {found.created_by}: {found.why}; {ends} {ago(found.ends_at, at)}")
+    rows = [
+        (
+            incident.id, incident.severity.value, incident.state.value, ago(entry.at, at), entry.notifier,
+            ago(entry.told_at, at) if entry.told_at else "when it has ended",
+        )
+        for entry, incident in hid
+    ]  # fmt: skip
+    print_table(("incident", "severity", "state", "hidden", "from", "told"), rows, empty="it hid nothing")
 
 
 @silence.command()
@@ -145,7 +181,7 @@ def windows(as_json: bool, config: Path) -> None:
 @config_option
 @runs_async
 async def expire(ids: tuple[str, ...], wait: timedelta, config: Path) -> None:
-    """End silences now. What they hid and still fires is told."""
+    """End silences now. What they hid is told, and what of it still fires."""
     from tocsin.state.inbox import Expire
 
     async with opened(config) as state:
@@ -181,20 +217,6 @@ def _silence(matchers: Iterable[str], lasts: timedelta, starts_at: datetime, by:
     return wanted
 
 
-async def _previewed(state: State, wanted: Silence) -> Preview:
-    from tocsin.incidents.silences import preview as hides
-    from tocsin.model import AlertState
-
-    at = now()
-    firing = [alert for alert in (await state.load(at)).alerts if alert.state is AlertState.FIRING]
-    past: dict[tuple[str, datetime], Alert] = {}
-    for incident in await state.history.incidents(limit=_LIMIT):
-        for alert in incident.members:
-            if at - alert.active_at <= LOOKS_BACK and alert.state is AlertState.RESOLVED:
-                past[alert.id, alert.active_at] = alert
-    return hides(wanted, firing, past.values())
-
-
 def _window_row(window: Window, at: datetime) -> tuple[str, ...]:
     from tocsin.durations import format_duration
 
@@ -213,9 +235,18 @@ def _window_document(window: Window, at: datetime) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _document(silence: Silence, at: datetime) -> dict[str, object]:
+def _hidden_document(entry: Hidden, incident: Incident) -> dict[str, object]:
+    return {
+        "incident": incident.id, "severity": incident.severity.value, "state": incident.state.value,
+        "opened_at": incident.opened_at, "resolved_at": incident.resolved_at, "notifier": entry.notifier,
+        "at": entry.at, "told_at": entry.told_at,
+    }  # fmt: skip
+
+
+def _document(silence: Silence, at: datetime, hid: Sequence[Hidden]) -> dict[str, object]:
     return {
         "id": silence.id, "matchers": [str(matcher) for matcher in silence.matchers], "starts_at": silence.starts_at,
         "ends_at": silence.ends_at, "created_by": silence.created_by, "why": silence.why,
-        "holds": silence.starts_at <= at,
+        "holds": silence.starts_at <= at < silence.ends_at, "hid": len({entry.incident for entry in hid}),
+        "told_at": max((entry.told_at for entry in hid if entry.told_at is not None), default=None),
     }  # fmt: skip

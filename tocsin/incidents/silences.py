@@ -56,12 +56,13 @@ class Preview:
     now: tuple[Alert, ...]
     """The alerts that fire now."""
     past: tuple[Alert, ...]
-    """Those of the past that were given, e.g. of the last 30 days; worst first."""
+    """Those of the last 30 days that have ended; worst first."""
 
     def text(self) -> str:
-        """`hides 14 now, 212 in the past, including 1 P0`."""
+        """`hides 14 now, 212 in the last 30 days, including 1 P0`."""
         pages = sum(alert.severity.rank == 0 for alert in (*self.now, *self.past))
-        return f"hides {len(self.now)} now, {len(self.past)} in the past" + (f", including {pages} P0" if pages else "")
+        said = f"hides {len(self.now):,} now, {len(self.past):,} in the last 30 days"
+        return said + (f", including {pages:,} P0" if pages else "")
 
 
 def preview(silence: Silence, now: Iterable[Alert], past: Iterable[Alert]) -> Preview:

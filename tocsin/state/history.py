@@ -62,6 +62,18 @@ class History:
             found = await rows.read_incidents(connection, incidents.c.id.in_(ids))
         return tuple(reversed(found))
 
+    async def worst(self, *, open_only: bool = False, limit: int = 100) -> tuple[Incident, ...]:
+        """Open ones first, by severity and then the newest; after them those that have ended, the newest first."""
+        ended = incidents.c.state == IncidentState.RESOLVED
+        wanted = ~ended if open_only else sa.true()
+        rank = sa.case((ended, ""), else_=incidents.c.severity)
+        query = (
+            sa.select(incidents.c.id).where(wanted).order_by(ended, rank, incidents.c.opened_at.desc(), incidents.c.id)
+        )
+        async with self._state.reading() as connection:
+            ids = list((await connection.execute(query.limit(limit))).scalars())
+            return await rows.read_these(connection, ids)
+
     async def story(self, incident: str) -> Story | None:
         """Everything about one incident; None when there is none of that id."""
         async with self._state.reading() as connection:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tocsin import __version__
-from tocsin.web import allowlist, incidents
+from tocsin.web import allowlist, incidents, silences
 from tocsin.web.alertmanager import routes as alertmanager
 from tocsin.web.gate import GuardedRoute, Operation, protected
 from tocsin.web.inside import Inside
@@ -38,6 +38,7 @@ SCHEMAS: Final[Mapping[str, Any]] = {
     **prometheus.SCHEMAS,
     **alertmanager.SCHEMAS,
     **incidents.SCHEMAS,
+    **silences.SCHEMAS,
     **allowlist.SCHEMAS,
 }
 

@@ -25,6 +25,7 @@ from tocsin.web.login.sessions import session_routes
 from tocsin.web.openapi import openapi_route
 from tocsin.web.prometheus.routes import prometheus_routes
 from tocsin.web.sentry import sentry_route
+from tocsin.web.silences import silence_routes
 from tocsin.web.status import status_routes
 
 BACKLOG: Final = 2048
@@ -38,6 +39,7 @@ def routes(inside: Inside) -> list[GuardedRoute]:
         *prometheus_routes(inside),
         *alertmanager_routes(inside),
         *incident_routes(inside),
+        *silence_routes(inside),
         *allowlist_routes(inside),
         *console_routes(inside),
         ingest_route(inside),

@@ -14,8 +14,10 @@ from click.testing import Result
 
 from tocsin.access.tokens import Scope, is_valid
 from tocsin.incidents import Book, Destination, Outcome, Plan, react
+from tocsin.incidents.matching import parse_matcher
 from tocsin.incidents.routes import Route, Router
-from tocsin.model import Alert, AlertState, Transition
+from tocsin.incidents.told import Hidden
+from tocsin.model import Alert, AlertState, Silence, Transition
 from tocsin.state import Change, State
 from tocsin.state.inbox import Inbox
 from tocsin.testing.notifications import an_alert
@@ -47,6 +49,22 @@ class Store:
             return next(iter(outcome.book.files), "")
 
         return asyncio.run(fill())
+
+    def hides(self, silence: str, incident: str, *, told: bool) -> None:
+        """A silence that holds, and hid the incident."""
+        ends = datetime.now(UTC) + timedelta(hours=1)
+        made = Silence(
+            id=silence, matchers=(parse_matcher("service=checkout-api"),), starts_at=NOW, ends_at=ends,
+            created_by="ana", why="deploy",
+        )  # fmt: skip
+        hidden = Hidden(silence=silence, incident=incident, notifier="slack", at=NOW, told_at=NOW if told else None)
+
+        async def fill() -> None:
+            state = await State.open(self.url)
+            await state.commit(Change(silences=(made,), hidden=(hidden,)))
+            await state.close()
+
+        asyncio.run(fill())
 
     def serve_until(self, enough: threading.Event) -> None:
         """What the daemon does with requests."""
@@ -270,7 +288,10 @@ def test_a_silence_says_what_it_hides_and_is_listed(run: Run) -> None:
     result = run(
         "silence", "add", "service=checkout-api", "--for", "2h", "--why", "deploy", "--by", "ana", "--wait", "20s"
     )
-    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "hides 1 now, 0 in the past, including 1 P0")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (
+        0,
+        "hides 1 now, 0 in the last 30 days, including 1 P0",
+    )
     (listed,) = json.loads(run("silence", "list", "--json").output)
     assert (listed["matchers"], listed["created_by"], listed["why"], listed["holds"]) == (
         ['service="checkout-api"'],
@@ -287,6 +308,19 @@ def test_a_silence_is_ended_early(run: Run) -> None:
     (listed,) = json.loads(run("silence", "list", "--json").output)
     assert run("silence", "expire", listed["id"], "--wait", "20s").output == f"{listed['id']} ended\n"
     assert json.loads(run("silence", "list", "--json").output) == []
+
+
+@pytest.mark.usefixtures("daemon")
+def test_what_a_silence_hid_is_listed_and_shown(run: Run, store: Store, incident: str) -> None:
+    """From whom, and when that was told; before it has ended, that it will be."""
+    store.hides("s-1", incident, told=False)
+    (listed,) = json.loads(run("silence", "list", "--json").output)
+    assert (listed["id"], listed["hid"], listed["told_at"]) == ("s-1", 1, None)
+    assert "when it has ended" in run("silence", "show", "s-1").output
+    store.hides("s-1", incident, told=True)
+    (hidden,) = json.loads(run("silence", "show", "s-1", "--json").output)["hidden"]
+    assert (hidden["incident"], hidden["severity"], hidden["told_at"] is None) == (incident, "P0", False)
+    assert (run("silence", "show", "s-2").exit_code, "HID" in run("silence", "list", "--all").output) == (1, True)
 
 
 def test_windows_say_whether_they_hold(run: Run, folder: Path) -> None:
@@ -306,7 +340,7 @@ def test_windows_say_whether_they_hold(run: Run, folder: Path) -> None:
 def test_a_preview_changes_nothing(run: Run, incident: str) -> None:
     """It counts, and names what fires."""
     result = run("silence", "preview", "service=checkout-api")
-    assert result.output.splitlines()[0] == "hides 1 now, 0 in the past, including 1 P0"
+    assert result.output.splitlines()[0] == "hides 1 now, 0 in the last 30 days, including 1 P0"
     assert json.loads(run("silence", "list", "--json").output) == []
 
 

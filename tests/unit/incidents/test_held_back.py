@@ -177,7 +177,7 @@ async def test_when_the_first_of_two_silences_ends_what_it_hid_is_told(tmp_path:
     await world.passes(590)
     assert world.channel.said == []
     await world.passes(20)
-    assert world.channel.actions() == ["post"]
+    assert world.channel.actions() == ["post", "digest"]  # and what the silence hid
     await world.closes()
 
 

@@ -185,6 +185,56 @@ async def test_what_done_says_is_not_the_addresss_to_choose(admin: Admin) -> Non
     assert "Call this number" not in await admin.page("/?done=Call%20this%20number")
 
 
+async def test_a_silence_is_made_after_its_preview_and_shows_what_it_hid(admin: Admin) -> None:
+    """What it would hide is on the page that makes it; what it hid, on its own."""
+    await fires(admin.port)
+    typed = {"matchers": "service=~.+ alertname=~Api.*", "lasts": "2h", "why": HOSTILE}
+    shown = await admin.page(f"/silences/new?{urlencode(typed)}")
+    assert ("It hides 1 now, 0 in the last 30 days, including 1 P0" in shown, HOSTILE in shown) == (True, False)
+    made = await admin.submit("/silences", f"/silences/new?{urlencode(typed)}", **typed)
+    assert (made.status, made.headers["location"]) == (303, "/silences?done=silenced")
+    await fires(admin.port, "ApiGone", service="web")
+    (silence,) = admin.port.pipeline.book.silences.values()
+    assert "1 incident<" in await admin.page("/silences")
+    assert "ApiGone" in await admin.page(f"/silences/{silence.id}")
+    await admin.submit("/silences/expire", "/silences", id=silence.id)
+    ended = await admin.page("/silences")
+    assert ("Ended, and hid something" in ended, silence.id in ended) == (True, True)
+    assert "what it hid, " in await admin.page(f"/silences/{silence.id}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ({"matchers": "service=~(", "lasts": "2h", "why": "x"}, "not a regular expression"),
+        ({"matchers": "service=api", "lasts": "2 hours", "why": "x"}, "write it like 30s, 5m or 1h30m"),
+        ({"matchers": "service=api", "lasts": "2h", "why": " "}, "a silence needs a reason"),
+        ({"matchers": "service='", "lasts": "2h", "why": "x"}, "No closing quotation"),
+    ],
+)
+async def test_a_silence_that_is_not_meant_is_refused_where_it_was_typed(
+    admin: Admin, typed: dict[str, str], says: str
+) -> None:
+    """With what to mend, and what was typed still there."""
+    answer = await admin.submit("/silences", "/silences/new?matchers=service%3Dapi", **typed)
+    assert (answer.status, says in answer.content.decode()) == (422, True)
+    assert admin.port.pipeline.book.silences == {}
+
+
+async def test_incidents_are_listed_worst_first_and_then_the_newest(admin: Admin) -> None:
+    """Those that have ended come after them, however bad they were."""
+    order = (("over", "P0"), ("old", "P1"), ("bad", "P0"), ("new", "P1"))
+    for service, severity in order:
+        await fires(admin.port, service=service, severity=severity)
+        admin.port.clock.jump(60)
+        if service == "over":
+            (first,) = admin.port.pipeline.book.open
+            await admin.submit(f"/incidents/{first.id}/resolve", f"/incidents/{first.id}", why="done")
+    for page, expected in (("", ["bad", "new", "old"]), ("?state=all", ["bad", "new", "old", "over"])):
+        text = await admin.page(f"/incidents{page}")
+        assert re.findall(r"<code>service=(\w+)</code>", text) == expected
+
+
 async def test_a_silence_is_ended_and_one_that_is_gone_is_said_on_the_page(admin: Admin) -> None:
     """With the list as it is now, and why nothing was done."""
     now = admin.port.clock.now()

@@ -2,7 +2,7 @@
 
     /                    what fires, which incidents are open, what can't be seen, what was not delivered
     /incidents           open ones or all; /incidents/ID its story, to take or close it
-    /silences            those in force, to be ended
+    /silences            those in force, to be ended; /silences/new shows first what one would hide
     /allowlist           who may come in: list, add, change, remove, test an address, import, export, audit
     /runbooks            one page per alert, where the links in messages lead
     /account             who you are, and the way out

@@ -28,9 +28,9 @@ class IncidentPages:
     inside: Inside
 
     async def list(self, request: Request) -> Response:
-        """The newest first; `state=all` has those that ended, too."""
+        """The worst first, then the newest; `state=all` has those that ended, too, after them."""
         state = request.query_params.get("state", "open")
-        found = await self.inside.state.history.incidents(open_only=state != "all", limit=_SHOWN)
+        found = await self.inside.state.history.worst(open_only=state != "all", limit=_SHOWN)
         return page(request, "incidents", self.inside.clock.now(), incidents=found, state=state, most=_SHOWN)
 
     async def show(self, request: Request, error: str = "") -> Response:

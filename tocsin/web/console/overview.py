@@ -1,4 +1,4 @@
-"""The first page, silences, runbooks, and who you are."""
+"""The first page, runbooks, and who you are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from starlette.responses import Response
 from tocsin.access.tokens import Scope
 from tocsin.model import Alert, AlertState, Labels
 from tocsin.promql import Limits, Round, Storage, Vector, compile_expr
-from tocsin.state.inbox import Expire, Refusal
-from tocsin.web.console.render import page, sent_on, told
-from tocsin.web.form import form_of
+from tocsin.web.console.render import page, told
 from tocsin.web.gate import GuardedRoute, protected
 from tocsin.web.inside import Inside
 
@@ -62,23 +60,6 @@ class Overview:
         found = await self.inside.reader.run(work, request=request)
         return sorted((labels.get("job", ""), value == 1.0) for labels, value in found)
 
-    async def silences(self, request: Request, error: str = "") -> Response:
-        """Those in force or to come, the first to end first."""
-        now = self.inside.clock.now()
-        found = [each for each in self.inside.pipeline.book.silences.values() if each.ends_at > now]
-        shown = sorted(found, key=lambda each: each.ends_at)
-        return page(request, "silences", now, status=409 if error else 200, error=error, silences=shown)
-
-    async def expire(self, request: Request) -> Response:
-        """End one now."""
-        form = await form_of(request)
-        id = form.one("id")
-        try:
-            await self.inside.errands.do(Expire(id=id))
-        except Refusal as error:
-            return await self.silences(request, str(error))
-        return sent_on("/silences", "expired")
-
     async def account(self, request: Request) -> Response:
         """Who you are here."""
         return page(request, "account", self.inside.clock.now())
@@ -113,11 +94,9 @@ def _worst_first(alert: Alert) -> tuple[int, Any, str]:
 def overview_routes(inside: Inside) -> list[GuardedRoute]:
     """All of them."""
     overview, runbooks = Overview(inside), Runbooks(inside, inside.runbooks)
-    read, write = Scope.ALERTS_READ, Scope.ALERTS_WRITE
+    read = Scope.ALERTS_READ
     return [
         protected("/", overview.start, read, operation=told("What is wrong now", "done")),
-        protected("/silences", overview.silences, read, operation=told("Silences", "done")),
-        protected("/silences/expire", overview.expire, write, methods=("POST",), operation=told("End a silence", "id")),
         protected("/runbooks", runbooks.index, read, operation=told("Runbooks")),
         protected("/runbooks/{name}", runbooks.show, read, operation=told("One runbook")),
         protected("/account", overview.account, operation=told("Who you are here")),

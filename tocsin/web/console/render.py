@@ -26,7 +26,8 @@ TEMPLATES: Final = Path(__file__).parent / "templates"
 DONE: Final = {
     "acked": "You have it: no reminders, no escalation.",
     "resolved": "Closed. What still fires is told again when it changes.",
-    "expired": "The silence has ended.",
+    "silenced": "Silenced. What it hides is told when it ends.",
+    "expired": "The silence has ended; what it hid is told.",
     "added": "Added.",
     "changed": "Changed.",
     "ended": "Expired: whoever came in by it is out within two seconds.",
