@@ -37,13 +37,11 @@ async def previewed(port: Port, body: Any) -> tuple[int, Any]:
 
 async def test_a_preview_names_what_fires_and_what_did(port: Port) -> None:
     """Of the last 30 days; nothing is made by asking."""
-    await fires(port, "old", until=60)
-    port.clock.jump(120)
-    await port.pipeline.tick()
-    port.clock.jump(31 * 86_400)
-    await fires(port, "gone", until=60)
-    port.clock.jump(120)
-    await port.pipeline.tick()
+    for service, later in (("old", 31 * 86_400), ("gone", 120)):
+        await fires(port, service)
+        port.clock.jump(60)
+        await fires(port, service, until=0)  # it has ended
+        port.clock.jump(later)
     await fires(port, "api")
     status, body = await previewed(port, {"matchers": ["alertname=Down", "service=~.+"]})
     assert (status, body["text"]) == (200, "hides 1 now, 1 in the last 30 days, including 2 P0")
