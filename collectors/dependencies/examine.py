@@ -22,8 +22,8 @@ async def examine(settings: DependenciesSettings, folder: Path) -> Sequence[Heal
 
 def _source(source: Source, folder: Path) -> Health:
     if source.npm is not None:
-        if shutil.which("npm") is None:
-            return Health(ok=False, what=f"{source.name}: npm is not installed", mend="install Node.js")
+        if source.ask == "npm" and shutil.which("npm") is None:
+            return Health(ok=False, what=f"{source.name}: npm is not installed", mend="install Node.js, or `ask: osv`")
         there = (folder / source.npm).is_file()
         mend = "" if there else "name the package-lock.json, relative to config.yaml"
         return Health(ok=there, what=f"{source.name}: {source.npm} {'can' if there else 'can not'} be read", mend=mend)

@@ -2,7 +2,7 @@
 
 pip-audit (https://github.com/pypa/pip-audit) and `npm audit` know how to read locks and environments, and ask the
 advisory database; a fault in either, or its memory, is not the daemon's. What pip-audit leaves out of its report, how
-bad a finding is, is asked of OSV by id.
+bad a finding is, is asked of OSV by id. A package-lock.json says all by itself: it is read here, and OSV asked of it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-from collectors.dependencies.report import Finding, Report, Severity, rated, severity_of
+from collectors.dependencies.osv import Osv
+from collectors.dependencies.package_lock import packages_in
+from collectors.dependencies.report import Finding, Report, severity_of
+from collectors.dependencies.sbom import cyclonedx
 from collectors.dependencies.settings import Source
 from tocsin.errors import CollectError
 from tocsin.model import Seconds
@@ -41,8 +42,10 @@ class Scanner:
         """What is known at `now` of every package of `source`. Raises CollectError when one could not be looked up."""
         try:
             async with asyncio.timeout(self.deadline):
+                if source.npm is not None and source.ask == "npm":
+                    return await self._npm_audit(self._there(source.npm), now)
                 if source.npm is not None:
-                    return await self._npm(self._there(source.npm), now)
+                    return await self._npm(source, self._there(source.npm), now)
                 return await self._python(source, now)
         except TimeoutError:
             raise CollectError(
@@ -70,7 +73,12 @@ class Scanner:
             for entry in packages
             for found in entry["vulns"]
         ]
-        return Report(as_of=now, packages=len(packages), findings=await self._rate(findings))
+        async with Osv(self.osv_url) as osv:
+            rated = [
+                finding.model_copy(update={"severity": await osv.severity((finding.id, *finding.aliases))})
+                for finding in findings
+            ]
+        return Report(as_of=now, packages=len(packages), findings=tuple(rated))
 
     async def _pip_audit(self, source: Source, *arguments: str) -> bytes:
         code, out, said = await _run(
@@ -86,34 +94,19 @@ class Scanner:
             raise CollectError(f"{source.name}: pip-audit: {_last_line(said)}")
         return out
 
-    async def _rate(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-        """With what OSV says of their severity; unknown where it can't be asked, which fails no scan."""
-        known: dict[str, Severity] = {}
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as http:
-            for finding in findings:
-                for name in (finding.id, *finding.aliases):
-                    if name not in known:
-                        known[name] = await self._severity(http, name)
-        return tuple(
-            finding.model_copy(
-                update={
-                    "severity": next(
-                        (known[name] for name in (finding.id, *finding.aliases) if known[name] is not Severity.UNKNOWN),
-                        Severity.UNKNOWN,
-                    )
-                }
-            )
-            for finding in findings
-        )
+    async def _npm(self, source: Source, lock: Path, now: Seconds) -> Report:
+        try:
+            packages = packages_in(_object(await asyncio.to_thread(lock.read_bytes), source.name))
+        except (OSError, ValueError) as error:
+            raise CollectError(f"{lock}: {error}") from None
+        async with Osv(self.osv_url) as osv:
+            findings = await osv.npm(packages)
+        if source.sbom is not None:
+            text = json.dumps(cyclonedx(packages, findings, now), indent=1)
+            await asyncio.to_thread((self.folder / source.sbom).write_text, text, encoding="utf-8")
+        return Report(as_of=now, packages=len(packages), findings=tuple(findings))
 
-    async def _severity(self, http: aiohttp.ClientSession, name: str) -> Severity:
-        with suppress(aiohttp.ClientError, TimeoutError, ValueError):
-            async with http.get(f"{self.osv_url.rstrip('/')}/v1/vulns/{name}") as answer:
-                if answer.status == 200:
-                    return rated(await answer.json(content_type=None))
-        return Severity.UNKNOWN
-
-    async def _npm(self, lock: Path, now: Seconds) -> Report:
+    async def _npm_audit(self, lock: Path, now: Seconds) -> Report:
         npm = shutil.which("npm")
         if npm is None:
             raise CollectError("npm is not installed; install Node.js, or scan this lock where it is built")
@@ -180,7 +173,7 @@ def _object(out: bytes, name: str) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise CollectError(f"{name}: the auditor's report is no JSON object: {out[:80]!r}")
+        raise CollectError(f"{name}: no JSON object: {out[:80]!r}")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,14 +19,20 @@ class Source(BaseModel):
     lock: str | None = Field(default=None, min_length=1, description="requirements file, relative to config.yaml")
     environment: str | None = Field(default=None, min_length=1, description="folder of a virtual environment")
     npm: str | None = Field(default=None, min_length=1, description="a package-lock.json")
+    ask: Literal["osv", "npm"] = Field(
+        default="osv",
+        description="of a package-lock.json: OSV, or `npm audit` (npm's registry, by the npm that is installed)",
+    )
     sbom: str | None = Field(default=None, min_length=1, description="CycloneDX JSON is written here after a scan")
 
     @model_validator(mode="after")
     def _checked(self) -> Self:
         if sum(place is not None for place in (self.lock, self.environment, self.npm)) != 1:
             raise ValueError(f"source {self.name!r} names not exactly one of lock, environment, npm; name one")
-        if self.npm is not None and self.sbom is not None:
-            raise ValueError(f"source {self.name!r}: an SBOM is written of a lock or environment, not of npm")
+        if self.npm is None and "ask" in self.model_fields_set:
+            raise ValueError(f"source {self.name!r}: `ask` is for npm; remove it")
+        if self.ask == "npm" and self.sbom is not None:
+            raise ValueError(f"source {self.name!r}: `npm audit` gives no SBOM; use `ask: osv`, or remove sbom")
         return self
 
 

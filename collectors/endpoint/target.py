@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from yarl import URL
@@ -156,7 +157,7 @@ class Target(BaseModel):
     @property
     def kind(self) -> Kind:
         """What its answers are like."""
-        return _KINDS[urlsplit(self.url).scheme]
+        return _KINDS[_split(self.url).scheme]
 
     @property
     def is_http(self) -> bool:
@@ -166,8 +167,17 @@ class Target(BaseModel):
     @property
     def instance(self) -> str:
         """The `instance` label. A query may hold a token, and labels are shown in messages: it is left out."""
-        if self.name:
-            return self.name
-        parts = urlsplit(self.url)
-        # A name server's query is what it is asked for, and no secret.
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, parts.query if self.kind == "dns" else "", ""))
+        return self.name or _without_query(self.url)
+
+
+# A thousand targets ask for these at every sample.
+@lru_cache(maxsize=65_536)
+def _split(url: str) -> SplitResult:
+    return urlsplit(url)
+
+
+@lru_cache(maxsize=65_536)
+def _without_query(url: str) -> str:
+    parts = urlsplit(url)
+    # A name server's query is what it is asked for, and no secret.
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, parts.query if parts.scheme == "dns" else "", ""))

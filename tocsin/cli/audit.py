@@ -43,7 +43,9 @@ async def _scanned(locks: tuple[Path, ...], osv_url: str) -> list[tuple[Path, Re
     found: list[tuple[Path, Report | Exception]] = []
     for lock in locks:
         try:
-            outcome: Report | Exception = await scanner.scan(Source(name="lock", lock=str(lock)), now().timestamp())
+            kind = "npm" if lock.suffix == ".json" else "lock"
+            source = Source.model_validate({"name": "lock", kind: str(lock)})
+            outcome: Report | Exception = await scanner.scan(source, now().timestamp())
         except CollectError as error:
             outcome = error
         found.append((lock, outcome))

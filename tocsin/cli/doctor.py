@@ -124,12 +124,14 @@ def dependencies(locks: tuple[Path, ...], osv_url: str, unknown_passes: bool, as
     """Which packages of these locks have a known vulnerability.
 
     Exit 0 when none is rated high or critical and none is unrated, 1 when one is, or when LOCKS could not be looked up:
-    unknown is not clean. Needs pip-audit (pip install 'tocsin[scan]').
+    unknown is not clean. A .json is a package-lock.json; all else is Python's and needs pip-audit (pip install
+    'tocsin[scan]').
 
     \b
     Examples:
       tocsin doctor dependencies requirements.lock
       tocsin doctor dependencies requirements.lock requirements-dev.lock --json
+      tocsin doctor dependencies web/package-lock.json
     """
     from tocsin.cli.audit import audited
 

@@ -1,7 +1,8 @@
-"""A stand-in for OSV, the advisory database: the two calls that an audit makes, on a loopback port.
+"""A stand-in for OSV, the advisory database: the calls that an audit makes, on a loopback port.
 
-`POST /v1/query` answers with the records that affect a package at a version, `GET /v1/vulns/ID` with one record
-(https://google.github.io/osv.dev/api/). Here a record lists its `versions`; ranges are not worked out.
+`POST /v1/query` answers with the records that affect a package at a version, `/v1/querybatch` with the ids for many, a
+page at a time, `GET /v1/vulns/ID` with one record (https://google.github.io/osv.dev/api/). Here a record lists its
+`versions`; ranges are not worked out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from aiohttp import web
 
 
 def advisory(
-    id: str, package: str, *versions: str, severity: str = "", fixed: str = "", aliases: tuple[str, ...] = ()
+    id: str,
+    package: str,
+    *versions: str,
+    severity: str = "",
+    fixed: str = "",
+    aliases: tuple[str, ...] = (),
+    ecosystem: str = "PyPI",
 ) -> dict[str, Any]:
     """An OSV record, as GHSA's are; without `severity` as PYSEC's, which rate nothing."""
     return {
@@ -23,7 +30,7 @@ def advisory(
         "summary": f"{package} can be misused",
         "affected": [
             {
-                "package": {"name": package, "ecosystem": "PyPI"},
+                "package": {"name": package, "ecosystem": ecosystem},
                 "ranges": [
                     {"type": "ECOSYSTEM", "events": [{"introduced": "0"}, *([{"fixed": fixed}] if fixed else [])]}
                 ],
@@ -40,6 +47,8 @@ class FakeOsv:
 
     records: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
+    page: int = 100
+    """Ids of a package in one answer to /v1/querybatch."""
     asked: list[str] = field(default_factory=list)
     """`package==version` of each query, in order."""
     url: str = ""
@@ -47,6 +56,7 @@ class FakeOsv:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_post("/v1/query", self._query)
+        app.router.add_post("/v1/querybatch", self._batch)
         app.router.add_get("/v1/vulns/{id}", self._record)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
@@ -60,18 +70,31 @@ class FakeOsv:
         await self._runner.cleanup()
 
     async def _query(self, request: web.Request) -> web.Response:
-        wanted = await request.json()
-        name, version = wanted["package"]["name"], wanted["version"]
-        self.asked.append(f"{name}=={version}")
+        found = self._affecting(await request.json())
         if self.status != 200:
             return web.json_response({"code": 13, "message": "internal"}, status=self.status)
-        found = [
+        return web.json_response({"vulns": found} if found else {})
+
+    async def _batch(self, request: web.Request) -> web.Response:
+        results: list[dict[str, Any]] = []
+        for wanted in (await request.json())["queries"]:
+            begin = int(wanted.get("page_token", 0))
+            ids = [{"id": record["id"], "modified": "2026-01-01T00:00:00Z"} for record in self._affecting(wanted)]
+            more = {"next_page_token": str(begin + self.page)} if len(ids) > begin + self.page else {}
+            results.append({"vulns": ids[begin : begin + self.page], **more} if ids else {})
+        if self.status != 200:
+            return web.json_response({"code": 13, "message": "internal"}, status=self.status)
+        return web.json_response({"results": results})
+
+    def _affecting(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        name, ecosystem, version = wanted["package"]["name"], wanted["package"]["ecosystem"], wanted["version"]
+        self.asked.append(f"{name}=={version}")
+        return [
             record
             for record in self.records
             for affected in record["affected"]
-            if affected["package"]["name"] == name and version in affected["versions"]
+            if affected["package"] == {"name": name, "ecosystem": ecosystem} and version in affected["versions"]
         ]
-        return web.json_response({"vulns": found} if found else {})
 
     async def _record(self, request: web.Request) -> web.Response:
         found = [record for record in self.records if record["id"] == request.match_info["id"]]

@@ -1,0 +1,75 @@
+"""A bill of materials of a package-lock.json, as CycloneDX 1.5 JSON (https://cyclonedx.org/docs/1.5/json/). Pure.
+
+pip-audit writes its own for Python. Where packages were downloaded from is left out: a registry's address is the
+builder's business.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from collectors.dependencies.package_lock import Package
+from collectors.dependencies.report import Finding, Severity
+from tocsin.model import Seconds
+
+_ALGORITHMS: Final = {"sha512": "SHA-512", "sha384": "SHA-384", "sha256": "SHA-256", "sha1": "SHA-1"}
+
+
+def cyclonedx(packages: Sequence[Package], findings: Sequence[Finding], as_of: Seconds) -> dict[str, Any]:
+    """What is installed, and what is known of it."""
+    vulnerable: dict[str, list[Finding]] = {}
+    for finding in findings:
+        vulnerable.setdefault(finding.id, []).append(finding)
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {
+            "timestamp": datetime.fromtimestamp(as_of, UTC).isoformat(),
+            "tools": {"components": [{"type": "application", "name": "tocsin"}]},
+        },
+        "components": [_component(package) for package in packages],
+        "vulnerabilities": [
+            {
+                "id": name,
+                "ratings": [{"severity": _word(found[0].severity)}],
+                "affects": [{"ref": _purl(one.package, one.version)} for one in found],
+            }
+            for name, found in sorted(vulnerable.items())
+        ],
+    }
+
+
+def _component(package: Package) -> dict[str, Any]:
+    purl = _purl(package.name, package.version)
+    component: dict[str, Any] = {
+        "type": "library", "bom-ref": purl, "name": package.name, "version": package.version, "purl": purl,
+    }  # fmt: skip
+    if hashes := [hash_ for part in package.integrity.split() if (hash_ := _hash(part)) is not None]:
+        component["hashes"] = hashes
+    if package.licence:
+        component["licenses"] = [{"expression": package.licence}]
+    return component
+
+
+def _purl(name: str, version: str) -> str:
+    """`pkg:npm/%40scope/name@1.0.0` (https://github.com/package-url/purl-spec)."""
+    return f"pkg:npm/{quote(name, safe='/')}@{quote(version, safe='')}"
+
+
+def _hash(integrity: str) -> dict[str, str] | None:
+    algorithm, _, digest = integrity.partition("-")
+    try:
+        content = base64.b64decode(digest, validate=True).hex()
+    except (binascii.Error, ValueError):
+        return None
+    return {"alg": _ALGORITHMS[algorithm], "content": content} if algorithm in _ALGORITHMS else None
+
+
+def _word(severity: Severity) -> str:
+    return "medium" if severity is Severity.MODERATE else str(severity)
