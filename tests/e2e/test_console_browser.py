@@ -108,6 +108,15 @@ def add(page: Page, value: str, **fields: str) -> None:
     form.get_by_role("button", name="Add").click()
 
 
+def with_role(page: Page, value: str, role: str) -> None:
+    """The entry has that role now."""
+    page.get_by_role("link", name=f"{value} : change").click()
+    expect(page.locator("#panel-title")).to_have_text(f"Change {value}")
+    page.locator("#panel").get_by_label("Role").select_option(role)
+    page.get_by_role("button", name="Change").click()
+    expect(page.locator("#entries tr", has_text=value)).to_contain_text(role)
+
+
 def test_an_admin_manages_the_list(browser: Browser, site: ConsoleSite) -> None:
     """Sign in, add, search, change, refuse to remove oneself, import after a look, audit, sign out."""
     context = browser.new_context(base_url=site.address, viewport=DESKTOP)  # type: ignore[arg-type]
@@ -143,7 +152,14 @@ def test_an_admin_manages_the_list(browser: Browser, site: ConsoleSite) -> None:
     page.get_by_text("End it").click()
     page.get_by_role("button", name="Remove").click()
     expect(page.locator("#panel .error")).to_contain_text("leave no lasting admin")
+    # Nor with another admin there: whoever takes out themself can't mend it.
+    with_role(page, "eve@example.com", "admin")
+    page.get_by_role("link", name="ana@example.com : change").click()
+    page.get_by_text("End it").click()
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator("#panel .error")).to_contain_text("your own access: ask another admin")
     assert "ana@example.com" in rows(page)
+    with_role(page, "eve@example.com", "viewer")
 
     page.get_by_role("link", name="Import").click()
     page.get_by_label("A file").set_input_files({"name": "list.csv", "mimeType": "text/csv", "buffer": CSV.encode()})
