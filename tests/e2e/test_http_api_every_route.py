@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from tests.faults.conftest import DaemonProcess, eventually
+from tests.faults.conftest import DaemonProcess
 from tocsin.access.tokens import Scope, mint
 from tocsin.state import State
+from tocsin.testing.waiting import eventually
 
 RULES = """
 groups:

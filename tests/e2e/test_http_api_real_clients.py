@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from tests.faults.conftest import PATIENCE, DaemonProcess, eventually
+from tests.faults.conftest import DaemonProcess
 from tocsin.access.tokens import Scope, mint
 from tocsin.state import State
 from tocsin.testing.slack import FakeSlack
+from tocsin.testing.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.peer
 Peer = Callable[[str], Path]

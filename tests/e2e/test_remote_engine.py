@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,8 +31,7 @@ from tocsin.series.remote.inquiry import Attempt
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.testing.clock import VirtualClock
 from tocsin.testing.tsdb import TimeSeriesServer
-
-PATIENCE = 30.0
+from tocsin.testing.waiting import PATIENCE, eventually
 
 RULES = """
 groups:
@@ -289,45 +288,39 @@ async def watched(folder: Path, server: TimeSeriesServer) -> AsyncIterator[tuple
             await daemon.end(signal.SIGKILL)
 
 
-async def eventually(what: Callable[[], bool] | Callable[[], Awaitable[bool]], log: Path) -> None:
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                holds = what()
-                if holds if isinstance(holds, bool) else await holds:
-                    return
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"it did not come; the log ends:\n{log.read_text()[-3000:]}") from None
-
-
 @pytest.mark.peer
 async def test_a_server_that_is_away_freezes_alerts_and_goes_on_when_it_is_back(
     tmp_path: Path, real_peer: Callable[[str], Path]
 ) -> None:
     """VictoriaMetrics stopped: the alert stays, with the reason. Started: nothing is told twice, and the end is."""
     real_peer("victoria-metrics")
-    log = tmp_path / "log"
+
+    def log_end() -> str:
+        return f"; the log ends:\n{(tmp_path / 'log').read_text()[-3000:]}"
+
     async with TimeSeriesServer("victoria-metrics", tmp_path / "server") as server, watched(tmp_path, server) as (
         daemon, gauge,
     ):  # fmt: skip
-        await eventually(lambda: bool(daemon.log("source.seen")) or bool(daemon.log("daemon.started")), log)
+        await eventually(lambda: bool(daemon.log("source.seen")) or bool(daemon.log("daemon.started")), says=log_end)
         gauge["value"] = 9.0
-        await eventually(lambda: daemon.decided() == ["post"], log)
+        await eventually(lambda: daemon.decided() == ["post"], says=log_end)
         await server.stop()
         await eventually(
-            lambda: any("has not acknowledged" in line["error"] for line in daemon.log("rules.problem")), log
+            lambda: any("has not acknowledged" in line["error"] for line in daemon.log("rules.problem")),
+            says=log_end,
         )
         # Meanwhile the condition ends, and nobody can know.
         gauge["value"] = 2.0
-        await eventually(lambda: daemon.decided() == ["post", "post"], log)  # the second one: the engine is down
+        await eventually(
+            lambda: daemon.decided() == ["post", "post"], says=log_end
+        )  # the second one: the engine is down
         await server.start()
-        await eventually(lambda: "resolve" in daemon.decided(), log)
+        await eventually(lambda: "resolve" in daemon.decided(), says=log_end)
         assert daemon.decided().count("post") == 2
 
         async def whole() -> bool:
             found = await server.query('count_over_time(queue_length{cluster="eu", job="app"}[5m])', time.time())
             return bool(found) and float(found[0]["value"][1]) > 10
 
-        await eventually(whole, log)
+        await eventually(whole, says=log_end)
         assert await daemon.end(signal.SIGTERM) == 0

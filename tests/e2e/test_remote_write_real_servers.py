@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -23,15 +23,9 @@ from tocsin.series import Store
 from tocsin.series.remote import Destination, Shipper, Split
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.testing.tsdb import TimeSeriesServer
+from tocsin.testing.waiting import PATIENCE, eventually
 
-PATIENCE = 30.0
 SERIES = 20
-
-
-async def eventually(what: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not await what():
-            await asyncio.sleep(0.05)
 
 
 def shipper_to(url: str, folder: Path, **more: Any) -> tuple[Shipper, Store]:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 
-from tests.faults.conftest import DaemonProcess, eventually
+from tests.faults.conftest import DaemonProcess
 from tocsin.access.tokens import Scope, mint
 from tocsin.state import State
+from tocsin.testing.waiting import eventually
 
 KEY = "a5f0c3d29be14c7788aa"
 PROGRAM = """

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,7 @@ import pytest
 from aiohttp import web
 
 from tocsin.testing.slack import FakeSlack
-
-PATIENCE = 30.0
-"""Seconds: a bound for machines that are busy, not a measure."""
+from tocsin.testing.waiting import PATIENCE
 
 RULES = """
 groups:
@@ -29,16 +27,6 @@ groups:
         labels: {severity: P0}
         annotations: {summary: "{{ $labels.service }} does not answer"}
 """
-
-
-async def eventually(what: Callable[[], bool | Awaitable[bool]], *, within: float = PATIENCE) -> None:
-    """Wait until `what` holds; fails after a generous bound."""
-    async with asyncio.timeout(within):
-        while True:
-            holds = what()
-            if (await holds) if not isinstance(holds, bool) else holds:
-                return
-            await asyncio.sleep(0.02)
 
 
 @dataclass

@@ -9,8 +9,9 @@ import sys
 from typing import Any
 
 from tocsin.testing.slack import FakeSlack
+from tocsin.testing.waiting import eventually
 
-from .conftest import DaemonProcess, Target, eventually
+from .conftest import DaemonProcess, Target
 
 
 async def tocsin(daemon: DaemonProcess, *arguments: str) -> tuple[int, str]:

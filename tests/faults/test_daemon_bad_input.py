@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tocsin.testing.slack import FakeSlack
+from tocsin.testing.waiting import eventually
 
-from .conftest import RULES, DaemonProcess, Target, config_of, eventually
+from .conftest import RULES, DaemonProcess, Target, config_of
 
 
 async def refused(daemon: DaemonProcess) -> tuple[int, str]:

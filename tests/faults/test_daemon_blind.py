@@ -10,8 +10,9 @@ import yaml
 
 from tocsin.testing.slack import FakeSlack
 from tocsin.testing.slack.workspace import Message
+from tocsin.testing.waiting import eventually
 
-from .conftest import DaemonProcess, Target, config_of, eventually
+from .conftest import DaemonProcess, Target, config_of
 
 RULES = """
 groups:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tocsin.testing.slack import FakeSlack
+from tocsin.testing.waiting import eventually
 
-from .conftest import DaemonProcess, Target, config_of, eventually
+from .conftest import DaemonProcess, Target, config_of
 
 HOUR = 3600
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from tests.faults.conftest import DaemonProcess, eventually
+from tests.faults.conftest import DaemonProcess
 from tocsin.access.tokens import Scope, mint
 from tocsin.state import State
+from tocsin.testing.waiting import eventually
 
 SECRET = "a-secret-of-the-drain"
 FAILED = json.dumps(

@@ -7,8 +7,9 @@ import resource
 import pytest
 
 from tocsin.testing.slack import FakeSlack
+from tocsin.testing.waiting import eventually
 
-from .conftest import DaemonProcess, Target, eventually
+from .conftest import DaemonProcess, Target
 
 NOTHING = 1024
 """Bytes that a file may have: less than any of ours has by then."""

@@ -14,8 +14,9 @@ import pytest
 from aiohttp import web
 
 from tocsin.testing.slack import FakeSlack, Kind
+from tocsin.testing.waiting import eventually
 
-from .conftest import DaemonProcess, eventually
+from .conftest import DaemonProcess
 
 GROUP = "groups: [{name: app, interval: 1s, rules: [{alert: Never, expr: 'tocsin_series < 0'}]}]"
 

@@ -6,8 +6,9 @@ import json
 import sqlite3
 
 from tocsin.testing.slack import FakeSlack, Kind
+from tocsin.testing.waiting import eventually
 
-from .conftest import DaemonProcess, Target, eventually
+from .conftest import DaemonProcess, Target
 
 
 def posts_tried(slack: FakeSlack) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tocsin.testing.replicas import Replicas, eventually
+from tocsin.testing.replicas import Replicas
+from tocsin.testing.waiting import eventually
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +28,8 @@ from aiohttp import ClientError, ClientSession, web
 
 from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.slack import FakeSlack
+from tocsin.testing.waiting import PATIENCE
 
-PATIENCE: Final = 60.0
-"""Seconds: a bound for machines that are busy, not a measure."""
 RULES: Final = """
 groups:
   - name: shop
@@ -41,16 +40,6 @@ groups:
         annotations: {summary: "service {{ $labels.service }} is broken"}
 """
 _SERVICE: Final = re.compile(r"service (s\d+) is broken")
-
-
-async def eventually(what: Callable[[], bool | Awaitable[bool]], *, within: float = PATIENCE) -> None:
-    """Wait until `what` holds. Raises TimeoutError after a generous bound."""
-    async with asyncio.timeout(within):
-        while True:
-            holds = what()
-            if (await holds) if not isinstance(holds, bool) else holds:
-                return
-            await asyncio.sleep(0.02)
 
 
 class Wire:

@@ -16,8 +16,7 @@ from tocsin.series import Store
 from tocsin.series.remote.position import Split
 from tocsin.series.remote.shipper import Destination, Shipper
 from tocsin.telemetry.metrics import Telemetry
-
-PATIENCE = 20.0
+from tocsin.testing.waiting import PATIENCE, eventually
 
 
 class Sender:
@@ -64,12 +63,6 @@ async def sender(receiver: Any, tmp_path: Path) -> AsyncIterator[Make]:
     yield make
     for each in made:
         await each.shipper.stop(drain=0)
-
-
-async def eventually(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not what():
-            await asyncio.sleep(0.01)
 
 
 async def test_each_poll_arrives_with_names_labels_times_and_markers(receiver: Any, sender: Make) -> None:
