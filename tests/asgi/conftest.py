@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from tests.asgi.frameworks import BUILDERS, Site, protected, served
+from tocsin.testing.peers import PeerMissing
+from tocsin.testing.redis import RedisServer, running_redis
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,19 @@ def sites() -> Iterator[dict[str, Site]]:
             site.ask("/healthz", headers={})
             found[name] = site
         yield found
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A real Redis; what a test keeps in it has a namespace of its own."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_redis())
+        except PeerMissing as missing:
+            if os.environ.get("TOCSIN_PEERS") == "required":
+                raise
+            pytest.skip(f"redis-server: {missing}")
+        yield server
 
 
 @pytest.fixture(params=list(BUILDERS))

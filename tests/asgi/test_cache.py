@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from tocsin.asgi.cache import Cache, Responses, Rule
-from tocsin.asgi.cache.store import Store
+from tocsin.asgi.cache import Cache, Memory, Redis, Responses, Rule, Store
 from tocsin.asgi.measures import Measures
+from tocsin.testing.redis import RedisServer
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,14 @@ class Site:
     worked: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None
     fails: bool = False
+    store: Store | None = None
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.cache = Cache(now=lambda: self.now, measures=Measures(self.registry))
-        self.app = Responses(self._app, self.cache, self.rules, self.cache._count)
+        self.cache = Cache(
+            now=time.monotonic if self.store else lambda: self.now, store=self.store, measures=Measures(self.registry)
+        )
+        self.app = Responses(self._app, self.cache, self.rules, self.cache.count)
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         admitted = scope.get("tocsin.admitted")
@@ -80,43 +85,58 @@ class Site:
         return self.registry.get_sample_value("tocsin_http_cache_total", {"cached": name, "outcome": outcome}) or 0.0
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["ana", "bo", "cem", None]),
-            st.sampled_from(["/a", "/b/1", "/b/2"]),
-            st.sampled_from(["", "x=1", "x=2"]),
-            st.sampled_from(["", "t", "everything"]),
-            st.floats(0, 20),
-        ),
-        min_size=2,
-        max_size=40,
+ASKED = st.lists(
+    st.tuples(
+        st.sampled_from(["ana", "bo", "cem", None]),
+        st.sampled_from(["/a", "/b/1", "/b/2"]),
+        st.sampled_from(["", "x=1", "x=2"]),
+        st.sampled_from(["", "t", "everything"]),
+        st.floats(0, 20),
     ),
-    st.booleans(),
+    min_size=2,
+    max_size=40,
 )
+
+
+@given(ASKED, st.booleans())
 @settings(max_examples=100)
 def test_nobody_gets_an_answer_that_was_made_for_another(asked: list[Any], at_once: bool) -> None:
     """Whoever asks what when, one after the other or all at once, with changes and time between."""
+    asyncio.run(ask_all(asked, at_once))
 
-    async def run() -> None:
-        site = Site({"/a": Rule(ttl=5, stale=10, tags=("t",)), "/b/*": Rule(ttl=5)})
 
-        async def one(who: str | None, path: str, query: str, change: str, later: float) -> None:
-            if change:
-                site.cache.invalidate(change)
-            if not at_once:
-                site.now += later
-            body, _ = await site.get(path, who, query)
-            assert body.decode().split(" ")[:3] == [who or "nobody", path, query]
+@given(ASKED, st.booleans())
+@settings(max_examples=25)
+def test_nobody_gets_an_answer_that_was_made_for_another_out_of_redis(
+    redis: RedisServer, asked: list[Any], at_once: bool
+) -> None:
+    """The same, of a Redis that two processes share."""
+    asyncio.run(ask_all(asked, at_once, redis))
 
-        if at_once:
-            await asyncio.gather(*(one(*step) for step in asked))
-        else:
-            for step in asked:
-                await one(*step)
+
+async def ask_all(asked: list[Any], at_once: bool, redis: RedisServer | None = None) -> None:
+    """Each step by one of two sites where there is a Redis."""
+    rules = {"/a": Rule(ttl=5, stale=10, tags=("t",)), "/b/*": Rule(ttl=5)}
+    namespace = secrets.token_hex(8)
+    stores = [Redis(redis.url, namespace=namespace, within=20.0) for _ in range(2)] if redis else [None]
+    sites = [Site(rules, store=store) for store in stores]
+
+    async def one(number: int, who: str | None, path: str, query: str, change: str, later: float) -> None:
+        site = sites[number % len(sites)]
+        if change:
+            await site.cache.invalidate(change)
+        if not at_once:
+            site.now += later
+        body, _ = await site.get(path, who, query)
+        assert body.decode().split(" ")[:3] == [who or "nobody", path, query]
+
+    if at_once:
+        await asyncio.gather(*(one(number, *step) for number, step in enumerate(asked)))
+    else:
+        for number, step in enumerate(asked):
+            await one(number, *step)
+    for site in sites:
         await site.app.close()
-
-    asyncio.run(run())
 
 
 async def test_an_answer_is_given_again_until_it_is_too_old() -> None:
@@ -260,7 +280,7 @@ async def test_a_large_answer_passes_and_is_not_kept() -> None:
     body, _ = await site.get("/a", "ana")
     assert (len(body) > 1 << 20, len(site.cache.store)) == (True, 0)
     site.parts = 1
-    site.cache.store = Store(10_000)
+    site.cache.store = Memory(10_000, lambda: site.now)
     for number in range(30):
         await site.get(f"/{number}", "ana")
         await site.get("/0", "ana")

@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("sqlalchemy", "aiohttp", "psycopg", "numpy", "slack_sdk", "alembic", "fastapi", "litestar", "django", "jwt")
+HEAVY = (
+    "sqlalchemy",
+    "aiohttp",
+    "psycopg",
+    "numpy",
+    "slack_sdk",
+    "alembic",
+    "fastapi",
+    "litestar",
+    "django",
+    "jwt",
+    "redis",
+)
 
 
 def loaded_after(code: str) -> set[str]:
@@ -18,7 +30,10 @@ def loaded_after(code: str) -> set[str]:
 def test_importing_the_layers_loads_nothing_heavy() -> None:
     """No database client, no HTTP client, no framework: they come with what asks for them."""
     assert (
-        loaded_after("from tocsin.asgi import protect, Latency, Errors, RequestLog, Time, Body, Concurrency") == set()
+        loaded_after(
+            "from tocsin.asgi import protect, Latency, Errors, RequestLog, Time, Body, Concurrency, Cache; Cache()"
+        )
+        == set()
     )
 
 
@@ -26,3 +41,11 @@ def test_an_allowlist_in_a_file_needs_no_database() -> None:
     """SQLAlchemy is for the state store alone."""
     made = "from tocsin.asgi import Gate; Gate('http://localhost/auth/v1', allowlist='list.csv')"
     assert not loaded_after(made) & {"sqlalchemy", "alembic", "numpy"}
+
+
+def test_a_cache_in_redis_says_what_it_needs() -> None:
+    """Where redis-py is not installed: at the start, with the line to type."""
+    without = "import sys; sys.modules['redis.asyncio'] = None\nfrom tocsin.asgi.cache import Cache, Redis\nCache()\n"
+    program = without + "try: Redis('redis://127.0.0.1')\nexcept ValueError as error: print(error)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pip install 'tocsin[redis]'" in ran.stdout

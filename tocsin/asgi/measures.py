@@ -9,7 +9,7 @@
     tocsin_http_limited_total{limit}                      counter; body, time, concurrency
     tocsin_http_requests_waiting                          gauge; for a place under the concurrency limit
     tocsin_http_log_lines_total{outcome}                  counter; kept, sampled_out, lost
-    tocsin_http_cache_total{cached,outcome}               counter; by path or function; hit, stale, joined, miss, bypass
+    tocsin_http_cache_total{cached,outcome}               counter; hit, stale, joined, miss, bypass, unreachable
     tocsin_http_exports_total{signal,outcome}             counter; sent, or lost: full, failed, limited, left
     tocsin_database_pool_limit{database}                  gauge; connections at most
     tocsin_database_pool_size{database}                   gauge; connections there are
@@ -77,7 +77,8 @@ DECLARED: Final = (
     ),
     Metric(
         name="tocsin_http_cache_total", type=MetricType.COUNTER, labels=("cached", "outcome"),
-        help="What became of questions to the cache: hit, stale, joined (waited for an equal one), miss, bypass",
+        help="What became of questions to the cache: hit, stale, joined (waited for an equal one), miss, bypass, "
+        "unreachable (the shared store was not there)",
     ),
     Metric(
         name="tocsin_http_exports_total", type=MetricType.COUNTER, labels=("signal", "outcome"),

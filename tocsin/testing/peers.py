@@ -1,11 +1,12 @@
-"""Real peers from Debian's packages, for tests and benchmarks: promtool, Prometheus, Alertmanager, Chromium.
+"""Real peers from Debian's packages, for tests and benchmarks: promtool, Prometheus, Alertmanager, Redis, Chromium.
 
 `peer("promtool")` downloads the package that holds the program (apt-get download, no installation, no service started)
 into `.peers/` of the checkout and returns the program's path. Where that can't be done it raises PeerMissing, which
 says how to get it; the tests turn that into a skip, or into a failure when TOCSIN_PEERS=required.
 
-Chromium wants libraries and fonts that a server may lack: what `apt-get install` would bring is unpacked beside it, and
-`chromium()` says with which environment it finds them. One that is installed already is taken as it is.
+Chromium and Redis want libraries (and fonts) that a server may lack: what `apt-get install` would bring is unpacked
+beside them, and `chromium()` and `redis_server()` say with which environment they find them. One that is installed
+already is taken as it is.
 
 From a shell: `python -m tocsin.testing.peers promtool amtool`.
 """
@@ -35,13 +36,15 @@ PROGRAMS: Final = {
     "postgres_exporter": ("prometheus-postgres-exporter", "usr/bin/prometheus-postgres-exporter"),
     "blackbox_exporter": ("prometheus-blackbox-exporter", "usr/bin/prometheus-blackbox-exporter"),
     "mtail": ("mtail", "usr/bin/mtail"),
+    "redis-server": ("redis-server", "usr/bin/redis-server"),
     "chromium": ("chromium", "usr/lib/chromium/chromium"),
     "libfaketime": ("libfaketime", f"usr/lib/{sysconfig.get_config_var('MULTIARCH')}/faketime/libfaketimeMT.so.1"),
 }
 """Program → (Debian package, path inside it)."""
 
-_FONTS: Final = ("fonts-inter", "fonts-dejavu-core")
-"""What Chromium needs besides its libraries, or its pages have no letters; Inter is what the screenshots are set in."""
+_WITH_OTHERS: Final = {"chromium": ("fonts-inter", "fonts-dejavu-core"), "redis-server": ()}
+"""Packages whose dependencies are unpacked too, and what they need besides: without fonts Chromium's pages have no
+letters; Inter is what the screenshots are set in."""
 _FONT_CONFIG: Final = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
 <fontconfig>
@@ -62,7 +65,9 @@ class PeerMissing(TocsinError):
 def peer(program: str) -> Path:
     """The path of a peer's program, fetched when it is not here yet. Raises PeerMissing."""
     package, inside = PROGRAMS[program]
-    path = FOLDER / package / inside
+    path, installed = FOLDER / package / inside, Path("/") / inside
+    if package in _WITH_OTHERS and installed.exists():
+        return installed
     if path.exists():
         return path
     FOLDER.mkdir(exist_ok=True)
@@ -76,16 +81,24 @@ def peer(program: str) -> Path:
 
 def chromium() -> tuple[Path, dict[str, str]]:
     """(Chromium's path, the environment that it runs in). Raises PeerMissing."""
-    package, inside = PROGRAMS["chromium"]
-    installed = Path("/") / inside
-    if installed.exists():
-        return installed, dict(os.environ)
-    path, folder = peer("chromium"), FOLDER / package
+    path, folder = peer("chromium"), FOLDER / "chromium"
+    if not path.is_relative_to(folder):
+        return path, dict(os.environ)
     config = folder / "fonts.conf"
     config.write_text(_FONT_CONFIG.format(folder=folder))
+    return path, {**_with_libraries(folder), "FONTCONFIG_FILE": str(config)}
+
+
+def redis_server() -> tuple[Path, dict[str, str]]:
+    """(Redis' path, the environment that it runs in). Raises PeerMissing."""
+    path, folder = peer("redis-server"), FOLDER / "redis-server"
+    return path, _with_libraries(folder) if path.is_relative_to(folder) else dict(os.environ)
+
+
+def _with_libraries(folder: Path) -> dict[str, str]:
     libraries = sorted({str(found.parent) for found in (folder / "usr" / "lib").rglob("*.so*")})
     found = [*libraries, os.environ.get("LD_LIBRARY_PATH", "")]
-    return path, {**os.environ, "FONTCONFIG_FILE": str(config), "LD_LIBRARY_PATH": ":".join(filter(None, found))}
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(filter(None, found))}
 
 
 @contextmanager
@@ -105,7 +118,8 @@ def _fetch(package: str) -> None:
             # A fresh machine has no package lists yet.
             _ran(["apt-get", "-qq", "update"], folder)
             if not _downloaded(package, folder):
-                instead = "; or apt-get install chromium: an installed one is taken" if package == "chromium" else ""
+                taken = package in _WITH_OTHERS
+                instead = f"; or apt-get install {package}: an installed one is taken" if taken else ""
                 raise PeerMissing(
                     f"apt-get download {package} failed; run 'apt-get update' as root, then try again{instead}"
                 )
@@ -118,9 +132,10 @@ def _fetch(package: str) -> None:
 
 def _downloaded(package: str, folder: str) -> bool:
     wanted = [package]
-    if package == "chromium":
+    if package in _WITH_OTHERS:
         # All that isn't installed here yet, in the words of apt: Inst NAME (VERSION …).
-        command = ["apt-get", "-qq", "--simulate", "install", "--no-install-recommends", package, *_FONTS]
+        command = ["apt-get", "-qq", "--simulate", "install", "--no-install-recommends", package]
+        command += _WITH_OTHERS[package]
         lines = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.splitlines()
         wanted = [line.split()[1] for line in lines if line.startswith("Inst ")]
         if package not in wanted:
@@ -138,6 +153,8 @@ def _ran(command: list[str], folder: str) -> bool:
 if __name__ == "__main__":
     for name in sys.argv[1:] or PROGRAMS:
         try:
-            sys.stdout.write(f"{name}: {peer(name).relative_to(FOLDER.parent)}\n")
+            found = peer(name)
+            within = found.is_relative_to(FOLDER)
+            sys.stdout.write(f"{name}: {found.relative_to(FOLDER.parent) if within else found}\n")
         except PeerMissing as missing:
             sys.exit(f"{name}: {missing}")

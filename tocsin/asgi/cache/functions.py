@@ -7,10 +7,13 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from tocsin.asgi.cache.responses import Responses, Rule
-from tocsin.asgi.cache.store import Entry, Store
+import orjson
+
+from tocsin.asgi.cache.responses import Responses
+from tocsin.asgi.cache.rules import Rule
+from tocsin.asgi.cache.store import Away, Codec, Entry, Lease, Memory, Store
 from tocsin.asgi.call import App
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.model import Seconds
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_MOST_OF_ONE: Final = 1 << 20
 
 
 class Cache:
@@ -29,14 +33,16 @@ class Cache:
         self,
         *,
         most_bytes: int = 64 << 20,
+        store: Store | None = None,
         now: Callable[[], Seconds] = time.monotonic,
         measures: Measures | None = None,
     ) -> None:
-        """`most_bytes` is of all that is kept together; one answer may have a tenth of it, 1 MiB at most."""
+        """In memory: `most_bytes` is of all that is kept together; one answer may have a tenth of it, 1 MiB at most.
+        `store`: elsewhere (see shared)."""
         if most_bytes < 1 << 16:
             raise ValueError("a cache has 64 KiB at least: most_bytes")
-        self.store = Store(most_bytes)
-        self.most_of_one = min(1 << 20, most_bytes // 10)
+        self.store: Store = store or Memory(most_bytes, lambda: self.now())
+        self.most_of_one = min(_MOST_OF_ONE, most_bytes // 10)
         self.now = now
         self._measures = measures
         self._flights: dict[Hashable, asyncio.Task[Any]] = {}
@@ -46,7 +52,7 @@ class Cache:
 
         def layer(app: App, parts: Parts) -> App:
             self._measures = self._measures or parts.measures
-            return Responses(app, self, rules, self._count)
+            return Responses(app, self, rules, self.count)
 
         return layer
 
@@ -57,8 +63,10 @@ class Cache:
         stale: Seconds = 0.0,
         missing: Seconds = 0.0,
         tags: Iterable[str] | Callable[..., Iterable[str]] = (),
+        codec: Codec | None = None,
     ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
-        """Keep an async function's results by its arguments, which must be hashable. An exception is not kept."""
+        """Keep an async function's results by its arguments, which must be hashable. An exception is not kept. `codec`
+        is for a shared store; without it what JSON brings back unchanged is kept there, and nothing else."""
         rule = Rule(ttl=ttl, stale=stale, missing=missing)
 
         def wrap(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -68,67 +76,126 @@ class Cache:
             async def call(*args: P.args, **kwargs: P.kwargs) -> T:
                 key = (function, args, tuple(sorted(kwargs.items())))
                 borne = tuple(tags(*args, **kwargs) if callable(tags) else tags)
-                found: T = await self._through(name, key, lambda: function(*args, **kwargs), rule, borne)
+                question = _Question(name, key, lambda: function(*args, **kwargs), rule, borne, codec or JSON)
+                found: T = await self._through(question)
                 return found
 
             return call
 
         return wrap
 
-    def invalidate(self, *tags: str) -> None:
-        """What bears one of `tags` is void from now on, also what is being made."""
-        self.store.invalidate(tags)
+    def invalidate(self, *tags: str) -> Awaitable[None]:
+        """What bears one of `tags` is void, also what is being made: in this process from now on, in those that share
+        a store once this was awaited."""
+        return self.store.invalidate(tags)
 
     def refresh_failed(self, error: BaseException) -> None:
         """A stale answer could not be made anew."""
-        self._count("refresh", "failed")
+        self.count("refresh", "failed")
 
-    async def _through(
-        self, name: str, key: Hashable, make: Callable[[], Awaitable[Any]], rule: Rule, tags: tuple[str, ...]
-    ) -> Any:
-        entry = self.store.find(key, self.now())
+    def count(self, name: str, outcome: str) -> None:
+        """What became of a question."""
+        (self._measures or measures_of()).cache.labels(name, outcome).inc()
+
+    async def close(self) -> None:
+        """End what is being made, and the store's connections."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+        await self.store.close()
+
+    async def _through(self, question: _Question) -> Any:
+        name, missed = question.name, "miss"
+        entry, generations = None, None
+        try:
+            found = await self.store.find(question.key, question.tags, question.codec)
+            entry, generations = found.entry, found.generations
+        except Away as away:
+            missed = away.outcome
         if entry is not None and self.now() < entry.until:
-            self._count(name, "hit")
+            self.count(name, "hit")
             return entry.value
-        # A flight that began before the tags changed is not this caller's.
-        flight_key = (key, self.store.generations(tags))
+        # A flight that began before the tags changed is not this caller's, nor a refresh that another process may do.
+        flight_key = (question.key, generations, entry is not None)
         flight = self._flights.get(flight_key)
         began = flight is None
         if flight is None:
             # A task of its own: a caller that is cancelled takes nobody's result away.
-            flight = asyncio.create_task(self._make(key, make, rule, tags), name=f"tocsin.cache:{name}")
+            patience = 0.0 if entry is not None else None
+            flight = asyncio.create_task(self._made(question, patience), name=f"tocsin.cache:{name}")
             self._flights[flight_key] = flight
             flight.add_done_callback(lambda _: self._flights.pop(flight_key, None))
         if entry is not None:
-            self._count(name, "stale")
+            self.count(name, "stale")
             flight.add_done_callback(self._noticed)
             return entry.value
-        self._count(name, "miss" if began else "joined")
+        self.count(name, missed if began else "joined")
         return await asyncio.shield(flight)
 
-    async def _make(self, key: Hashable, make: Callable[[], Awaitable[Any]], rule: Rule, tags: tuple[str, ...]) -> Any:
-        generations = self.store.generations(tags)
-        value = await make()
-        lasts = rule.ttl if value is not None else rule.missing
-        if lasts > 0:
-            now = self.now()
-            self.store.keep(
-                key,
-                Entry(
+    async def _made(self, question: _Question, patience: Seconds | None) -> Any:
+        """The value: by us, or by another process while we waited."""
+        led = await self.store.lead(question.key, question.tags, question.codec, patience=patience)
+        if not isinstance(led, Lease):
+            return led.value if led is not None else None  # None: it is being made anew elsewhere, and nobody waits
+        try:
+            value = await question.make()
+            lasts = question.rule.ttl if value is not None else question.rule.missing
+            if lasts > 0:
+                now = self.now()
+                entry = Entry(
                     value=value,
-                    size=sys.getsizeof(value) + sys.getsizeof(key) + 200,
+                    size=sys.getsizeof(value) + sys.getsizeof(question.key) + 200,
                     made=now,
                     until=now + lasts,
-                    stale_until=now + lasts + (rule.stale if value is not None else 0),
-                    tags=generations,
-                ),
-            )
-        return value
+                    stale_until=now + lasts + (question.rule.stale if value is not None else 0),
+                    tags=led.generations,
+                )
+                await self.store.keep(question.key, entry, question.codec)
+            return value
+        finally:
+            await self.store.end(question.key, led)
 
     def _noticed(self, flight: asyncio.Task[Any]) -> None:
         """A refresh that failed is counted, and its exception is nobody's."""
         if not flight.cancelled() and (error := flight.exception()) is not None:
             self.refresh_failed(error)
 
-    def _count(self, name: str, outcome: str) -> None:
-        (self._measures or measures_of()).cache.labels(name, outcome).inc()
+
+class _Question:
+    """A call of a cached function."""
+
+    __slots__ = ("codec", "key", "make", "name", "rule", "tags")
+
+    def __init__(
+        self,
+        name: str,
+        key: Hashable,
+        make: Callable[[], Awaitable[Any]],
+        rule: Rule,
+        tags: tuple[str, ...],
+        codec: Codec,
+    ) -> None:
+        self.name, self.key, self.make, self.rule, self.tags, self.codec = name, key, make, rule, tags, codec
+
+
+def _as_json(value: Any) -> bytes | None:
+    try:
+        packed = orjson.dumps(value)
+    except TypeError:
+        return None
+    return packed if _same(orjson.loads(packed), value) else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal in types too: a tuple that comes back as a list is another value."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+JSON: Final = Codec(pack=_as_json, unpack=orjson.loads)

@@ -11,12 +11,14 @@ An answer from the cache has Age (https://www.rfc-editor.org/rfc/rfc9111#section
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING, Final
 
-from tocsin.asgi.cache.store import Entry
+import orjson
+
+from tocsin.asgi.cache.rules import KEPT, Rule, key_of, lasts_of
+from tocsin.asgi.cache.store import Away, Codec, Entry, Lease
 from tocsin.asgi.call import App, Message, Receive, Scope, Send, call_of
 from tocsin.asgi.routes import ROUTE_KEY
 from tocsin.model import Seconds
@@ -24,35 +26,8 @@ from tocsin.model import Seconds
 if TYPE_CHECKING:
     from tocsin.asgi.cache.functions import Cache
 
-_KEPT: Final = frozenset({200, 203, 204, 301})
-_MISSING: Final = frozenset({404, 410})
-_VARY: Final = (b"accept", b"accept-encoding", b"accept-language", b"origin")
-"""The request's headers that are part of the key."""
-_WHO: Final = frozenset({b"authorization", b"cookie"})
 _OVERHEAD: Final = 500
 """Bytes of an entry beside its body, about."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """How a route is cached."""
-
-    ttl: Seconds
-    stale: Seconds = 0.0
-    missing: Seconds = 0.0
-    shared: bool = False
-    """One answer for everybody who may ask: true only where it says the same to all."""
-    tags: Iterable[str] | Callable[[Scope], Iterable[str]] = ()
-    query: frozenset[str] | None = None
-    """The parameters that count; None: all do. Without it anybody can fill the cache with ?1, ?2, …"""
-
-    def __post_init__(self) -> None:
-        if self.ttl <= 0 or self.stale < 0 or self.missing < 0:
-            raise ValueError("ttl is above 0 s, stale and missing are not below")
-
-    def tags_of(self, scope: Scope) -> tuple[str, ...]:
-        """The tags of a request's answer."""
-        return tuple(self.tags(scope) if callable(self.tags) else self.tags)
 
 
 @dataclass(slots=True)
@@ -82,7 +57,7 @@ class _Taping:
     async def __call__(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            self.lasts = _lasts(self.rule, message["status"], message.get("headers", ()), owned=self.owned)
+            self.lasts = lasts_of(self.rule, message["status"], message.get("headers", ()), owned=self.owned)
             if self.lasts > 0:
                 self.answer = _Answer(message["status"], [(bytes(k), bytes(v)) for k, v in message.get("headers", ())])
         elif self.answer is not None:
@@ -119,13 +94,18 @@ class Responses:
         if rule is None:
             await self._app(scope, receive, send)
             return
-        key, owned = _key(scope, rule)
+        key, owned = key_of(scope, rule)
         if key is None:
             self._count(name, "bypass")
             await self._app(scope, receive, send)
             return
+        tags = rule.tags_of(scope)
         while True:
-            entry = self._cache.store.find(key, self._cache.now())
+            missed = "miss"
+            try:
+                entry = (await self._cache.store.find(key, tags, ANSWER)).entry
+            except Away as away:
+                entry, missed = None, away.outcome
             if entry is not None:
                 fresh = self._cache.now() < entry.until
                 self._count(name, "hit" if fresh else "stale")
@@ -135,8 +115,7 @@ class Responses:
                 return
             flight = self._flights.get(key)
             if flight is None:
-                self._count(name, "miss")
-                await self._lead(key, scope, receive, send, rule, owned)
+                await self._lead(key, scope, receive, send, rule, owned, name, missed)
                 return
             entry = await asyncio.shield(flight)
             if entry is not None:
@@ -153,22 +132,37 @@ class Responses:
             return path, self._exact[path]
         return next(((name, rule) for name, rule in self._below if path.startswith(name[:-1])), ("", None))
 
-    async def _lead(self, key: Hashable, scope: Scope, receive: Receive, send: Send, rule: Rule, owned: bool) -> None:
+    async def _lead(
+        self, key: Hashable, scope: Scope, receive: Receive, send: Send, rule: Rule, owned: bool, name: str, missed: str
+    ) -> None:
         """Do the work; those who wait get what can be kept of it, also when this asker goes away."""
         flight: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         self._flights[key] = flight
         entry: Entry | None = None
         try:
-            entry = await self._made(key, scope, receive, send, rule, owned)
+            led = await self._cache.store.lead(key, rule.tags_of(scope), ANSWER)
+            if isinstance(led, Entry):
+                entry = led  # of another process, which was at it
+                self._count(name, "joined")
+                await self._replay(entry, scope, send)
+            elif led is not None:
+                self._count(name, missed)
+                entry = await self._made(key, led, scope, receive, send, rule, owned)
         finally:
             del self._flights[key]
             flight.set_result(entry)
 
     async def _made(
-        self, key: Hashable, scope: Scope, receive: Receive, send: Send, rule: Rule, owned: bool
+        self, key: Hashable, lease: Lease, scope: Scope, receive: Receive, send: Send, rule: Rule, owned: bool
     ) -> Entry | None:
-        store = self._cache.store
-        tags = store.generations(rule.tags_of(scope))
+        try:
+            return await self._worked(key, lease, scope, receive, send, rule, owned)
+        finally:
+            await self._cache.store.end(key, lease)
+
+    async def _worked(
+        self, key: Hashable, lease: Lease, scope: Scope, receive: Receive, send: Send, rule: Rule, owned: bool
+    ) -> Entry | None:
         taping = _Taping(send, rule, owned, self._cache.most_of_one)
         await self._app(scope, receive, taping)
         if taping.answer is None or not taping.whole:
@@ -181,12 +175,11 @@ class Responses:
             size=_OVERHEAD + len(taping.answer.body),
             made=now,
             until=now + taping.lasts,
-            stale_until=now + taping.lasts + (rule.stale if taping.answer.status in _KEPT else 0),
-            tags=tags,
+            stale_until=now + taping.lasts + (rule.stale if taping.answer.status in KEPT else 0),
+            tags=lease.generations,
         )
-        store.keep(key, entry)
         # Void already: those who asked before the change may have it, nobody after.
-        return entry if store.generations(tag for tag, _ in tags) == tags else None
+        return entry if await self._cache.store.keep(key, entry, ANSWER) else None
 
     def _refresh(self, key: Hashable, scope: Scope, rule: Rule, owned: bool) -> None:
         if key in self._refreshing:
@@ -207,7 +200,9 @@ class Responses:
             """The answer is for the cache."""
 
         try:
-            await self._made(key, scope, receive, nobody, rule, owned)
+            led = await self._cache.store.lead(key, rule.tags_of(scope), ANSWER, patience=0.0)
+            if isinstance(led, Lease):
+                await self._made(key, led, scope, receive, nobody, rule, owned)
         except Exception as error:  # noqa: BLE001 (the stale answer stands until it is too old; then an asker sees it)
             self._cache.refresh_failed(error)
 
@@ -226,58 +221,20 @@ class Responses:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._cache.close()
 
 
+def _packed(answer: _Answer) -> bytes:
+    headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in answer.headers]
+    return orjson.dumps([answer.status, headers, answer.route]) + b"\n" + answer.body
+
+
+def _unpacked(data: bytes) -> _Answer:
+    head, _, body = data.partition(b"\n")
+    status, headers, route = orjson.loads(head)
+    return _Answer(status, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers], body, route)
+
+
+ANSWER: Final = Codec(pack=_packed, unpack=_unpacked)
 _CARRIED: Final = frozenset({"tocsin.admitted"})
 """Who asks stays who asks."""
-
-
-def _key(scope: Scope, rule: Rule) -> tuple[Hashable | None, bool]:
-    """(the key, whether it is of one user); None: this request is neither answered from the cache nor kept."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in headers and name in (*_VARY, b"host"):
-            return None, False  # two hosts, two languages: not ours to guess
-        headers[name] = value
-    admitted = scope.get("tocsin.admitted")
-    if admitted is None and not _WHO.isdisjoint(headers):
-        return None, False
-    owned = admitted is not None and not rule.shared
-    who = str(admitted.principal.sub) if admitted is not None and owned else ""
-    if owned and not who:
-        return None, False
-    query = scope.get("query_string", b"")
-    if rule.query is not None:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-        query = tuple(sorted(pair for pair in pairs if pair[0] in rule.query))
-    where = (scope.get("scheme"), headers.get(b"host"), scope.get("root_path", ""), scope["path"])
-    return (owned, who, where, query, tuple(headers.get(name) for name in _VARY)), owned
-
-
-def _lasts(rule: Rule, status: int, headers: Iterable[tuple[bytes, bytes]], *, owned: bool) -> Seconds:
-    """How long an answer may be kept; 0: not at all."""
-    lasts = rule.ttl if status in _KEPT else rule.missing if status in _MISSING else 0.0
-    for name, value in headers:
-        lowered = bytes(name).lower()
-        if lowered == b"set-cookie":
-            return 0.0
-        if lowered == b"cache-control":
-            lasts = min(lasts, _allowed(bytes(value).decode("latin-1").lower(), owned=owned))
-        if lowered == b"vary":
-            names = {part.strip().lower() for part in bytes(value).split(b",")}
-            if not names <= ({*_VARY, *_WHO} if owned else {*_VARY}):
-                return 0.0
-    return lasts
-
-
-def _allowed(control: str, *, owned: bool) -> Seconds:
-    directives: dict[str, Any] = {}
-    for part in control.split(","):
-        name, _, value = part.strip().partition("=")
-        directives[name] = value.strip('"')
-    if "no-store" in directives or "no-cache" in directives or ("private" in directives and not owned):
-        return 0.0
-    ages = [
-        directives[name] for name in ("s-maxage", "max-age") if name in directives and not (owned and name[0] == "s")
-    ]
-    return float(ages[0]) if ages and ages[0].isdigit() else float("inf")

@@ -1,18 +1,29 @@
-"""What is kept, until when, and what makes it void. Told the time; knows no request."""
+"""What is kept, until when, and what makes it void: what a store must be, and the one in memory. Knows no request."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
+from tocsin.errors import TocsinError
 from tocsin.model import Seconds
+
+Generations = tuple[tuple[str, Any], ...]
+"""Tags, each with what it had when the work began: what changes meanwhile voids the result."""
+
+
+class Away(TocsinError):
+    """The store can't be asked now: work without it."""
+
+    outcome: ClassVar[str] = "unreachable"
+    """What is counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One answer. Times are monotonic."""
+    """One answer. Times are monotonic, and of this process."""
 
     value: Any
     size: int
@@ -22,15 +33,73 @@ class Entry:
     """Fresh before."""
     stale_until: Seconds
     """Good enough before, while a new one is made."""
-    tags: tuple[tuple[str, int], ...] = ()
-    """With the generation that each had when the work began."""
+    tags: Generations = ()
 
 
-class Store:
-    """Entries by key, the least asked for last; at most `most_bytes` of them."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a store says to a question."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
+    entry: Entry | None
+    generations: Generations
+    """Of the tags that were asked about, now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """The right to do the work, in all processes that share the store; `token` is None where nobody gave it."""
+
+    generations: Generations
+    token: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Codec:
+    """How a value becomes bytes for a store outside of this process. `pack` gives None for what can't be one."""
+
+    pack: Callable[[Any], bytes | None]
+    unpack: Callable[[bytes], Any]
+
+
+class Store(Protocol):
+    """Where entries are. Whatever it can't do in time is Away, and soon."""
+
+    async def find(self, key: Hashable, tags: tuple[str, ...], codec: Codec) -> Found:
+        """What is kept and neither void nor too old, fresh or stale. Raises Away."""
+
+    async def lead(
+        self, key: Hashable, tags: tuple[str, ...], codec: Codec, *, patience: Seconds | None = None
+    ) -> Entry | Lease | None:
+        """The right to do the work, or what another process made while we waited for it. With `patience` 0 nobody
+        waits: None where another is at it. Never raises Away."""
+
+    async def keep(self, key: Hashable, entry: Entry, codec: Codec) -> bool:
+        """Keep it, unless it is too large. False where it was made void while it was made. Never raises Away."""
+
+    async def end(self, key: Hashable, lease: Lease) -> None:
+        """Give the right back. Never raises Away."""
+
+    def invalidate(self, tags: Iterable[str]) -> Awaitable[None]:
+        """What bears one of `tags` is void, what is being made now too; in this process at once, everywhere once it
+        was awaited."""
+
+    async def close(self) -> None:
+        """End."""
+
+
+class Done:
+    """An awaitable that is done."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+class Memory:
+    """In this process: entries by key, the least asked for last; at most `most_bytes` of them."""
+
+    def __init__(self, most_bytes: int, now: Callable[[], Seconds]) -> None:
+        self._most, self._now = most_bytes, now
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
         self._generations: dict[str, int] = {}
         self.size = 0
@@ -39,42 +108,51 @@ class Store:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, key: Hashable, now: Seconds) -> Entry | None:
-        """What is kept and neither void nor too old, fresh or stale."""
+    async def find(self, key: Hashable, tags: tuple[str, ...], codec: Codec) -> Found:
+        """See Store."""
         entry = self._entries.get(key)
-        if entry is None:
-            return None
-        if now >= entry.stale_until or not self._holds(entry.tags):
+        if entry is not None:
+            if self._now() >= entry.stale_until or not self._holds(entry.tags):
+                self._drop(key)
+                entry = None
+            else:
+                self._entries.move_to_end(key)
+        return Found(entry=entry, generations=self._now_of(tags))
+
+    async def lead(
+        self, key: Hashable, tags: tuple[str, ...], codec: Codec, *, patience: Seconds | None = None
+    ) -> Entry | Lease | None:
+        """See Store: within a process who leads is known already."""
+        return Lease(generations=self._now_of(tags))
+
+    async def keep(self, key: Hashable, entry: Entry, codec: Codec) -> bool:
+        """See Store: larger than a tenth of all is too large."""
+        if not self._holds(entry.tags):
+            return False
+        if entry.size <= self._most // 10:
             self._drop(key)
-            return None
-        self._entries.move_to_end(key)
-        return entry
+            self._entries[key] = entry
+            self.size += entry.size
+            while self.size > self._most:
+                self._drop(next(iter(self._entries)))
+        return True
 
-    def generations(self, tags: Iterable[str]) -> tuple[tuple[str, int], ...]:
-        """The tags as they are now: asked before the work begins, so that what changes meanwhile voids its result."""
-        return tuple((tag, self._generations.get(tag, 0)) for tag in tags)
+    async def end(self, key: Hashable, lease: Lease) -> None:
+        """See Store."""
 
-    def keep(self, key: Hashable, entry: Entry) -> None:
-        """Unless it was made void while it was made, or is larger than a tenth of all."""
-        if entry.size > self._most // 10 or not self._holds(entry.tags):
-            return
-        self._drop(key)
-        self._entries[key] = entry
-        self.size += entry.size
-        while self.size > self._most:
-            self._drop(next(iter(self._entries)))
-
-    def invalidate(self, tags: Iterable[str]) -> None:
-        """What bears one of `tags` is void, what is being made now too."""
+    def invalidate(self, tags: Iterable[str]) -> Awaitable[None]:
+        """See Store."""
         for tag in tags:
             self._generations[tag] = self._generations.get(tag, 0) + 1
+        return Done()
 
-    def clear(self) -> None:
-        """Forget everything that is kept."""
-        self._entries.clear()
-        self.size = 0
+    async def close(self) -> None:
+        """See Store."""
 
-    def _holds(self, tags: tuple[tuple[str, int], ...]) -> bool:
+    def _now_of(self, tags: tuple[str, ...]) -> Generations:
+        return tuple((tag, self._generations.get(tag, 0)) for tag in tags)
+
+    def _holds(self, tags: Generations) -> bool:
         return all(self._generations.get(tag, 0) == generation for tag, generation in tags)
 
     def _drop(self, key: Hashable) -> None:

@@ -37,7 +37,7 @@ class Statement:
     """The request that asked."""
     error: BaseException | None
     places: tuple[str, ...]
-    """`file:line in function` of the application, the innermost first."""
+    """`file:line in function` of the application, the innermost first; of slow ones, and in tests."""
 
     @cached_property
     def shape(self) -> str:
@@ -94,9 +94,9 @@ class Watch:
         observe(seconds)
         if seconds < self.slow and not self.observers and not RECORDERS:
             return
-        told = Statement(
-            database=self.database, query=query, seconds=seconds, call=call, error=error, places=tuple(_places())
-        )
+        # Where it is asked costs a walk over the stack: for those who look, not for every span.
+        places = tuple(_places()) if seconds >= self.slow or RECORDERS else ()
+        told = Statement(database=self.database, query=query, seconds=seconds, call=call, error=error, places=places)
         for tell in (*self.observers, *RECORDERS):
             tell(told)
         if seconds >= self.slow:

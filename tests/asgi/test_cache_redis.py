@@ -1,0 +1,377 @@
+"""The cache in a real Redis that processes share: one at work, nothing void, and never an error when Redis fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import decimal
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis as Client
+
+from tests.asgi.test_cache import Site
+from tocsin.asgi.cache import Cache, Redis, Rule
+from tocsin.asgi.cache.keys import Untold, canonical
+from tocsin.asgi.measures import Measures
+from tocsin.testing.redis import RedisServer, running_redis
+
+Price = Callable[[Any], Awaitable[Any]]
+
+
+@dataclass
+class Peer:
+    """One process' cache and function; all of them count in `asked`."""
+
+    cache: Cache
+    price: Price
+    registry: CollectorRegistry
+
+    def count(self, outcome: str) -> float:
+        labels = {"cached": f"{__name__}.price_of", "outcome": outcome}
+        return self.registry.get_sample_value("tocsin_http_cache_total", labels) or 0.0
+
+
+@dataclass
+class Prices:
+    """Peers on one Redis, and the work that they share."""
+
+    redis: RedisServer
+    namespace: str = field(default_factory=lambda: secrets.token_hex(8))
+    asked: list[Any] = field(default_factory=list)
+    peers: list[Peer] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+
+    def peer(self, *, within: float = 20.0, rest: float = 1.0, lease: float = 20.0, **rule: Any) -> Peer:
+        registry = CollectorRegistry()
+        store = Redis(self.redis.url, namespace=self.namespace, within=within, rest=rest, lease=lease)
+        cache = Cache(store=store, measures=Measures(registry))
+        rule = {"ttl": 60.0, "tags": ("prices",), **rule}
+        self.peers.append(Peer(cache, cache.cached(**rule)(price_of), registry))
+        return self.peers[-1]
+
+    async def work(self, article: Any) -> Any:
+        self.asked.append(article)
+        if self.gate is not None:
+            await self.gate.wait()
+        if article == 13:
+            raise LookupError("the database is down")
+        if article == "decimal":
+            return decimal.Decimal("1.10")
+        return None if article == 0 else {"article": str(article), "price": len(self.asked)}
+
+    async def worked(self, times: int) -> None:
+        """When the work was begun so many times."""
+        async with asyncio.timeout(60):
+            while len(self.asked) < times:
+                await asyncio.sleep(0.001)
+
+    async def kept(self, pattern: str = "1:*") -> dict[bytes, int]:
+        """What is in Redis, with its time in ms."""
+        async with self.client() as client:
+            names = [name async for name in client.scan_iter(f"{self.namespace}:{pattern}")]
+            return {name: await client.pttl(name) for name in names}
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[Any]:
+        client: Any = Client.from_url(self.redis.url)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+
+working: list[Prices] = []
+
+
+async def price_of(article: Any) -> Any:
+    """The function that is cached: of the module, as an application's is."""
+    return await working[-1].work(article)
+
+
+@pytest.fixture
+async def prices(redis: RedisServer) -> AsyncIterator[Prices]:
+    made = Prices(redis)
+    working.append(made)
+    yield made
+    working.remove(made)
+    for peer in made.peers:
+        await peer.cache.close()
+
+
+async def test_what_one_process_made_the_others_have(prices: Prices) -> None:
+    """Until it is too old, by Redis' own clock."""
+    one, other = prices.peer(), prices.peer()
+    assert await one.price(1) == await other.price(1) == {"article": "1", "price": 1}
+    assert (prices.asked, one.count("miss"), other.count("hit")) == ([1], 1, 1)
+    (lasts,) = (await prices.kept()).values()
+    assert 0 < lasts <= 60_000
+
+
+async def test_a_change_anywhere_voids_it_everywhere(prices: Prices) -> None:
+    """Once `invalidate` was awaited; and what was being made meanwhile too."""
+    one, other = prices.peer(), prices.peer()
+    await one.price(1)
+    await other.cache.invalidate("prices")
+    assert (await one.price(1))["price"] == 2
+    prices.gate = asyncio.Event()
+    await other.cache.invalidate("prices")
+    making = asyncio.create_task(one.price(1))
+    await prices.worked(3)
+    await other.cache.invalidate("prices")
+    prices.gate.set()
+    assert (await making)["price"] == 3
+    assert (await one.price(1))["price"] == 4
+    other.cache.invalidate("prices")  # not awaited: in this process at once all the same
+    assert (await other.price(1))["price"] == 5
+
+
+async def test_a_tag_that_redis_forgot_voids_what_bears_it(prices: Prices) -> None:
+    """Evicted or flushed: never the old answer again, whatever the tag becomes."""
+    peer = prices.peer()
+    await peer.price(1)
+    async with prices.client() as client:
+        await client.delete(f"{prices.namespace}:tag:prices")
+    assert (await peer.price(1))["price"] == 2
+    assert await peer.price(1) == {"article": "1", "price": 2}
+
+
+async def test_a_stale_result_is_given_at_once_and_made_anew_by_one(prices: Prices) -> None:
+    """Whoever asks meanwhile, in either process."""
+    one, other = prices.peer(stale=30.0), prices.peer(stale=30.0)
+    await one.price(1)
+    (name,) = await prices.kept()
+    async with prices.client() as client:
+        await client.pexpire(name, 29_000)  # a minute and a second later
+    prices.gate = asyncio.Event()
+    found = [await peer.price(1) for peer in (one, other, one, other)]
+    assert [one_["price"] for one_ in found] == [1] * 4
+    await prices.worked(2)
+    prices.gate.set()
+    async with asyncio.timeout(60):
+        while (await other.price(1))["price"] == 1:
+            await asyncio.sleep(0.005)
+    assert (len(prices.asked), one.count("stale")) == (2, 2)
+
+
+async def test_what_is_not_there_is_kept_where_that_was_said(prices: Prices) -> None:
+    """None, for its own time; an exception never."""
+    peer = prices.peer(missing=5.0)
+    assert [await peer.price(0), await peer.price(0), prices.asked] == [None, None, [0]]
+    (lasts,) = (await prices.kept()).values()
+    assert lasts <= 5_000
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            await peer.price(13)
+    assert prices.asked == [0, 13, 13]
+
+
+async def test_one_works_and_the_others_wait_for_it(prices: Prices) -> None:
+    """In both processes; where whoever leads has no result, the next one leads."""
+    one, other = prices.peer(), prices.peer()
+    prices.gate = asyncio.Event()
+    asking = [asyncio.create_task(peer.price(1)) for peer in (one, other) for _ in range(5)]
+    await prices.worked(1)
+    prices.gate.set()
+    found = await asyncio.gather(*asking)
+    assert ({answer["price"] for answer in found}, prices.asked) == ({1}, [1])
+    failing = await asyncio.gather(one.price(13), other.price(13), return_exceptions=True)
+    assert [type(error) for error in failing] == [LookupError, LookupError]
+    assert prices.asked == [1, 13, 13]
+    assert await prices.kept("1:*:lock") == {}
+
+
+async def test_a_leader_that_died_holds_nobody_up_for_longer_than_its_lease(prices: Prices) -> None:
+    """And who had the lease before does not give back another's."""
+    dead, alive = prices.peer(lease=0.05), prices.peer(lease=0.05)
+    prices.gate = asyncio.Event()
+    asking = asyncio.create_task(dead.price(1))
+    await prices.worked(1)
+    taking_over = asyncio.create_task(alive.price(1))
+    await prices.worked(2)
+    prices.gate.set()
+    await asyncio.gather(asking, taking_over)
+    assert prices.asked == [1, 1]
+
+
+async def test_a_value_that_json_does_not_bring_back_unchanged_is_not_kept(prices: Prices) -> None:
+    """Everybody gets what the function gave, never something like it."""
+    peer = prices.peer()
+    assert [await peer.price("decimal"), await peer.price("decimal")] == [decimal.Decimal("1.10")] * 2
+    assert (prices.asked, await prices.kept()) == (["decimal"] * 2, {})
+
+
+async def test_an_entry_that_is_the_answer_to_something_else_is_not_taken(prices: Prices) -> None:
+    """Whatever put it there; nor is one that nobody can read."""
+    peer = prices.peer()
+    await peer.price(1)
+    (first,) = await prices.kept()
+    await peer.price(2)
+    (second,) = set(await prices.kept()) - {first}
+    async with prices.client() as client:
+        await client.set(second, await client.get(first), px=60_000)
+        assert (await peer.price(2))["article"] == "2"
+        await client.set(first, b"[1,", px=60_000)
+        assert (await peer.price(1))["article"] == "1"
+    assert prices.asked == [1, 2, 2, 1]
+
+
+async def test_an_answer_of_the_application_is_shared_with_its_headers(redis: RedisServer) -> None:
+    """Its owner's alone, with its age."""
+    namespace = secrets.token_hex(8)
+    rules = {"/a": Rule(ttl=60, tags=("t",))}
+    one, other = (
+        Site(rules, headers=[(b"x-made", b"by ana")], store=Redis(redis.url, namespace=namespace, within=20.0))
+        for _ in range(2)
+    )
+    first, _ = await one.get(who="ana")
+    again, headers = await other.get(who="ana")
+    assert (again, headers["x-made"], headers["cache-status"]) == (first, "by ana", "tocsin; hit")
+    assert (await other.get(who="bo"))[0] != first
+    assert (one.worked, other.worked) == (["ana"], ["bo"])
+    for site in (one, other):
+        await site.app.close()
+
+
+# When Redis fails ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def doomed() -> Iterator[RedisServer]:
+    """A Redis of its own, to be killed."""
+    with running_redis() as server:
+        yield server
+
+
+async def test_a_dead_redis_is_a_miss_and_is_told_later_what_changed(redis: RedisServer, doomed: RedisServer) -> None:
+    """No error, and no wait for each question; when it is back, what was void while it was away stays void."""
+    prices = Prices(doomed)
+    working.append(prices)
+    peer = prices.peer(rest=0.0)
+    other = prices.peer()
+    await peer.price(1)
+    doomed.stop()
+    assert (await peer.price(1))["price"] == 2
+    await peer.cache.invalidate("prices")
+    assert (await peer.price(1))["price"] == 3
+    assert (peer.count("unreachable"), peer.count("miss"), peer.count("hit")) == (2, 1, 0)
+    await asyncio.to_thread(doomed.start)
+    assert (await peer.price(1))["price"] == 4
+    assert await peer.price(1) == await other.price(1) == {"article": "1", "price": 4}
+    working.remove(prices)
+    for one in prices.peers:
+        await one.cache.close()
+
+
+async def test_a_change_that_a_hanging_redis_did_not_hear_is_owed(redis: RedisServer, doomed: RedisServer) -> None:
+    """A question ends in its time, nobody asks again for a while, and the debt is paid before the next answer."""
+    prices = Prices(doomed)
+    working.append(prices)
+    peer = prices.peer(within=0.2, rest=0.0)
+    resting = prices.peer(within=0.2, rest=3600.0)
+    async with asyncio.timeout(60):
+        await peer.price(1)
+        doomed.pause()
+        before = len(prices.asked)
+        assert (await resting.price(1))["price"] == before + 1
+        store = resting.cache.store
+        assert isinstance(store, Redis)
+        client, store._client = store._client, None  # from now on nothing can be asked of it
+        assert (await resting.price(1))["price"] == before + 2
+        store._client = client
+        await peer.cache.invalidate("prices")
+        doomed.resume()
+        assert (await peer.price(1))["price"] == before + 3
+    assert resting.count("unreachable") == 2
+    working.remove(prices)
+    for one in prices.peers:
+        await one.cache.close()
+
+
+def test_two_real_processes_do_the_work_once(redis: RedisServer, tmp_path: Path, root: Path) -> None:
+    """Started together, asking the same at the same time."""
+    program = tmp_path / "asks.py"
+    program.write_text(
+        "import asyncio, os, sys\n"
+        "from tocsin.asgi.cache import Cache, Redis\n"
+        "cache = Cache(store=Redis(sys.argv[1], namespace=sys.argv[2], within=20.0, lease=30.0))\n"
+        "@cache.cached(ttl=60)\n"
+        "async def work(name):\n"
+        "    print('works', flush=True)\n"
+        "    await asyncio.to_thread(sys.stdin.read)\n"
+        "    return os.getpid()\n"
+        "async def main():\n"
+        "    print('asks', flush=True)\n"
+        "    print(await asyncio.gather(*(work('a') for _ in range(3))))\n"
+        "    await cache.close()\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, str(program), redis.url, secrets.token_hex(8)]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(2)
+    ]
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asks\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.close()  # the work may end
+        process.stdin = None
+    said = [process.communicate(timeout=60)[0].splitlines() for process in running]
+    assert sorted(len(lines) for lines in said) == [1, 2]
+    assert json.loads(said[0][-1]) == json.loads(said[1][-1])
+    assert len(set(json.loads(said[0][-1]))) == 1
+
+
+# Keys ----------------------------------------------------------------------------------------------------------------
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=4)
+    | st.binary(max_size=4)
+    | st.decimals(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def typed(value: Any) -> Any:
+    """A value with its types: 1, 1.0 and True are three."""
+    if isinstance(value, tuple):
+        return tuple(typed(one) for one in value)
+    if isinstance(value, frozenset):
+        return frozenset(typed(one) for one in value)
+    return type(value).__name__, str(value)
+
+
+@given(PLAIN, PLAIN)
+def test_two_questions_have_one_key_only_where_they_are_one(one: Any, other: Any) -> None:
+    """Whatever the arguments are."""
+    assert (canonical(one) == canonical(other)) == (typed(one) == typed(other))
+
+
+@pytest.mark.parametrize("value", [object(), [1], lambda: 1, (1, object())])
+def test_what_another_process_could_not_tell_apart_is_no_key(value: Any) -> None:
+    """Two of them might look alike."""
+    with pytest.raises(Untold):
+        canonical(value)
+
+
+async def test_what_is_no_key_is_worked_out_each_time(prices: Prices) -> None:
+    """And counted as what passes the cache by."""
+    peer = prices.peer()
+    one = object()
+    assert [(await peer.price(one))["price"], (await peer.price(one))["price"]] == [1, 2]
+    assert (peer.count("bypass"), await prices.kept()) == (2, {})
