@@ -23,7 +23,10 @@ X-Tocsin-Secret that holds `secret`, or Authorization: Bearer with a service tok
 answered when it is on the disk, in the folder `spool`, which belongs to the daemon; what was counted stays there for
 ten minutes (until the next batch, if that is longer) and is then deleted. An event that comes again in that time is
 known by its id. Events of other services are left out. Supabase tries no batch twice: what is sent while the daemon is
-down is lost to it. Before the first batch the collector is blind.
+down is lost, but for `backfill: {project: REF, token_env: …}`. With it the Management API is asked every five minutes
+for what did not come, and that is counted, once, as tocsin_auth_log_backfilled_total tells; it reaches back 24 h, and a
+batch that is longer than a minute on its way is known when it comes. What came stays in the spool until it was
+compared. Before the first batch the collector is blind.
 
 management_api. Asks for the project's logs as the dashboard's Logs Explorer shows them; `interval: 30s` or more, for
 the API allows few calls. Polls overlap by `overlap` and events are known by their ids, so what comes late is counted
@@ -58,6 +61,7 @@ Yields, as counters:
   tocsin_auth_request_duration_seconds{route}            histogram
   tocsin_auth_log_lines_total{outcome}                   request, login, audit, hook, attempt, ignored, broken, oversize
   tocsin_auth_log_gaps_total                             times that unread lines were lost (removed while we were down)
+  tocsin_auth_log_backfilled_total                       lines that a drain missed, with `backfill`
 and as gauges:
   tocsin_auth_failing_ips{window}                        addresses that failed to sign in; windows 15m, 30m, 1h
   tocsin_auth_failing_users{window}                      users with a wrong password; needs the hook, as the next two

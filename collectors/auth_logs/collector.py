@@ -113,8 +113,12 @@ class AuthLogsCollector:
         if trouble:
             yield Blind(why=trouble, metrics=_OF_THE_LOG)
             return
+        unknown = source.not_told
+        if source.beside:
+            yield Blind(why=source.beside, metrics=frozenset({are.BACKFILLED.name}))
+            unknown = unknown | {are.BACKFILLED.name}
         for sample in counts.samples(at, before):
-            if sample.name not in source.not_told:
+            if sample.name not in unknown:
                 yield sample
         if unread is not None:
             yield _gauge(are.UNREAD, float(unread), at)
@@ -147,6 +151,7 @@ class AuthLogsCollector:
             counts.take_gap(batch.gaps)
             counts.take(batch.lines, max_line=self._settings.max_line)
             counts.take_oversize(batch.oversize)
+            counts.take_backfilled(batch.late)
             source.commit(batch)
         self._context.poke()
         return False

@@ -40,6 +40,7 @@ _FROM_THE_START: Final = (
     *((metric, (outcome,)) for metric in (are.MFA, are.REFRESHES, are.SIGN_UPS) for outcome in ("success", "failure")),
     *((are.LINES, (kind.value,)) for kind in Kind),
     (are.GAPS, ()),
+    (are.BACKFILLED, ()),
 )
 """Label sets that exist at zero, so that a ratio of them is a figure before the first failure."""
 
@@ -99,6 +100,11 @@ class Counts:
         """Times that unread lines were lost."""
         if count:
             self._more[are.GAPS.name, ()] += count
+
+    def take_backfilled(self, count: int) -> None:
+        """Lines that were fetched because they had not come."""
+        if count:
+            self._more[are.BACKFILLED.name, ()] += count
 
     def settle(self, at: datetime, born: datetime | None) -> None:
         """A poll has read what there was. What is new in it was zero at `born`; None: it is history, no burst."""

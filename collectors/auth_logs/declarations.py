@@ -95,6 +95,9 @@ LINES: Final = _counter(
     "outcome",
 )
 GAPS: Final = _counter("tocsin_auth_log_gaps_total", "Times that unread lines of the log were lost.")
+BACKFILLED: Final = _counter(
+    "tocsin_auth_log_backfilled_total", "Lines that the drain missed, and that were fetched from the Management API."
+)
 UP: Final = _gauge("tocsin_auth_log_up", "1 while the log can be read.")
 UNREAD: Final = _gauge("tocsin_auth_log_unread_bytes", "Bytes of the log that are not read yet.", unit="bytes")
 LAST_EVENT: Final = _gauge(
@@ -192,6 +195,7 @@ METRICS: Final = (
     DURATION,
     LINES,
     GAPS,
+    BACKFILLED,
     UP,
     UNREAD,
     LAST_EVENT,

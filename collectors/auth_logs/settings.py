@@ -14,6 +14,25 @@ TableName = Literal[
 ]
 
 
+class ManagementApi(BaseModel):
+    """Supabase's Management API, polled; set the collector's interval to 30s or more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    project: str = Field(pattern=r"^[a-z0-9_-]{1,64}$", description="its reference: the first part of REF.supabase.co")
+    token: SecretStr = Field(description="a personal access token, as token_env or token_file")
+    base_url: str = Field(default="https://api.supabase.com", pattern=r"^https?://", description="of the API")
+    overlap: Duration = Field(
+        default=120.0, ge=0, le=3600, description="events of this stretch are asked for again, for those that came late"
+    )
+
+
+class Backfill(ManagementApi):
+    """What the drain missed while we were down, fetched from Supabase's Management API."""
+
+    interval: Duration = Field(default=300.0, ge=30, le=3600, description="time between two comparisons")
+
+
 class Drain(BaseModel):
     """Supabase's log drain (Pro plan), which posts to /ingest/auth-logs."""
 
@@ -35,19 +54,7 @@ class Drain(BaseModel):
     spool_bytes: int = Field(
         default=256 << 20, ge=1 << 20, description="what may wait there; more is answered 503, and so lost"
     )
-
-
-class ManagementApi(BaseModel):
-    """Supabase's Management API, polled; set the collector's interval to 30s or more."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    project: str = Field(pattern=r"^[a-z0-9_-]{1,64}$", description="its reference: the first part of REF.supabase.co")
-    token: SecretStr = Field(description="a personal access token, as token_env or token_file")
-    base_url: str = Field(default="https://api.supabase.com", pattern=r"^https?://", description="of the API")
-    overlap: Duration = Field(
-        default=120.0, ge=0, le=3600, description="events of this stretch are asked for again, for those that came late"
-    )
+    backfill: Backfill | None = None
 
 
 class OwnServer(BaseModel):

@@ -271,5 +271,8 @@ def _service() -> list[object]:
             "Lines of the log",
             "Per minute, by what they are. broken and oversize should be 0.",
             Query(expr="sum by (outcome) (increase(tocsin_auth_log_lines_total[1m]))", legend="{{outcome}}"),
+            Query(
+                expr="sum(increase(tocsin_auth_log_backfilled_total[1m]))", legend="fetched, for the drain missed them"
+            ),
         ),
     ]

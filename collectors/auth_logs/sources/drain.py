@@ -16,14 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from collectors.auth_logs.settings import AuthLogsSettings
 from collectors.auth_logs.sources.file import FileSource
-from collectors.auth_logs.sources.spool import NAME, Spool, line_of, old_files
+from collectors.auth_logs.sources.source import Batch
+from collectors.auth_logs.sources.spool import ID, NAME, Spool, heard, line_of, old_files
+from collectors.auth_logs.sources.window import Fetched
+from tocsin.model import Seconds
 from tocsin.ports import secret_text
+
+if TYPE_CHECKING:
+    from collectors.auth_logs.sources.backfill import Backfill  # without it no client for HTTP is loaded
 
 MOST_EVENTS: Final = 1000
 """Four times of what Supabase sends."""
@@ -102,25 +108,79 @@ def _lines(event: dict[str, Any]) -> Iterator[bytes]:
 
 
 class DrainSource(FileSource):
-    """Reads the spool in `folder`."""
+    """Reads the spool in `folder`, and what `backfill` fetches."""
 
-    def __init__(self, folder: Path, *, saved: dict[str, Any] | None, max_line: int, job: str) -> None:
+    def __init__(
+        self, folder: Path, *, saved: dict[str, Any] | None, max_line: int, job: str, most_bytes: int,
+        backfill: Backfill | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(folder / NAME, saved=saved, from_end=False, max_line=max_line, job=job)
         self._folder = folder
+        self._most = most_bytes
+        self._backfill = backfill
+        if backfill is not None:
+            self.not_told = frozenset()
+        self._started = False
+        self._at: datetime | None = None
+
+    async def look(self, at: datetime) -> tuple[int, str]:
+        self._at = at
+        return await super().look(at)
 
     def _look(self, at: datetime) -> tuple[int, OSError | None]:
         # Before looking: a file that is let go of in this look is still in the saved position.
+        gaps = 0
         with suppress(OSError):
-            for path, identity in old_files(self._folder, at.timestamp()):
+            for path, stat in old_files(self._folder, at.timestamp()):
+                identity = (stat.st_dev, stat.st_ino)
                 if self._started and not self._follower.holds(identity) and not self._follower.unread():
-                    path.unlink()
+                    gaps += self._let_go(path, stat.st_mtime)
         self._started = True
-        return super()._look(at)
+        found, trouble = super()._look(at)
+        return gaps + found, trouble
 
-    _started = False
+    def _let_go(self, path: Path, written: Seconds) -> int:
+        """Delete what was counted, once it was compared too; 1 when there was no room to wait for that."""
+        gap = 0
+        if self._backfill is not None and written >= self._backfill.settled:
+            if sum(other.stat().st_size for other in self._folder.glob(f"{NAME}*")) < self._most / 2:
+                return 0
+            gap = self._backfill.give_up(written)
+        path.unlink()
+        return gap
+
+    async def read(self) -> Batch | None:
+        if (batch := await super().read()) is not None or self._backfill is None or self._at is None:
+            return batch
+        page = await self._backfill.read(self._at, lambda: self._blocking(lambda: heard(self._folder)))
+        if page is None:
+            return None
+        lines = page.lines
+        return Batch(lines=lines, size=sum(map(len, lines)), gaps=page.gaps, late=len(lines), after=page)
+
+    def commit(self, batch: Batch) -> None:
+        if self._backfill is not None and isinstance(batch.after, Fetched):
+            self._backfill.commit(batch.after)
+        else:
+            super().commit(batch)
 
     def _lines(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], Mapping[str, bytes]]:
-        return [line_of(row) for row in lines], {}
+        fetched = self._backfill
+        rows = [(row[:ID], line_of(row)) for row in lines]
+        return [line for id, line in rows if fetched is None or not fetched.came_late(id, line)], {}
+
+    @property
+    def beside(self) -> str:
+        return self._backfill.why if self._backfill is not None else ""
+
+    def to_json(self) -> Any:
+        fetched = self._backfill.to_json() if self._backfill is not None else None
+        return {**super().to_json(), **({"backfill": fetched} if fetched is not None else {})}
+
+    async def close(self) -> None:
+        if self._backfill is not None:
+            await self._backfill.close()
+        await super().close()
 
     def _what_to_do(self, error: OSError) -> str:
         if isinstance(error, FileNotFoundError):

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from collectors.auth_logs import declarations as are
 from collectors.auth_logs.follow import Follower
 from collectors.auth_logs.sources.container import unwrap
 from collectors.auth_logs.sources.source import Batch
@@ -26,7 +27,7 @@ class FileSource:
     """Follows one file. `saved` is what `to_json` gave in an earlier run. Raises ValueError, TypeError or KeyError for
     anything else."""
 
-    not_told: frozenset[str] = frozenset()
+    not_told: frozenset[str] = frozenset({are.BACKFILLED.name})
 
     def __init__(self, path: Path, *, saved: dict[str, Any] | None, from_end: bool, max_line: int, job: str) -> None:
         self.name = str(path)
@@ -40,6 +41,10 @@ class FileSource:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"auth-logs-{job}")
         self._turn = asyncio.Lock()
         self._at_work: Future[Any] | None = None
+
+    @property
+    def beside(self) -> str:
+        return ""
 
     async def look(self, at: datetime) -> tuple[int, str]:
         gaps, trouble = await self._blocking(lambda: self._look(at))

@@ -1,63 +1,35 @@
-"""Supabase's Management API: the log as the dashboard's Logs Explorer has it, asked for in pages.
+"""The Management API as source: the log as the dashboard's Logs Explorer has it.
 
-GET {base_url}/v1/projects/{ref}/analytics/endpoints/logs?sql=&iso_timestamp_start=&iso_timestamp_end=. Both times are
-passed and lie within 24 h. An answer has at most 1,000 rows, oldest first, so a full one is followed by another that
-begins where it ended. Documentation and changelog differ on the column's name (source, source_name): both are tried.
-
-An answer without any row is unknown and not quiet: each question reaches back to the newest event that is known.
-
-Source: supabase/supabase, docs on advanced log filtering, and the Management API's reference.
+A full answer is followed by another question that begins where it ended. An answer without any row is unknown and not
+quiet: each question reaches back to the newest event that is known.
 """
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from itertools import pairwise
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
-import aiohttp
-import orjson
-
+from collectors.auth_logs import declarations as are
 from collectors.auth_logs.settings import ManagementApi
+from collectors.auth_logs.sources.analytics import CAP, REACH, Analytics
 from collectors.auth_logs.sources.source import Batch, Trouble
-from collectors.auth_logs.sources.window import Microseconds, Row, Window, iso, microseconds
-from tocsin.model import Seconds, since
-from tocsin.ports import secret_text
-
-CAP: Final = 1000
-_DAY: Final[Microseconds] = 86_400_000_000
-_SLACK: Final[Microseconds] = 60_000_000
-"""A question stays this far within 24 h."""
-_COLUMNS: Final = ("source", "source_name")
-_WAIT: Final[Seconds] = 60.0
-"""After a 429 that does not say how long."""
-_MOST_BYTES: Final = 64 << 20
-
-
-class _BadQuery(Exception):
-    """The server did not understand the SQL."""
+from collectors.auth_logs.sources.window import Microseconds, Window, microseconds
+from tocsin.model import Seconds
 
 
 class ManagementSource:
     """Polls one project's log."""
 
-    not_told: frozenset[str] = frozenset()
+    not_told: frozenset[str] = frozenset({are.BACKFILLED.name})
+    beside = ""
 
     def __init__(self, settings: ManagementApi, *, saved: Any, from_end: bool, deadline: Seconds) -> None:
         self.name = f"{settings.base_url} {settings.project}"
-        self._settings = settings
-        self._url = f"{settings.base_url.rstrip('/')}/v1/projects/{settings.project}/analytics/endpoints/logs"
-        self._deadline = deadline
+        self._api = Analytics(settings, deadline=deadline)
+        self._project = settings.project
         self._from_end = from_end
         self._overlap = round(settings.overlap * 1e6)
         self._window = Window(floor=0, overlap=self._overlap, saved=saved) if saved is not None else None
-        self._columns = list(_COLUMNS)
-        """The one that worked comes first."""
-        self._session: aiohttp.ClientSession | None = None
-        self._not_before: Seconds = 0.0
-        """By the loop's clock: the server asked us to wait."""
         self._asked: Microseconds = int(saved["asked"]) if saved is not None else 0
         """When it answered last."""
         self._at: Microseconds = 0
@@ -66,7 +38,7 @@ class ManagementSource:
 
     async def look(self, at: datetime) -> tuple[int, str]:
         self._at = microseconds(at)
-        oldest = self._at - _DAY + _SLACK
+        oldest = self._at - REACH
         if self._window is None:
             self._window = Window(floor=self._at if self._from_end else oldest, overlap=self._overlap)
         self._next = max(self._window.begin, oldest)
@@ -80,19 +52,21 @@ class ManagementSource:
         if window is None or begin is None:
             return None
         if window.newest is None:
-            rows = await self._page(self._at - _DAY + _SLACK, self._at, newest=True)
+            rows = await self._api.page(self._at - REACH, self._at, newest=True)
+            self._asked = self._at
             if not rows:
                 raise Trouble(
-                    f"{self._url} has no row of the last 24 h: no telling whether nobody signed in or it can't answer; "
-                    f"check source.management_api.project ({self._settings.project}), and look at Auth's logs there"
+                    f"{self._api.url} has no row of the last 24 h: no telling whether nobody signed in or it can't "
+                    f"answer; check source.management_api.project ({self._project}), and look at Auth's logs there"
                 )
             if rows[0].at < window.floor:
                 return Batch(after=(rows, None))
-        rows = await self._page(begin, self._at)
+        rows = await self._api.page(begin, self._at)
+        self._asked = self._at
         if not rows:
             raise Trouble(
-                f"{self._url} answered without a single row for a time in which there were events: its backend is at "
-                "fault, or nothing was logged for 24 h. What happened since is not known"
+                f"{self._api.url} answered without a single row for a time in which there were events: its backend is "
+                "at fault, or nothing was logged for 24 h. What happened since is not known"
             )
         full, last = len(rows) >= CAP, max(row.at for row in rows)
         # A full page of one moment: what else was in it can't be asked for.
@@ -116,119 +90,4 @@ class ManagementSource:
         return {**self._window.to_json(), "asked": self._asked} if self._window is not None else None
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    # Asking -----------------------------------------------------------------------------------------------------------
-
-    async def _page(self, begin: Microseconds, end: Microseconds, *, newest: bool = False) -> list[Row]:
-        """At most a page of rows. Raises Trouble."""
-        wrong = ""
-        empty = False
-        for column in list(self._columns):
-            try:
-                rows = _rows(await self._ask(_sql(column, newest=newest), begin, end))
-            except _BadQuery as error:
-                wrong = str(error)
-                continue
-            if rows:
-                self._columns.remove(column)
-                self._columns.insert(0, column)
-                self._asked = self._at
-                return rows
-            empty = True
-        if empty:
-            self._asked = self._at
-            return []
-        raise Trouble(f"{self._url} does not understand our query: {wrong}")
-
-    async def _ask(self, sql: str, begin: Microseconds, end: Microseconds) -> Any:
-        loop = asyncio.get_running_loop()
-        if (left := self._not_before - loop.time()) > 0:
-            raise Trouble(f"{self._url} asked us to wait (429); {left:.0f}s are left. Raise this collector's interval")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        asked = {"sql": sql, "iso_timestamp_start": iso(begin), "iso_timestamp_end": iso(end)}
-        headers = {
-            "authorization": f"Bearer {secret_text(self._settings.token)}", "user-agent": "tocsin-auth-logs",
-            "accept": "application/json",
-        }  # fmt: skip
-        try:
-            async with (
-                asyncio.timeout(self._deadline),
-                self._session.get(self._url, params=asked, headers=headers, allow_redirects=False) as response,
-            ):
-                if response.status == 429:
-                    wait = _retry_after(response.headers.get("retry-after", ""), response.headers.get("date", ""))
-                    self._not_before = loop.time() + wait
-                    raise Trouble(f"{self._url} answered 429: it asks us to wait {wait:.0f}s")
-                body = bytearray()
-                async for part in response.content.iter_chunked(65_536):
-                    body += part
-                    if len(body) > _MOST_BYTES:
-                        raise Trouble(f"{self._url} answered with more than {_MOST_BYTES >> 20} MiB")
-        except TimeoutError:
-            raise Trouble(f"{self._url} gave no whole answer within {self._deadline:g}s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Trouble(f"{self._url}: {str(error) or type(error).__name__}") from None
-        return self._understood(response.status, bytes(body))
-
-    def _understood(self, status: int, body: bytes) -> Any:
-        """The answer's `result`. Raises Trouble and _BadQuery."""
-        try:
-            told = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            told = None
-        if status in (401, 403):
-            raise Trouble(
-                f"{self._url} answered {status}: source.management_api.token is not valid, or may not read this "
-                "project's logs; make one at https://supabase.com/dashboard/account/tokens"
-            )
-        if status == 404:
-            raise Trouble(f"{self._url} answered 404; check source.management_api.project")
-        error = told.get("error") or told.get("message") if isinstance(told, dict) else None
-        if status == 400 or (status < 300 and error):
-            raise _BadQuery(str(error)[:300])
-        if status >= 300 or not isinstance(told, dict) or not isinstance(told.get("result"), list):
-            what = f"{status}{f' ({str(error)[:200]})' if error else ''}" if status != 200 else "no list of rows"
-            raise Trouble(f"{self._url} answered {what}")
-        return told["result"]
-
-
-def _sql(column: str, *, newest: bool) -> str:
-    order = "desc limit 1" if newest else f"limit {CAP}"
-    return (
-        f"select id, timestamp, event_message from logs where {column} in ('auth_logs', 'auth_audit_logs') "  # noqa: S608 (of our own words)
-        f"order by timestamp {order}"
-    )
-
-
-def _rows(result: list[Any]) -> list[Row]:
-    """Raises Trouble for rows that bear no time."""
-    rows = []
-    for each in result:
-        try:
-            at, line = _time(each["timestamp"]), str(each["event_message"]).replace("\n", " ")
-            rows.append(Row(str(each.get("id") or f"{at} {line}"), at, line.encode("utf-8", "replace")))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise Trouble(f"a row of the answer has no id, timestamp and event_message: {str(each)[:100]}") from None
-    # Oldest first is asked for; audit lines come before their request's then.
-    return rows if all(a.at <= b.at for a, b in pairwise(rows)) else sorted(rows, key=lambda row: row.at)
-
-
-def _time(value: Any) -> Microseconds:
-    if isinstance(value, int | float):
-        return round(value)
-    at = datetime.fromisoformat(value)
-    return microseconds(at if at.tzinfo else at.replace(tzinfo=UTC))
-
-
-def _retry_after(text: str, date: str) -> Seconds:
-    """Seconds, or a date that is compared with the server's own."""
-    if text.isdigit():
-        return float(min(int(text), 3600))
-    try:
-        wait = since(parsedate_to_datetime(date), parsedate_to_datetime(text)).total_seconds()
-    except (ValueError, TypeError):
-        return _WAIT
-    return min(max(wait, 1.0), 3600.0)
+        await self._api.close()

@@ -28,6 +28,8 @@ class Batch:
     """Lines that were too long to be read at all."""
     gaps: int = 0
     """Times that lines before these were lost."""
+    late: int = 0
+    """Of `lines`, those that were fetched because they had not come."""
     after: Any = None
     """The source's own: where it stands after these lines."""
 
@@ -40,6 +42,10 @@ class Source(Protocol):
 
     not_told: frozenset[str]
     """Metrics that this source can't tell: they are not yielded, for a zero would say that all is well."""
+
+    @property
+    def beside(self) -> str:
+        """Why what is asked beside the log is not known; empty: it is, or nothing is asked."""
 
     async def look(self, at: datetime) -> tuple[int, str]:
         """Begin a poll: (times that unread lines were lost, why no more can be read now; empty: nothing is in the way).

@@ -25,7 +25,8 @@ KEPT: Final[Seconds] = 600.0
 """How long an event can be told from one that comes again, at least."""
 _SEGMENT: Final = 16 << 20
 _REMEMBERED: Final = 200_000
-_ID: Final = 16
+ID: Final = 16
+"""Digits of an id's hash, with which a line begins."""
 
 
 class Spool:
@@ -116,28 +117,44 @@ class Spool:
 
 def digest(id: str) -> bytes:
     """An id of any length as sixteen digits."""
-    return blake2b(id.encode("utf-8", "surrogatepass"), digest_size=_ID // 2).hexdigest().encode()
+    return digest_of(id.encode("utf-8", "surrogatepass"))
+
+
+def digest_of(text: bytes) -> bytes:
+    """The same for what may be a whole line."""
+    return blake2b(text, digest_size=ID // 2).hexdigest().encode()
+
+
+def heard(folder: Path) -> set[bytes]:
+    """What lies in the spool, read or not: the hash of each event's id, and of its line."""
+    found: set[bytes] = set()
+    for path in folder.glob(f"{NAME}*"):
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            for row in file:
+                if line := line_of(row.rstrip(b"\n")):
+                    found.update((row[:ID], digest_of(line)))
+    return found
 
 
 def line_of(row: bytes) -> bytes:
     """The log line in a line of the spool; of one that was torn, nothing."""
-    return row[_ID + 1 :] if row[_ID : _ID + 1] == b" " else b""
+    return row[ID + 1 :] if row[ID : ID + 1] == b" " else b""
 
 
-def old_files(folder: Path, now: Seconds) -> Iterator[tuple[Path, tuple[int, int]]]:
-    """(file, its device and inode) of those set aside that are old enough to go once they were read."""
+def old_files(folder: Path, now: Seconds) -> Iterator[tuple[Path, os.stat_result]]:
+    """Those set aside that are old enough to go once they were read."""
     for path in folder.glob(f"{NAME}.*"):
         with suppress(FileNotFoundError):
             stat = path.stat()
             if now - stat.st_mtime >= KEPT:
-                yield path, (stat.st_dev, stat.st_ino)
+                yield path, stat
 
 
 def _ids(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         for row in file:
-            if row[_ID : _ID + 1] == b" ":
-                yield row[:_ID]
+            if row[ID : ID + 1] == b" ":
+                yield row[:ID]
 
 
 def _sync(folder: Path) -> None:

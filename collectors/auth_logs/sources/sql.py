@@ -56,6 +56,8 @@ class SqlSource:
         for name in metric.series_names()
     )
 
+    beside = ""
+
     def __init__(self, settings: Sql, *, saved: Any, from_end: bool, job: str) -> None:
         self.name = f"auth.audit_log_entries of {job}"
         self._from_end = from_end

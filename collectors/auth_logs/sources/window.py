@@ -7,7 +7,8 @@ answer without any is wrong, or events are gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +27,22 @@ class Row(NamedTuple):
     id: str
     at: Microseconds
     line: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """What a page of answers holds that had not come otherwise."""
+
+    missing: Mapping[bytes, tuple[bytes, Microseconds]]
+    """Lines that had not come, by the hash of their id, and when they were logged."""
+    gaps: int
+    next: Microseconds | None
+    """Where the next page begins; None: this was the last."""
+    end: Microseconds
+
+    @property
+    def lines(self) -> Sequence[bytes]:
+        return [line for line, _ in self.missing.values()]
 
 
 class Window:

@@ -144,7 +144,7 @@ async def test_429_is_waited_out(auth: Auth, api: FakeManagement, lines: Lines, 
     assert (seen.value(UP), "429" in seen.blind[0]) == (0, True)
     seen = await auth.poll(after=30)
     assert (seen.value(UP), len(api.asked)) == (0, asked + 1)
-    auth.collector._log[0]._not_before = 0.0
+    auth.collector._log[0]._api._not_before = 0.0
     assert (await auth.poll(after=30)).value(UP) == 1
 
 
