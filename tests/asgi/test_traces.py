@@ -237,43 +237,6 @@ async def test_a_hanging_collector_fills_a_queue_that_is_bounded() -> None:
     assert outcomes == {"full": 20, "left": 10}
 
 
-HANGS = """
-import asyncio, sys
-from tocsin.asgi import protect
-
-async def app(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
-
-async def main():
-    application = protect(app, supabase_url="off", environment={}, trace_share=1.0, otlp_endpoint=sys.argv[1],
-        log_share=0.0)
-    answered = []
-    async def send(message):
-        answered.append(message["type"])
-    await application.start()
-    for _ in range(3000):
-        await application({"type": "http", "method": "GET", "path": "/", "headers": []}, None, send)
-    await application.close()
-    print(answered.count("http.response.body"))
-
-asyncio.run(main())
-"""
-
-
-def test_a_process_ends_although_the_collector_hangs_for_ever() -> None:
-    """It accepts and never answers: all requests are answered, and nothing keeps the process from its end."""
-    with collecting() as collector:
-        collector.hangs = True
-        environment = {"OTEL_EXPORTER_OTLP_TIMEOUT": "100000", "PYTHONPATH": ":".join(sys.path)}
-        ran = subprocess.run(
-            [sys.executable, "-c", HANGS, collector.endpoint], env=environment, timeout=300, text=True, check=False,
-            capture_output=True,
-        )  # fmt: skip
-        assert collector.asked.is_set()
-        assert (ran.returncode, ran.stdout.split()[-1:]) == (0, ["3000"]), ran.stderr
-
-
 def test_nothing_of_opentelemetry_is_loaded_until_traces_are_asked_for() -> None:
     """Neither by the layers nor by the functions that an application calls all the time."""
     program = """

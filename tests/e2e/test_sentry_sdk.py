@@ -1,4 +1,4 @@
-"""A real Sentry SDK reports to a real daemon: the error is a series, and no stranger's is."""
+"""A real Sentry SDK, and our own layers, report to a real daemon: the error is a series, and no stranger's is."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientSession
+from prometheus_client import CollectorRegistry
 
+from tests.asgi.frameworks import Kept
+from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tests.faults.conftest import DaemonProcess
 from tocsin.access.tokens import Scope, mint
+from tocsin.asgi import Lines, protect
 from tocsin.state import State
+from tocsin.testing.slack import FakeSlack
 from tocsin.testing.waiting import eventually
 
 KEY = "a5f0c3d29be14c7788aa"
@@ -74,3 +80,51 @@ async def test_an_sdks_errors_are_counted_by_fingerprint(tmp_path: Path) -> None
                 assert answer.status == 401
     finally:
         await daemon.kill()
+
+
+RULES = """
+groups:
+  - name: errors
+    rules:
+      - alert: NewError
+        expr: sum by (type, where) (tocsin_sentry_error_occurrences_total) > 0
+        labels: {severity: P0}
+        annotations: {summary: "{{ $labels.type }} in {{ $labels.where }}"}
+"""
+
+
+async def test_an_application_behind_the_layers_is_told_of_in_slack(tmp_path: Path) -> None:
+    """Its error goes by `sentry_dsn` to the daemon's own inlet, becomes a series, an incident, and one message."""
+    async with FakeSlack() as slack:
+        config = {
+            "collectors": [{"kind": "sentry", "name": "errors", "interval": "200ms", "project": 7, "key_env": "KEY"}],
+            "rules": ["rules.yaml"], "routes": [{"match": {}, "notify": ["pages"]}],
+            "notifiers": [
+                {"kind": "slack", "name": "pages", "channel": "C0ALERTS", "token_env": "SLACK_TOKEN",
+                 "base_url": slack.base_url, "deadline": "3s"}
+            ],
+            "web": {"listen": "127.0.0.1:0"}, "telemetry": {"log_format": "json"},
+        }  # fmt: skip
+        (tmp_path / "config.yaml").write_text(json.dumps(config))
+        (tmp_path / "rules.yaml").write_text(RULES)
+        daemon = DaemonProcess(tmp_path, {"KEY": KEY, "SLACK_TOKEN": slack.token})
+        await daemon.start()
+        try:
+            application = protect(
+                failing, supabase_url="off", environment={}, registry=CollectorRegistry(), lines=Lines(Kept()),
+                sentry_dsn=f"http://{KEY}@{daemon.address}/7",
+            )  # fmt: skip
+            await application.start()
+            for _ in range(3):
+                await application(scope("/orders/17"), nothing, nowhere)
+            await application.close()
+            await eventually(lambda: len(slack.posted()) == 1)
+            told = json.dumps(slack.posted()[0].__dict__, default=str)
+            assert "ValueError in tests.e2e.test_sentry_sdk:failing" in told
+            assert "ana@example.com" not in told + daemon.log_file.read_text()
+        finally:
+            await daemon.kill()
+
+
+async def failing(scope: Any, receive: Any, send: Any) -> None:
+    raise ValueError("order of ana@example.com")

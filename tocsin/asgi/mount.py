@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +37,7 @@ from tocsin.asgi.lifespan import run_lifespan
 from tocsin.asgi.limits import Body, Concurrency, Time
 from tocsin.asgi.logs import Lines, RequestLog, Sampling
 from tocsin.asgi.logs.files import Files, Keeping
-from tocsin.asgi.logs.writer import FileSink, StreamSink
+from tocsin.asgi.logs.writer import FileSink, Sink, StreamSink
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.settings import Settings
 from tocsin.errors import InputError
@@ -67,7 +67,8 @@ class Parts:
     needs: Callable[[str, str], Role | None] = lambda method, path: None
     observers: tuple[Observer, ...] = ()
     categories: Mapping[type[BaseException] | str, str] | None = None
-    exports: Exports = field(default_factory=Exports)
+    exports: Exports
+    """What leaves the process."""
 
 
 Layer = Callable[[App, Parts], App]
@@ -167,15 +168,16 @@ def protect(
     Raises InputError where neither a gate nor a Supabase project is given and access isn't said to be `off`: an
     application must not stand open because a variable is missing.
     """
-    settings = settings or Settings.from_environment(os.environ if environment is None else environment)
+    environment = os.environ if environment is None else environment
+    settings = settings or Settings.from_environment(environment)
     settings = replace(settings, **arguments)
     measures = measures_of(registry)
     given = tuple(public) or settings.public
-    exports = Exports.of(settings, measures)
+    exports = Exports(settings, measures, environment)
     parts = Parts(
         site=Site(app, user=user, user_key=settings.user_key.encode() or None),
         measures=measures,
-        lines=lines or _lines(settings, measures),
+        lines=lines or _lines(settings, measures, exports),
         settings=settings,
         gate=gate or _gate(settings),
         public=given,
@@ -234,12 +236,12 @@ class Protected:
         await self.parts.exports.close()
 
 
-def _lines(settings: Settings, measures: Measures) -> Lines:
-    lost = measures.log_lines.labels("lost").inc
-    if not settings.log_folder:
-        return Lines(StreamSink(), lost=lost)
-    keeping = Keeping(keep_bytes=settings.log_keep_bytes, keep_age=settings.log_keep_days * 86400)
-    return Lines(FileSink(Files(Path(settings.log_folder), keeping)), lost=lost)
+def _lines(settings: Settings, measures: Measures, exports: Exports) -> Lines:
+    sink: Sink = StreamSink()
+    if settings.log_folder:
+        keeping = Keeping(keep_bytes=settings.log_keep_bytes, keep_age=settings.log_keep_days * 86400)
+        sink = FileSink(Files(Path(settings.log_folder), keeping))
+    return Lines(exports.beside(sink), lost=measures.log_lines.labels("lost").inc)
 
 
 def _gate(settings: Settings) -> Admits | None:

@@ -17,7 +17,9 @@
 | TOCSIN_APP_SERVICE | the application's name in traces and at Sentry |
 | TOCSIN_APP_OTLP_ENDPOINT | http://collector:4318: traces on |
 | TOCSIN_APP_OTLP_HEADERS | authorization=Bearer …,x-tenant=… |
+| TOCSIN_APP_OTLP_LOGS | yes: the layers' log lines go there too |
 | TOCSIN_APP_TRACE_SHARE | share of traces that no caller decided on, 0 to 1 |
+| TOCSIN_APP_SENTRY_DSN | https://KEY@HOST/PROJECT: errors go there too; SENTRY_DSN otherwise |
 | TOCSIN_APP_BODY_LIMIT | bytes |
 | TOCSIN_APP_TIME_LIMIT | seconds until an answer begins |
 | TOCSIN_APP_CONCURRENCY, TOCSIN_APP_WAITING | requests served at once, and waiting |
@@ -57,7 +59,9 @@ class Settings:
     service: str = ""
     otlp_endpoint: str = ""
     otlp_headers: tuple[str, ...] = ()
+    otlp_logs: bool = False
     trace_share: float = 0.1
+    sentry_dsn: str = ""
     body_limit: int = 10 * 1024 * 1024
     time_limit: Seconds = 30.0
     concurrency: int = 100
@@ -102,6 +106,8 @@ class Settings:
         ]
         if self.otlp_endpoint and not self.otlp_endpoint.startswith(("http://", "https://")):
             wrong.append(_finding("otlp_endpoint is no http:// or https:// address", f"set {PREFIX}OTLP_ENDPOINT"))
+        if self.otlp_logs and not self.otlp_endpoint:
+            wrong.append(_finding("otlp_logs has nowhere to go", f"set {PREFIX}OTLP_ENDPOINT"))
         if any("=" not in header for header in self.otlp_headers):
             wrong.append(_finding("otlp_headers are name=value,…", f"set {PREFIX}OTLP_HEADERS"))
         if self.waiting < 0:
@@ -127,6 +133,12 @@ def _number(text: str) -> float:
         raise ValueError(f"{text!r} is no number") from None
 
 
+def _yes(text: str) -> bool:
+    if text.lower() not in ("yes", "no", "true", "false", "1", "0"):
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return text.lower() in ("yes", "true", "1")
+
+
 def _whole(text: str) -> int:
     try:
         return int(text)
@@ -139,4 +151,5 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "float": _number,
     "Seconds": _number,
     "int": _whole,
+    "bool": _yes,
 }

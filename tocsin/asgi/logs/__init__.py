@@ -9,8 +9,8 @@ The route is the template: paths and query strings hold ids and addresses, and a
 see sampling. Where they go: files and writer (turned, compressed, deleted), or standard error. What a day of it costs:
 `tocsin doctor logs FOLDER`. Lines of the application itself get the ids by `add_request`.
 
-There is no OTLP export of lines: OpenTelemetry's Python API for logs is still marked as unstable (`_logs`), and every
-collector reads JSON files (its filelog receiver), which also survive a dead collector.
+Over OTLP too: see otlp. A collector that reads the JSON files (its filelog receiver) also gets what was written while
+it was dead.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from tocsin.model import Seconds
 Outcome = Callable[[str, int], None]
 """Told of what became of how many: sent, full, failed, left."""
 BATCH = 512
+TIMEOUT: Seconds = 5.0
 
 
 class Export(SpanProcessor):
@@ -32,10 +33,9 @@ class Export(SpanProcessor):
         headers: Mapping[str, str] | None = None,
         most: int = 4096,
         every: Seconds = 1.0,
-        timeout: Seconds = 5.0,
     ) -> None:
-        """`endpoint` is the whole URL. A batch goes `every` seconds or when it is full, and may take `timeout`."""
-        exporter = OTLPSpanExporter(endpoint=endpoint, headers=dict(headers or {}), timeout=timeout)
+        """`endpoint` is the whole URL. A batch goes `every` seconds or when it is full, and may take TIMEOUT."""
+        exporter = OTLPSpanExporter(endpoint=endpoint, headers=dict(headers or {}), timeout=TIMEOUT)
         self._most = most
         self._outcome = outcome
         self._lock = threading.Lock()
