@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tocsin.errors import StateError
 from tocsin.model import Seconds
-from tocsin.ports import Clock
+from tocsin.ports import Clock, Inlet
 from tocsin.runtime.external import TooMany, posted_of
 from tocsin.runtime.pipeline import Pipeline
 from tocsin.runtime.response import RESPONSE_EVERY, measure_response
@@ -37,6 +37,8 @@ class Chores:
     telemetry: Telemetry
     history: Callable[[], Seconds]
     """How long what has ended is kept."""
+    inlets: Callable[[], Mapping[str, Inlet]] = dict
+    """Where events are pushed to collectors, by the collector's name."""
     _ticks: int = 0
     _state_seen: int = field(default=0)
 
@@ -46,7 +48,7 @@ class Chores:
         self._ticks += 1
         try:
             if self.pipeline.leads and self._may_have_been_asked():
-                await self.inbox.serve(self.pipeline.act, self.clock.now(), receive=self._receive)
+                await self.inbox.serve(self.pipeline.act, self.clock.now(), receive=self._receive, push=self._push)
             if self._ticks % OUTBOX_EVERY == 0:
                 await self._measure_outbox()
             if self._ticks % ACCOUNT_EVERY == OUTBOX_EVERY:
@@ -69,6 +71,15 @@ class Chores:
             await self.pipeline.receive([posted_of(each) for each in documents])
         except TooMany as error:
             logger().error("alerts.not_taken", alerts=len(documents), error=str(error))
+
+    async def _push(self, collector: str, body: bytes) -> None:
+        inlet = self.inlets().get(collector)
+        try:
+            if inlet is None:
+                raise ValueError("there is no such collector here")
+            await inlet.take(body)
+        except (ValueError, OSError) as error:
+            logger().error("events.not_taken", collector=collector, bytes=len(body), error=str(error))
 
     def _may_have_been_asked(self) -> bool:
         """False when nobody has written to SQLite's files since the last look: idle, a look costs one stat."""

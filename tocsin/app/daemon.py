@@ -167,6 +167,7 @@ class Daemon:
         self.chores = Chores(
             state=self.state, pipeline=self.pipeline, inbox=Inbox(self.state), clock=self.clock,
             telemetry=self.telemetry, history=lambda: self.setup.config.state.history,
+            inlets=lambda: self._inlets.open,
         )  # fmt: skip
         self.scheduler = Scheduler(clock=self.clock, telemetry=self.telemetry, tick=self._tick)
         self.replica = Replica(

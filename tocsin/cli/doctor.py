@@ -279,7 +279,7 @@ async def _state(config: Config) -> list[Line]:
         async with opened(config.file) as state:
             wrong = await state.check()
             account = await balance(state, now())
-            leader = await _leader(state)
+            leader = await leader_lines(state)
     except TocsinError as error:
         return [Line(part="state", ok=False, what=str(error))]
     sound = [Line(part="state", ok=False, what=line) for line in wrong] or [Line(part="state", ok=True, what="sound")]
@@ -288,7 +288,7 @@ async def _state(config: Config) -> list[Line]:
     return [*sound, *leader, Line(part="account", ok=account.balances, what=account.text(), mend=mend)]
 
 
-async def _leader(state: State) -> list[Line]:
+async def leader_lines(state: State) -> list[Line]:
     """Who leads of the replicas that share a Postgres; nothing on SQLite, where there is one daemon."""
     from tocsin.state.lease import read_lease
 
@@ -301,7 +301,7 @@ async def _leader(state: State) -> list[Line]:
             return []  # no daemon was ever started on it
         mend = "is one running that reaches Postgres? see the runbook TocsinNoLeader"
         return [Line(part="leader", ok=False, what="none: nobody decides or sends", mend=mend)]
-    seen = "".join(f"; {name} was seen {ago:.0f} s ago" for name, _, ago in replicas if name != lease.holder)
+    seen = ", ".join(f"{name} ({ago:.0f} s ago)" for name, _, ago in replicas if name != lease.holder)
     what = f"{lease.holder} at {lease.address or 'an unknown address'} since {lease.since:%Y-%m-%d %H:%M:%SZ}"
     return [
         Line(part="leader", ok=True, what=f"{what}, epoch {lease.epoch}" + (f"; also seen: {seen}" if seen else ""))

@@ -73,6 +73,32 @@ async def show(id: str, as_json: bool, config: Path) -> None:
 
 
 @incidents.command()
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="So many, the newest first.")
+@json_option
+@config_option
+@runs_async
+async def dead(limit: int, as_json: bool, config: Path) -> None:
+    """Dead letters: messages that were given up, to whom, and why."""
+    async with opened(config) as state:
+        found = await state.history.dead_letters(limit)
+    if as_json:
+        print_json([
+            {
+                "id": call.id, "notifier": call.notifier, "action": call.action.value, "created_at": call.created_at,
+                "attempts": call.attempts, "error": call.last_error,
+            }
+            for call in found
+        ])  # fmt: skip
+        return
+    at = now()
+    rows = [
+        (call.id.split(":", 1)[0], call.notifier, call.action.value, ago(call.created_at, at), call.last_error)
+        for call in found
+    ]
+    print_table(("about", "to", "what", "queued", "why it was given up"), rows, empty="nothing was given up")
+
+
+@incidents.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @by_option
 @wait_option
@@ -150,7 +176,12 @@ def _events(story: Story) -> list[tuple[datetime, str]]:
         for call in story.calls
         if call.last_error
     ]
-    return [*decided, *said, *failed]
+    hidden = [
+        (entry.told_at, f"{entry.notifier}: told that silence {entry.silence} hid it")
+        for entry in story.hidden
+        if entry.told_at is not None
+    ]
+    return [*decided, *said, *failed, *hidden]
 
 
 def _document(incident: Incident) -> dict[str, object]:

@@ -43,6 +43,8 @@ class Story:
     decisions: tuple[Decided, ...]
     calls: tuple[Call, ...]
     receipts: tuple[Receipt, ...]
+    hidden: tuple[Hidden, ...] = ()
+    """Which silences kept its beginning from whom."""
 
 
 class History:
@@ -90,12 +92,14 @@ class History:
             got = await connection.execute(
                 sa.select(receipts).where(receipts.c.incident == incident).order_by(receipts.c.at)
             )
+            hidden = await rows.read_hidden(connection, schema.hidden.c.incident == incident)
             return Story(
                 incident=found[0],
                 told=tuple(told.get(incident, {}).values()),
                 decisions=tuple(_decided(row) for row in decided),
                 calls=tuple(_call(row) for row in calls),
                 receipts=tuple(codec.receipt_of(row) for row in got),
+                hidden=hidden,
             )
 
     async def receipts(self, incident: str) -> tuple[Receipt, ...]:

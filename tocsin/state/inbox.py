@@ -12,7 +12,10 @@ and the answer) changes nothing: each of them is idempotent.
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import secrets
+import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -41,6 +44,8 @@ Act = Callable[[Callable[[Book, datetime], Outcome]], Awaitable[Outcome]]
 
 Receive = Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]]
 """Takes alerts that were handed on, as their sender's replica wrote them."""
+Push = Callable[[str, bytes], Awaitable[None]]
+"""Takes events that were handed on, for the collector of that name. What it can't use it logs."""
 
 
 class Refusal(ValueError):
@@ -201,12 +206,16 @@ class Inbox:
         """Alerts that were sent to a replica that does not lead: kept for the one that does, who answers nothing."""
         await self._put({"do": "alerts", "alerts": list(alerts)}, now)
 
-    async def serve(self, act: Act, now: datetime, *, receive: Receive | None = None) -> int:
+    async def hand_on_events(self, collector: str, body: bytes, now: datetime) -> None:
+        """Events that were pushed to a replica that does not lead: kept for the one that does."""
+        packed = base64.b64encode(await asyncio.to_thread(zlib.compress, body)).decode()
+        await self._put({"do": "events", "collector": collector, "packed": packed}, now)
+
+    async def serve(self, act: Act, now: datetime, *, receive: Receive | None = None, push: Push | None = None) -> int:
         """Do what is asked, in the order it was → how many requests were answered."""
         served = 0
         for id, row in await self._rows():
-            if row["request"].get("do") == "alerts" and receive is not None:
-                await receive(row["request"]["alerts"])
+            if await _handed_on(row["request"], receive, push):
                 async with self._state.writing() as connection:
                     await connection.execute(sa.delete(meta).where(meta.c.name == id))
                 continue
@@ -240,6 +249,18 @@ class Inbox:
             return Answer(done=False, text=str(error))
         assert seen.book is not None
         return Answer(done=True, text=request.said(seen.book))
+
+
+async def _handed_on(document: Mapping[str, Any], receive: Receive | None, push: Push | None) -> bool:
+    """True when it was something that another replica was sent, and is taken now."""
+    if document.get("do") == "alerts" and receive is not None:
+        await receive(document["alerts"])
+        return True
+    if document.get("do") == "events" and push is not None:
+        body = await asyncio.to_thread(zlib.decompress, base64.b64decode(document["packed"]))
+        await push(document["collector"], body)
+        return True
+    return False
 
 
 def request_of(document: Mapping[str, Any]) -> Request:

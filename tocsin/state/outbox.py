@@ -38,6 +38,11 @@ _SENT: Final = (
         lease_until=None,
     )
 )  # fmt: skip
+_reply = outbox.alias("reply")
+_END_WAS_HEARD: Final = sa.exists().where(
+    _reply.c.incident == outbox.c.incident, _reply.c.notifier == outbox.c.notifier, _reply.c.action == Action.RESOLVE,
+    _reply.c.state == "sent",
+)  # fmt: skip
 _FAILED_OVER_TO: Final = sa.select(outbox.c.failed_over).where(outbox.c.id == sa.bindparam("of"))
 
 
@@ -217,12 +222,13 @@ class Outbox:
     async def unheard(self, notifiers: Iterable[str]) -> frozenset[tuple[str, str]]:
         """(incident or storm, notifier) of those that were told that it fires, and for whom its end still waits.
 
-        A storm's summary tells the end of one of its incidents by an edit, and where the message is lost, a new first
-        message tells the end.
+        A storm's summary tells the end of one of its incidents by an edit, until the reply that the storm is over was
+        delivered. Where the message is lost, a new first message tells the end.
         """
+        of_storm = outbox.c.incident.not_in(sa.select(schema.incidents.c.id))
         ends = sa.or_(
             outbox.c.action.in_((Action.RESOLVE, Action.POST)),
-            sa.and_(outbox.c.action == Action.EDIT, outbox.c.incident.not_in(sa.select(schema.incidents.c.id))),
+            sa.and_(outbox.c.action == Action.EDIT, of_storm, ~_END_WAS_HEARD),
         )
         # A first message in doubt may have arrived, though there is no receipt.
         knows = sa.or_(

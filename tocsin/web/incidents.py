@@ -141,6 +141,10 @@ def story_json(story: Story) -> dict[str, Any]:
             for call in story.calls
             if call.state != "sent"
         ],
+        "hidden": [
+            {"silence": each.silence, "notifier": each.notifier, "at": each.at, "told_at": each.told_at}
+            for each in story.hidden
+        ],
     }  # fmt: skip
 
 
@@ -198,6 +202,7 @@ SCHEMAS: Final[Mapping[str, Any]] = {
             "decisions": {"type": "array", "items": {"type": "object"}},
             "receipts": {"type": "array", "items": {"type": "object"}},
             "undelivered": {"type": "array", "items": {"type": "object"}},
+            "hidden": {"type": "array", "items": {"type": "object"}},
         },
     }
 }

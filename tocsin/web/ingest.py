@@ -49,7 +49,7 @@ def ingest_route(inside: Inside) -> GuardedRoute:
         inlet = by_secret(request) or _named(inside, request.query_params.get("collector", ""))
         body = await unpacked(request)
         try:
-            told = await inlet.take(body)
+            told = await inside.errands.push(inlet, body)
         except ValueError as error:
             log.warning("ingest.refused", collector=inlet.name, why=str(error))
             raise HTTPException(400, str(error)) from None

@@ -46,7 +46,7 @@ def sentry_route(inside: Inside) -> GuardedRoute:
             raise HTTPException(404, "no collector is of this project; add one: {kind: sentry, project: N, …}")
         body = await unpacked(request)
         try:
-            told = await inlet.take(body)
+            told = await inside.errands.push(inlet, body)
         except ValueError as error:
             log.warning("sentry.refused", collector=inlet.name, why=str(error))
             raise HTTPException(400, str(error)) from None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from notifiers.slack import SlackNotifier
-from tocsin.errors import EditLost, Refused
+from notifiers.slack import SlackNotifier, SlackSettings
+from tocsin.errors import EditLost, Refused, Unavailable
 from tocsin.model import Action, Mention, Severity
+from tocsin.ports import NotifierContext
 from tocsin.testing.notifications import (
     a_notification,
     a_receipt,
@@ -212,3 +214,29 @@ async def test_a_rotated_token_file_is_read_anew(
     file.write_text(slack.token + "\n")
     await notifier.send(a_notification(), None)
     assert len(slack.messages()) == 1
+
+
+async def test_what_may_not_be_sent_does_not_leave(slack: FakeSlack, context: NotifierContext) -> None:
+    """Another replica leads by now: asked when the connection is there, and certainly not sent. Looking is allowed."""
+    leads = True
+
+    def permit() -> None:
+        if not leads:
+            raise Unavailable("this replica does not lead")
+
+    values = {
+        "kind": "slack", "name": "slack-pages", "channel": "C0ALERTS", "token": slack.token, "spacing": 0,
+        "base_url": slack.base_url,
+    }  # fmt: skip
+    notifier = SlackNotifier(SlackSettings.model_validate(values), replace(context, permit=permit))
+    try:
+        first = a_notification()
+        parent = await notifier.send(first, None)
+        leads = False
+        for action, to in ((Action.POST, None), (Action.EDIT, parent), (Action.THREAD, parent)):
+            with pytest.raises(Unavailable, match="does not lead"):
+                await notifier.send(a_notification(an_incident(), action=action), to)
+        found = await notifier.find(first, None)
+        assert (len(slack.messages()), slack.messages()[0].edits, found and found.ref) == (1, 0, parent.ref)
+    finally:
+        await notifier.close()

@@ -50,6 +50,17 @@ class Store:
 
         return asyncio.run(fill())
 
+    def gives_up(self, why: str) -> None:
+        """The one message that waits is a dead letter."""
+
+        async def give_up() -> None:
+            state = await State.open(self.url)
+            (claim,) = await state.outbox.claim_due("log", datetime.now(UTC), owner="me", lease=60)
+            await state.outbox.give_up(claim, why, datetime.now(UTC))
+            await state.close()
+
+        asyncio.run(give_up())
+
     def hides(self, silence: str, incident: str, *, told: bool) -> None:
         """A silence that holds, and hid the incident."""
         ends = datetime.now(UTC) + timedelta(hours=1)
@@ -233,6 +244,17 @@ def test_an_incident_is_told_as_a_story(run: Run, incident: str) -> None:
     """Its alerts, and each decision with its reason."""
     shown = run("incidents", "show", incident).output
     assert [text in shown for text in (f"{incident}  P0 open", "log: post (new_incident): ")] == [True, True]
+
+
+def test_what_was_given_up_is_shown_and_listed(run: Run, store: Store, incident: str) -> None:
+    """With why, in the incident's story and in the list of all."""
+    assert run("incidents", "dead").output == "nothing was given up\n"
+    store.gives_up("the channel is archived")
+    assert "log: post dead: the channel is archived" in run("incidents", "show", incident).output
+    (undelivered,) = json.loads(run("incidents", "show", incident, "--json").output)["undelivered"]
+    (letter,) = json.loads(run("incidents", "dead", "--json").output)
+    assert (undelivered["state"], letter["error"], letter["notifier"]) == ("dead", "the channel is archived", "log")
+    assert incident in run("incidents", "dead").output
 
 
 def test_an_incident_as_json_has_its_decisions(run: Run, incident: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,3 +206,20 @@ def test_a_request_survives_being_stored() -> None:
         Ack(incident="i", by="a"), Resolve(incident="i", by="a", why="w"), Hush(silence=daemon.silence), Expire(id="s"),
     ]  # fmt: skip
     assert [request_of(request.json()) for request in requests] == requests
+
+
+async def test_what_a_follower_was_sent_is_taken_once_by_the_leader(state: State) -> None:
+    """Alerts, and events for a collector, in the order that they came; nobody is answered."""
+    inbox, taken = Inbox(state), []
+
+    async def receive(alerts: Sequence[Mapping[str, Any]]) -> None:
+        taken.append(("alerts", list(alerts)))
+
+    async def push(collector: str, body: bytes) -> None:
+        taken.append((collector, body))
+
+    await inbox.hand_on([{"labels": {"alertname": "Down"}}], START)
+    await inbox.hand_on_events("auth", b'[{"id":"x"}]' * 1000, START + timedelta(seconds=1))
+    for _ in range(2):
+        assert await inbox.serve(Daemon().act, START, receive=receive, push=push) == 0
+    assert taken == [("alerts", [{"labels": {"alertname": "Down"}}]), ("auth", b'[{"id":"x"}]' * 1000)]

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tocsin.cli.doctor import leader_lines
 from tocsin.errors import Deposed, StateError
 from tocsin.model import Alert, AlertState, Labels
 from tocsin.state import Change, State
@@ -179,3 +180,17 @@ async def test_the_replicas_clocks_do_not_matter(state: State, leases: Leases) -
     await ends(state)
     await leases.beat(B, None)
     assert [each for each in statements if f"{at:%Y-}" in each or str(int(at.timestamp()))[:6] in each] == []
+
+
+async def test_doctor_says_who_leads_and_who_else_there_is(state: State, leases: Leases) -> None:
+    """Nothing while no daemon was ever started; none, with what to do, once the last one is gone."""
+    assert await leader_lines(state) == []
+    await leases.beat(A, None)
+    await leases.beat(B, None)
+    (line,) = await leader_lines(state)
+    assert (line.part, line.ok, line.what.startswith("a at "), ", epoch 1; also seen: b (" in line.what) == (
+        "leader", True, True, True,
+    )  # fmt: skip
+    await ends(state)
+    (line,) = await leader_lines(state)
+    assert (line.ok, line.what, "TocsinNoLeader" in line.mend) == (False, "none: nobody decides or sends", True)

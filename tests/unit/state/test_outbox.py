@@ -467,3 +467,27 @@ async def test_a_mended_configuration_is_tried_at_once(store: State) -> None:
     await store.outbox.retry(post, later(300), "invalid_auth", doubt=False)
     assert await store.outbox.hurry(["chat"], later(5)) == 1
     assert await drain(store, now=later(5)) == ["i-1 post"]
+
+
+async def test_the_end_of_a_storm_is_unheard_until_its_reply_was_delivered(store: State) -> None:
+    """An edit that still waits after it is no news: whoever takes over is not told an end that was heard."""
+
+    def storms(action: Action, revision: int) -> Notification:
+        ended = incident(state=IncidentState.RESOLVED) if action is not Action.POST else incident()
+        said = call(action, ended, revision=revision)
+        return replace(said, id=f"storm-1:chat:{action}:{revision}", reason=Reason.OVER_BUDGET)
+
+    async def delivered() -> str:
+        found = await claim(store)
+        assert found is not None
+        await store.outbox.finish(found, replace(receipt(found, found.notification.id), incident="storm-1"))
+        return found.notification.action.value
+
+    await put(store, storms(Action.POST, 1))
+    await delivered()
+    await put(store, storms(Action.EDIT, 2))
+    assert await store.outbox.unheard(["chat"]) == {("storm-1", "chat")}
+    await put(store, storms(Action.RESOLVE, 3), storms(Action.EDIT, 3))
+    assert await store.outbox.unheard(["chat"]) == {("storm-1", "chat")}
+    assert await delivered() == "resolve"
+    assert (await store.outbox.unheard(["chat"]), (await store.outbox.waiting(NOW))[0].count) == (frozenset(), 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -100,3 +102,18 @@ async def test_a_body_that_is_too_large_is_refused(port: Port) -> None:
     id = await opened(port)
     answer = await port.ask("POST", f"{BASE}/{id}/ack", body=b" " * (1 << 20) + b"{}")
     assert answer.status == 413
+
+
+async def test_every_decision_is_stored_with_its_reason_and_counted(port: Port) -> None:
+    """What `tocsin incidents show` lists is what /metrics counts."""
+    ids = [await opened(port, service) for service in ("api", "web")]
+    await do(port, ids[0], "resolve", {"by": "ana"})
+    stored: Counter[tuple[str, str]] = Counter()
+    for id in ids:
+        story = await port.get(f"{BASE}/{id}", scope=Scope.ALERTS_READ)
+        assert all(each["because"] for each in story["decisions"])
+        stored.update((each["action"], each["reason"]) for each in story["decisions"])
+    text = (await port.ask("GET", "/metrics", Scope.METRICS_READ)).content.decode()
+    lines = re.findall(r'^tocsin_decisions_total\{action="(\w+)",reason="(\w+)"\} (\S+)', text, re.MULTILINE)
+    assert {(action, reason): float(count) for action, reason, count in lines} == stored
+    assert stored["post", "new_incident"] == 2

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tocsin.access.tokens import Scope
+from tocsin.app.chores import Chores
+from tocsin.state.inbox import Inbox
 from tocsin.testing.asking import ask
 from tocsin.web.ingest import MOST_BYTES, PATH
 from tocsin.web.server import application
@@ -124,3 +127,35 @@ async def test_without_a_drain_it_says_what_to_configure(port: Port) -> None:
     answer = await port.ask("POST", PATH, Scope.INGEST_WRITE, body=b"[]")
     assert (answer.status, "drain" in answer.json()["detail"]) == (404, True)
     assert (await sent(port, x_tocsin_secret="anything")).status == 401
+
+
+async def test_what_a_follower_is_sent_the_leader_counts(port: Port, inlets: dict[str, Kept]) -> None:
+    """Events of a drain and alerts alike: whichever replica took them, the one that decides has them a second later."""
+    port.pipeline.leads = False
+    alert = {"labels": {"alertname": "Down", "service": "api", "severity": "P0"}}
+    assert (await port.ask("POST", "/api/v2/alerts", Scope.ALERTS_WRITE, json=[alert])).status == 200
+    assert (await sent(port, b'[{"id":"x"}]', x_tocsin_secret="the-secret")).status == 200
+    assert (inlets["auth"].bodies, port.pipeline.book.open) == ([], ())
+    port.pipeline.leads = True
+    chores = Chores(
+        state=port.state, pipeline=port.pipeline, inbox=Inbox(port.state), clock=port.clock,
+        telemetry=port.inside.telemetry, history=lambda: 1e9, inlets=lambda: inlets,
+    )  # fmt: skip
+    await chores.tick()
+    (incident,) = port.pipeline.book.open
+    assert (inlets["auth"].bodies, incident.group["service"]) == ([b'[{"id":"x"}]'], "api")
+
+
+async def test_what_the_leader_can_not_use_of_it_is_logged_and_done_with(port: Port, inlets: dict[str, Kept]) -> None:
+    """It does not stand in the way of what comes after it."""
+    port.pipeline.leads = False
+    await sent(port, b"nonsense", x_tocsin_secret="the-secret")
+    port.pipeline.leads, inlets["auth"].broken = True, ValueError("event 1 is not an object")
+    chores = Chores(
+        state=port.state, pipeline=port.pipeline, inbox=Inbox(port.state), clock=port.clock,
+        telemetry=port.inside.telemetry, history=lambda: 1e9, inlets=lambda: inlets,
+    )  # fmt: skip
+    with capture_logs() as logs:
+        await chores.tick()
+        await chores.tick()
+    assert [each["error"] for each in logs if each["event"] == "events.not_taken"] == ["event 1 is not an object"]
