@@ -109,8 +109,11 @@ more than twice its recent failures. To find the addresses behind an alert, ask 
 Users. Auth's log does not say whose password was wrong. Its hook password_verification_attempt does (hosted: Team and
 Enterprise plans); whoever answers it writes the hook's body, one JSON object a line, to the same log, or posts it to
 the same drain: {"metadata": {"name": "password-verification-attempt", "ip_address": …}, "user_id": …, "valid": false}.
-Without it the rules on stuffing, spraying and users under attack stay silent. Auth does not call it for users that
-don't exist.
+Auth does not call it for users that don't exist. Without it the rules on stuffing, spraying and users under attack stay
+silent. What is left is what an address does: stolen passwords show as AuthBruteForce, a slow spray as AuthSlowGuessing
+(P3, for a device with an old password looks the same). One user whose password is guessed from many addresses can't be
+found then: each of them fails once or twice, as people do; a refused request's line has neither user nor e-mail, and
+the audit log has no refusals at all.
 Users are shown as hashes, `top_users` of them. Different users and addresses are estimated by sketches (recent.py): a
 few per cent off, bounded in memory, at most 4096 addresses and users at a time.
 

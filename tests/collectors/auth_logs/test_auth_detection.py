@@ -38,13 +38,15 @@ def test_attacks_of_a_day_are_found_and_the_office_is_not(rules: tuple[Group, ..
 
 @pytest.mark.untraced
 def test_without_the_hook_only_what_needs_it_is_missed(rules: tuple[Group, ...]) -> None:
-    """A list of stolen passwords is still seen as many failures of one address."""
+    """Stolen passwords and a slow spray are still seen as many failures of one address."""
     kinds = [kind for kind in KINDS if kind.by_hook]
     account = replay(rules, days=1, seed=12, each=1, pace=60.0, hook=False, kinds=kinds, hours=7)
     found = {v.attack.kind.name: v.found and v.found.name for v in account.verdicts}
     assert found == {
-        "credential stuffing": "AuthBruteForce", "password spray": None, "one user, many addresses": None,
+        "credential stuffing": "AuthBruteForce", "password spray": "AuthSlowGuessing",
+        "one user, many addresses": None,
     }  # fmt: skip
+    assert max(v.since_due for v in account.verdicts if v.since_due is not None) <= WITHIN
     assert account.false_pages == []
 
 

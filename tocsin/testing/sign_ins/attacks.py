@@ -23,6 +23,8 @@ class Kind:
     by_hook: frozenset[str] = frozenset()
     """The alerts that must find it where the hook tells whose password was wrong; empty: `found_by`."""
     after: Seconds = 0.0
+    due_alone: int = 0
+    """The same without the hook; 0: no other."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Attack:
     def due(self) -> Seconds:
         """The time of the line with which the rule's thresholds are met: before it nobody can tell it from people."""
         told = [line for line in self.lines if b'"valid"' not in line.text]
-        return max(told[self.kind.due - 1].at, self.begin + self.kind.after)
+        due = self.kind.due if self.hook else self.kind.due_alone or self.kind.due
+        return max(told[due - 1].at, self.begin + self.kind.after)
 
 
 def attack(kind: Kind, at: Seconds, number: int, random: Random, *, hook: bool) -> Attack:
@@ -119,7 +122,7 @@ KINDS: Final = (
     Kind("brute force that gets in", _brute_force_that_succeeds, 201, _of("AuthBruteForceSucceeded")),
     Kind("distributed guessing", _distributed, 50, _of("AuthDistributedAttack")),
     Kind("credential stuffing", _stuffing, 25, _of("AuthBruteForce"), _of("AuthCredentialStuffing")),
-    Kind("password spray", _spray, 15, _of(), _of("AuthPasswordSpray"), after=300.0),
+    Kind("password spray", _spray, 15, _of("AuthSlowGuessing"), _of("AuthPasswordSpray"), after=300.0, due_alone=25),
     Kind("one user, many addresses", _one_user, 10, _of(), _of("AuthUserUnderAttack")),
     Kind("refresh reuse", _refresh_reuse, 3, _of("AuthRefreshReuse")),
     Kind("code guessing", _code_guessing, 10, _of("AuthOtpGuessing")),
@@ -127,4 +130,6 @@ KINDS: Final = (
     Kind("link by service_role", _link_by_service_role, 1, _of("AuthAdminAction")),
     Kind("factor removed by service_role", _factor_removed, 1, _of("AuthAdminAction")),
 )
-"""Without the hook nothing tells whose password was wrong: a slow spray or one user under attack can't be found."""
+"""Without the hook nothing tells whose password was wrong. A slow spray is many failures of one address then, as of a
+device with an old password. One user under attack from many addresses can't be found: each address fails once or
+twice, as people do, and the lines have nothing in common."""
