@@ -88,7 +88,7 @@ class EndpointCollector:
     async def _save(self, uptime: Uptime, at: datetime) -> None:
         """Now and then: a month by the hour is not written at every poll."""
         if self._saved_at is None or not timedelta() <= at - self._saved_at < _SAVE_EVERY:
-            await self._checkpoint.save(uptime.dump())
+            await self._checkpoint.save(await asyncio.to_thread(uptime.dump))
             self._saved_at = at
 
     def _opened(self) -> Prober:

@@ -1,8 +1,8 @@
 """One collector's polls: bounded in time, one at a time, and never a dead loop.
 
 A poll ends at the collector's deadline whatever the collector does; what it yielded until then counts, and the rest is
-a `Blind` that says why. A poll that takes a while hands on what it has every `FLUSH_EVERY` seconds, so that one
-hanging target of a collector doesn't hold back what the others say.
+a `Blind` that says why. A poll that takes a while hands on what it has every `FLUSH_EVERY` seconds (less often where
+that takes long), so that one hanging target of a collector doesn't hold back what the others say.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
 
 FLUSH_EVERY: Final[Seconds] = 0.2
+FLUSH_LATEST: Final[Seconds] = 1.0
+FLUSH_REST: Final = 10
+"""How many times as long as a part of a poll took to store and evaluate the next one waits: a thousand targets, each
+known at another moment, must not have all their rules evaluated five times a second."""
 POKE_SPACING: Final[Seconds] = 0.02
 """Between two polls that a collector asked for: a collector that pokes in a loop can't take the processor."""
 CANCEL_GRACE: Final[Seconds] = 0.5
@@ -66,6 +70,7 @@ class Poller:
         self._telemetry = telemetry
         self._tracing = tracing
         self._running = False
+        self._flush_every = FLUSH_EVERY
         self._idle = asyncio.Event()
         self._idle.set()
         self._poked = False
@@ -134,7 +139,7 @@ class Poller:
                 left = ends - self._clock.monotonic()
                 if left <= 0:
                     return "deadline", await self._give_up(task)
-                await asyncio.wait({task}, timeout=min(left, FLUSH_EVERY))
+                await asyncio.wait({task}, timeout=min(left, self._flush_every))
                 if items and not task.done():
                     await self._hand_on_part(at, items)
         except asyncio.CancelledError:
@@ -161,7 +166,9 @@ class Poller:
         samples = tuple(item for item in items if isinstance(item, Sample))
         items[:] = [item for item in items if isinstance(item, Blind)]
         if samples:
+            began = self._clock.monotonic()
             await self._give(Poll(source=self.name, at=at, samples=samples, last=False))
+            self._flush_every = pause_after(self._clock.monotonic() - began)
 
     async def _hand_on(
         self, at: datetime, samples: list[Sample], blind: list[Blind], *, last: bool, outcome: str
@@ -192,6 +199,11 @@ class Poller:
                 await self.collector.close()
         except Exception as error:  # noqa: BLE001 (closing must not keep the daemon from draining)
             logger().warning("collector.close_failed", collector=self.name, error=f"{type(error).__name__}: {error}")
+
+
+def pause_after(took: Seconds) -> Seconds:
+    """How long what a poll yields is gathered, when handing on its last part took so long."""
+    return min(max(FLUSH_EVERY, FLUSH_REST * took), FLUSH_LATEST)
 
 
 async def _collect(collector: Collector, at: datetime, items: list[Sample | Blind]) -> None:

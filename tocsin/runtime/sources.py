@@ -11,7 +11,7 @@ was set forward, and what the polls before it showed would else count as gone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -65,7 +65,14 @@ class Source:
 
     def take(self, poll: Poll) -> list[Sample]:
         """A poll's samples as they are stored; after its last part also the end of what has vanished."""
-        samples = [replace(sample, labels=self._labelled(sample.labels)) for sample in poll.samples]
+        # Not dataclasses.replace, which takes four times as long: this is every sample of every poll.
+        samples = [
+            Sample(
+                name=sample.name, labels=self._labelled(sample.labels), value=sample.value, at=sample.at,
+                created=sample.created,
+            )
+            for sample in poll.samples
+        ]  # fmt: skip
         self._poll.update((sample.name, sample.labels) for sample in samples)
         if not poll.last:
             return samples

@@ -10,7 +10,7 @@ from tocsin.errors import CollectError
 from tocsin.model import Blind, Sample
 from tocsin.ports import Collector, CollectorSettings
 from tocsin.runtime.clock import SteadyClock
-from tocsin.runtime.polling import Poll, Poller
+from tocsin.runtime.polling import Poll, Poller, pause_after
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
 
@@ -99,6 +99,29 @@ async def test_a_hanging_collector_ends_at_its_deadline() -> None:
     await poller(Scripted(script), seen, deadline=0.5).poll()
     assert [(len(poll.samples), poll.last) for poll in seen] == [(1, False), (0, True)]
     assert [blind.why for blind in seen[-1].blind] == ["no answer within 500ms"]
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.0, 0.2), (0.01, 0.2), (0.05, 0.5), (3.0, 1.0)])
+def test_parts_that_take_long_come_less_often(took: float, pause: float) -> None:
+    """Handing on costs a tenth of the time at most, and a second's delay."""
+    assert pause_after(took) == pytest.approx(pause)
+
+
+async def test_a_poller_heeds_how_long_its_parts_took() -> None:
+    """A sink that evaluates for long is left alone for longer."""
+
+    class Slow(Seen):
+        async def __call__(self, poll: Poll) -> None:
+            await super().__call__(poll)
+            await asyncio.sleep(0.12)
+
+    async def script(at: datetime) -> AsyncIterator[Sample | Blind]:
+        yield sample(at)
+        await asyncio.Event().wait()
+
+    patient = poller(Scripted(script), Slow(), deadline=0.5)
+    await patient.poll()
+    assert patient._flush_every == 1.0
 
 
 async def test_a_collector_that_ignores_cancellation_does_not_pile_up() -> None:
