@@ -326,8 +326,11 @@ def test_two_real_processes_do_the_work_once(redis: RedisServer, tmp_path: Path,
     for process in running:
         assert process.stdin is not None
         process.stdin.close()  # the work may end
-        process.stdin = None
-    said = [process.communicate(timeout=60)[0].splitlines() for process in running]
+    said = []
+    for process in running:
+        with process:
+            assert process.stdout is not None
+            said.append(process.stdout.read().splitlines())
     assert sorted(len(lines) for lines in said) == [1, 2]
     assert json.loads(said[0][-1]) == json.loads(said[1][-1])
     assert len(set(json.loads(said[0][-1]))) == 1

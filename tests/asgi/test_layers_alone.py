@@ -217,13 +217,13 @@ async def test_an_answer_that_has_begun_may_go_on_unless_the_whole_is_limited() 
 async def test_metrics_are_for_who_has_the_token() -> None:
     """And everything else passes."""
     registry = CollectorRegistry()
-    measures_of(registry).in_flight.set(3)
+    measures_of(registry).waiting.set(3)
     layer = Exposition(ok, "a token that is long", registry=registry)
     answers = []
     for path, token in (("/metrics", b""), ("/metrics", b"Bearer a token that is long"), ("/other", b"")):
         client = Client()
         await layer(scope(path, headers=[(b"authorization", token)]), nothing, client.send)
-        answers.append((client.status, b"tocsin_http_requests_in_flight 3.0" in client.said[1]["body"]))
+        answers.append((client.status, b"tocsin_http_requests_waiting 3.0" in client.said[1]["body"]))
     assert answers == [(401, False), (200, True), (200, False)]
 
 

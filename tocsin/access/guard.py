@@ -106,23 +106,15 @@ class Guard:
         if self._public and any(public.covers(method, scope["path"]) for public in self._public):
             await self._app(scope, receive, send)
             return
-        verdict = await self._verdict(scope, method)
+        verdict = await self._door.admit(scope["headers"], self._clock.now())
+        if isinstance(verdict, Admitted) and (needed := self._needs(method, scope["path"])) is not None:
+            verdict = _with_role(verdict, needed)
         if isinstance(verdict, Admitted):
             scope[SCOPE_KEY] = verdict
             await self._app(scope, receive, send)
         else:
             self._refused(verdict, scope)
             await self._refuse(verdict, scope, send)
-
-    async def _verdict(self, scope: Scope, method: str) -> Admitted | Refusal:
-        verdict = await self._door.admit(scope["headers"], self._clock.now())
-        if not isinstance(verdict, Admitted):
-            return verdict
-        needed = self._needs(method, scope["path"])
-        if needed is not None and rank(verdict.role) < rank(needed):
-            because = f"{verdict.role or 'no role'}, and {needed.value} is asked"
-            return NotAllowed(reason=Reason.ROLE_TOO_LOW, because=because, sub=verdict.principal.sub)
-        return verdict
 
     async def _refuse(self, refusal: Refusal, scope: Scope, send: Send) -> None:
         title, detail = _DETAILS[refusal.status]
@@ -151,6 +143,13 @@ class Guard:
         """RFC 6750 §3: `invalid_token` when there was one, whatever is wrong with it."""
         error = "" if refusal.reason in _REASONS_WITHOUT_TOKEN else ', error="invalid_token"'
         return f'Bearer realm="{self._realm}"{error}'.encode("ascii")
+
+
+def _with_role(verdict: Admitted, needed: Role) -> Admitted | NotAllowed:
+    if rank(verdict.role) >= rank(needed):
+        return verdict
+    because = f"{verdict.role or 'no role'}, and {needed.value} is asked"
+    return NotAllowed(reason=Reason.ROLE_TOO_LOW, because=because, sub=verdict.principal.sub)
 
 
 def _method(scope: Scope) -> str:

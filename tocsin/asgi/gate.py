@@ -25,7 +25,7 @@ from tocsin.access.verdicts import Reason, Refusal, Unavailable
 from tocsin.errors import InputError, StateError, TocsinError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 
 class Gate:
@@ -58,14 +58,17 @@ class Gate:
         """The gate of the project at `url` (https://REF.supabase.co)."""
         return cls(f"{url.rstrip('/')}/auth/v1", **options)
 
-    async def admit(self, headers: Headers, now: datetime) -> Admitted | Refusal:
+    def admit(self, headers: Headers, now: datetime) -> Coroutine[Any, Any, Admitted | Refusal]:
         """Who a request is from; Unavailable where the gate can't be opened."""
-        if self._door is None:
-            try:
-                await self.start()
-            except (TocsinError, OSError) as error:
-                return Unavailable(reason=Reason.NO_LIST, because=str(error))
-            assert self._door is not None
+        door = self._door
+        return self._opened(headers, now) if door is None else door.admit(headers, now)
+
+    async def _opened(self, headers: Headers, now: datetime) -> Admitted | Refusal:
+        try:
+            await self.start()
+        except (TocsinError, OSError) as error:
+            return Unavailable(reason=Reason.NO_LIST, because=str(error))
+        assert self._door is not None
         return await self._door.admit(headers, now)
 
     async def start(self) -> None:

@@ -43,6 +43,7 @@ class Latency:
         self._app = app
         self._site = site or Site(app)
         self._measures = measures or measures_of()
+        self._under_way = self._measures.under_way()
         self._exemplar_every = exemplar_every
         self._series: dict[tuple[str, str], _Series] = {}  # bounded as the labels are
 
@@ -51,17 +52,17 @@ class Latency:
             await self._app(scope, receive, send)
             return
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
-        self._measures.in_flight.inc()
+        self._under_way.inc()
         try:
             await self._app(scope, receive, call.track(send))
         finally:
-            self._measures.in_flight.dec()
+            self._under_way.dec()
             self._count(call)
 
     def _count(self, call: Call) -> None:
+        ended = call.ended or time.perf_counter()
         method, route = method_label(call.scope["method"]), call.route
         status = call.status or (CLIENT_GONE if call.fate else 500)
-        ended = call.ended or time.perf_counter()
         series = self._series.get((method, route))
         if series is None:
             series = self._series[method, route] = _Series(self._measures.seconds.labels(method, route).observe)

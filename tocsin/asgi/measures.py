@@ -26,8 +26,9 @@ They are in `prometheus_client.REGISTRY` unless another registry is given, so th
 
 from __future__ import annotations
 
+import os
 from typing import Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
@@ -118,6 +119,24 @@ DECLARED: Final = (
 )  # fmt: skip
 """What an application behind the layers yields; the shipped rules read it."""
 
+
+class UnderWay:
+    """One layer's requests under way: counted by whoever has it, in one event loop."""
+
+    __slots__ = ("__weakref__", "now")
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def inc(self) -> None:
+        """One more."""
+        self.now += 1
+
+    def dec(self) -> None:
+        """One less."""
+        self.now -= 1
+
+
 _made: WeakKeyDictionary[CollectorRegistry, Measures] = WeakKeyDictionary()
 
 
@@ -148,6 +167,18 @@ class Measures:
         self.database_slow: Counter = made["tocsin_database_slow_statements_total"]
         self.database_refusals: Counter = made["tocsin_database_refusals_total"]
         self._fingerprints: set[str] = set()
+        self._under_way: WeakSet[UnderWay] = WeakSet()
+        if not _several_processes():
+            self.in_flight.set_function(lambda: sum(one.now for one in list(self._under_way)))
+
+    def under_way(self) -> UnderWay | Gauge:
+        """What a layer counts its requests in flight by. A gauge costs more than all the rest of it, so it is asked
+        only when it is scraped; between processes it can't be asked, and is written."""
+        if _several_processes():
+            return self.in_flight
+        made = UnderWay()
+        self._under_way.add(made)
+        return made
 
     def fingerprint_label(self, fingerprint: str) -> str:
         """`fingerprint`, or `other` once there are MOST_FINGERPRINTS."""
@@ -175,6 +206,10 @@ def method_label(method: str) -> str:
 def status_label(status: int) -> str:
     """The code; `other` for what is none."""
     return str(status) if 100 <= status <= 599 else OTHER
+
+
+def _several_processes() -> bool:
+    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 
 def _instrument(metric: Metric, registry: CollectorRegistry):  # type: ignore[no-untyped-def]

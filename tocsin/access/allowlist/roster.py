@@ -81,8 +81,9 @@ class Roster:
     async def ruling(self, email: str, now: datetime) -> Ruling | Unavailable:
         """What the list says of `email`; Unavailable when no list young enough is there."""
         for _ in range(2):  # a look that was under way may have begun before a change was told
-            if self._due(now):
-                await asyncio.shield(self._look(now))
+            if not self._due(now):
+                break
+            await asyncio.shield(self._look(now))
         if self._break_glass and self._is_break_glass(email):
             log.warning("access.break_glass_used", address=email)
             return Ruling(allowed=True, because="break-glass address", address=email, role=Role.ADMIN)
@@ -118,7 +119,7 @@ class Roster:
         return self._told or not self._young(now)
 
     def _young(self, now: datetime) -> bool:
-        return self._checked is not None and timedelta(0) <= now - self._checked < self._ttl
+        return self._checked is not None and self._checked <= now < self._checked + self._ttl
 
     def _usable(self, now: datetime) -> Roll | None:
         if self._checked is None or now - self._checked > self._ttl + self._stale_for:

@@ -153,17 +153,15 @@ class Errors:
 
 
 class _Answer:
-    """The way back to the client, watched."""
+    """The way back to the client, watched. Fields begin as the class's, as those of a Call."""
 
-    __slots__ = ("_call", "_errors", "_replaced", "_send", "closed", "ended", "reported", "send_failed", "started")
+    _replaced = started = ended = closed = send_failed = False
+    reported: BaseException | None = None
 
     def __init__(self, errors: Errors, call: Call, send: Send) -> None:
         self._errors = errors
         self._call = call
         self._send = send
-        self._replaced = False
-        self.started = self.ended = self.closed = self.send_failed = False
-        self.reported: BaseException | None = None
 
     async def send(self, message: Message) -> None:
         """The application's `send`."""
@@ -184,8 +182,7 @@ class _Answer:
                 self.reported = error if status >= 500 else None
             elif status >= 400:
                 self._errors.answered_by_layer(self._call, status)
-            headers = list(message.get("headers", ()))
-            headers.append((b"x-request-id", self._call.request_id.encode()))
+            headers = [*message.get("headers", ()), (b"x-request-id", self._call.request_id.encode())]
             message = {**message, "headers": headers}
         elif self._replaced:
             return
@@ -194,7 +191,11 @@ class _Answer:
         elif kind == "websocket.close":
             self.closed = True
             self._see(sys.exc_info()[1])
-        await self._pass(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self.send_failed = True  # the connection is gone, whatever the server calls that
+            raise
 
     def _see(self, error: BaseException | None) -> None:
         """A framework closes a WebSocket for an error and keeps the error to itself."""
@@ -209,13 +210,10 @@ class _Answer:
             headers = [*message["headers"], (b"x-request-id", self._call.request_id.encode())]
             message = {**message, "headers": headers}
             self.started = True
-        await self._pass(message)
-
-    async def _pass(self, message: Message) -> None:
         try:
             await self._send(message)
         except OSError:
-            self.send_failed = True  # the connection is gone, whatever the server calls that
+            self.send_failed = True
             raise
 
 

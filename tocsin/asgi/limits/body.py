@@ -48,12 +48,12 @@ class Body:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length, streamed = _announced(scope)
+        call: Call = scope.get(CALL_KEY) or self._site.call(scope)
+        length, streamed = _announced(call)
         if not length and not streamed:
             await self._app(scope, receive, send)
             return
         most = self._most_for(scope) or self._most
-        call: Call = scope.get(CALL_KEY) or self._site.call(scope)
         if length > most:
             await self._refuse(call, send, await _drained(receive) if length - most <= DRAINED else False)
             return
@@ -120,15 +120,13 @@ async def _drained(receive: Receive) -> bool:
     return False
 
 
-def _announced(scope: Scope) -> tuple[int, bool]:
+def _announced(call: Call) -> tuple[int, bool]:
     """(Content-Length, whether a body may come without one)."""
-    length, streamed = 0, not _is_http1(scope)  # HTTP/2 says nothing before the body
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            length = int(value) if value.isdigit() and len(value) < 19 else 1 << 62
-        elif name == b"transfer-encoding":
-            streamed = True
-    return length, streamed
+    headers = call.headers
+    value = headers.get(b"content-length")
+    length = 0 if value is None else int(value) if value.isdigit() and len(value) < 19 else 1 << 62
+    # HTTP/2 says nothing before the body.
+    return length, b"transfer-encoding" in headers or not _is_http1(call.scope)
 
 
 def _is_http1(scope: Scope) -> bool:
