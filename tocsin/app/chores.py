@@ -16,6 +16,7 @@ from tocsin.runtime.pipeline import Pipeline
 from tocsin.runtime.response import RESPONSE_EVERY, measure_response
 from tocsin.state import State
 from tocsin.state.account import UNACCOUNTED, balance
+from tocsin.state.allowlist import AllowlistTable
 from tocsin.state.inbox import Inbox
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
@@ -53,6 +54,7 @@ class Chores:
                 await self._measure_outbox()
             if self._ticks % ACCOUNT_EVERY == OUTBOX_EVERY:
                 await self._measure_account()
+                await self._measure_audit()
             if self._ticks % RESPONSE_EVERY == OUTBOX_EVERY:
                 await measure_response(self.state, self.pipeline.book, self.telemetry, self.clock.now())
             if self.pipeline.leads and self._ticks % PRUNE_EVERY == ACCOUNT_EVERY:
@@ -103,6 +105,10 @@ class Chores:
         self.telemetry.unaccounted.set(account.outcomes.get(UNACCOUNTED, 0))
         if not account.balances:
             logger().error("account.unbalanced", account=account.text(), lost=[f"{i} at {n}" for i, n in account.lost])
+
+    async def _measure_audit(self) -> None:
+        newest = await AllowlistTable(self.state).audit(limit=1)
+        self.telemetry.audit_entries.labels("allowlist").set(newest[0].seq if newest else 0)
 
 
 def _touched(file: Path) -> int:

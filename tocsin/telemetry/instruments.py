@@ -124,6 +124,17 @@ class RuleMetrics:
         )  # fmt: skip
 
 
+class AccessMetrics:
+    """Who may come in."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # With a label, so that it is not there before it is known: a zero would be a change.
+        self.audit_entries = Gauge(
+            "tocsin_audit_entries", "Entries of an audit that is only ever added to; `of` is allowlist", ["of"],
+            registry=registry,
+        )  # fmt: skip
+
+
 class IncidentMetrics:
     """What is decided, and what came of telling it."""
 

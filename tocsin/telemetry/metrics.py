@@ -18,6 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from tocsin.model import Labels, Metric, MetricType, Sample
 from tocsin.telemetry.instruments import (
+    AccessMetrics,
     DaemonMetrics,
     DeliveryMetrics,
     HeartbeatMetrics,
@@ -40,6 +41,7 @@ class Telemetry(
     HeartbeatMetrics,
     IntakeMetrics,
     RuleMetrics,
+    AccessMetrics,
     IncidentMetrics,
     DeliveryMetrics,
     ResponseMetrics,
@@ -58,6 +60,7 @@ class Telemetry(
         HeartbeatMetrics.__init__(self, self.registry)
         IntakeMetrics.__init__(self, self.registry)
         RuleMetrics.__init__(self, self.registry)
+        AccessMetrics.__init__(self, self.registry)
         IncidentMetrics.__init__(self, self.registry)
         DeliveryMetrics.__init__(self, self.registry)
         ResponseMetrics.__init__(self, self.registry)

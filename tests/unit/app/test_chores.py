@@ -10,8 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tocsin.app.chores import ACCOUNT_EVERY, Chores
+from tocsin.access.allowlist.change import Put
+from tocsin.access.allowlist.entry import Effect, Entry, Kind, Role
+from tocsin.app.chores import ACCOUNT_EVERY, OUTBOX_EVERY, Chores
 from tocsin.state import State
+from tocsin.state.allowlist import AllowlistTable
 from tocsin.state.inbox import Inbox
 from tocsin.state.schema import silences
 from tocsin.telemetry.metrics import Telemetry
@@ -59,3 +62,35 @@ async def test_what_ended_before_the_history_begins_is_forgotten(tmp_path: Path)
 async def test_a_follower_forgets_nothing(tmp_path: Path) -> None:
     """That is the leader's to do."""
     assert await silences_after_a_tick(tmp_path, leads=False) == ["old", "recent"]
+
+
+async def test_a_change_of_the_allowlist_shows_as_an_entry_more(tmp_path: Path) -> None:
+    """Read from the store, wherever it was made; before the first look there is no number, for a zero would be news."""
+    (tmp_path / "state.db").write_bytes(await asyncio.to_thread(empty_store))
+    state = await State.open(f"sqlite:///{tmp_path / 'state.db'}")
+
+    async def nothing(*_: Any) -> None:
+        """There is nothing else to do."""
+
+    telemetry = Telemetry()
+    pipeline: Any = SimpleNamespace(leads=True, tick=nothing, act=nothing)
+    chores = Chores(
+        state=state, pipeline=pipeline, inbox=Inbox(state),
+        clock=VirtualClock(NOW), telemetry=telemetry, history=lambda: 90 * DAY, _ticks=ACCOUNT_EVERY + OUTBOX_EVERY - 1,
+    )  # fmt: skip
+    seen = [_entries(telemetry)]
+    await chores.tick()
+    seen.append(_entries(telemetry))
+    entry = Entry(
+        value="ana@example.com", kind=Kind.EMAIL, effect=Effect.ALLOW, role=Role.ADMIN, added_by="cli", added_at=NOW
+    )
+    await AllowlistTable(state).change(Put((entry,)), "cli", NOW)
+    chores._ticks = 2 * ACCOUNT_EVERY + OUTBOX_EVERY - 1
+    await chores.tick()
+    seen.append(_entries(telemetry))
+    await state.close()
+    assert seen == [None, 0, 1]
+
+
+def _entries(telemetry: Telemetry) -> float | None:
+    return telemetry.registry.get_sample_value("tocsin_audit_entries", {"of": "allowlist"})
