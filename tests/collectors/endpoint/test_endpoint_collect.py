@@ -214,8 +214,8 @@ async def test_one_hanging_target_delays_nobody(endpoints: Endpoints) -> None:
 async def test_no_free_place_is_unknown_not_down(endpoints: Endpoints) -> None:
     """A target that could not be probed in this poll is blind, and says what to raise."""
     url = await endpoints.serve(hang)
-    targets = [{"url": url, "name": f"t{n}", "deadline": "200ms"} for n in range(3)]
-    seen = await endpoints.poll(*targets, concurrency=1, interval="390ms")
+    targets = [{"url": url, "name": f"t{n}", "deadline": "1s"} for n in range(3)]
+    seen = await endpoints.poll(*targets, concurrency=1, interval="2s")
     probed = [name for name in ("t0", "t1", "t2") if seen.reasons(name) == {"timeout"}]
     waited = [blind.labels["instance"] for blind in seen.blind]
     assert (len(probed), len(waited), sorted(probed + waited)) == (1, 2, ["t0", "t1", "t2"])
@@ -473,5 +473,5 @@ async def test_a_try_that_hangs_leaves_time_for_the_next(endpoints: Endpoints) -
     async def once(request: web.Request) -> web.StreamResponse:
         return await next(answers)(request)
 
-    seen = await endpoints.poll({"url": await endpoints.serve(once), "retries": 1, "deadline": "2s"})
+    seen = await endpoints.poll({"url": await endpoints.serve(once), "retries": 1, "deadline": "4s"})
     assert (seen.value("tocsin_endpoint_up"), seen.value("tocsin_endpoint_probe_tries")) == (1, 2)

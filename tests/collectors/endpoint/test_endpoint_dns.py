@@ -80,15 +80,23 @@ class NameServer(asyncio.DatagramProtocol):
 @asynccontextmanager
 async def serving(server: NameServer) -> AsyncIterator[str]:
     """`dns://127.0.0.1:PORT` of a server on UDP and TCP of one port."""
-    loop = asyncio.get_running_loop()
-    tcp = await asyncio.start_server(server.over_tcp, "127.0.0.1", 0)
-    port = tcp.sockets[0].getsockname()[1]
-    udp, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", port))
+    udp, tcp = await _bound(server)
     try:
-        yield f"dns://127.0.0.1:{port}"
+        yield f"dns://127.0.0.1:{tcp.sockets[0].getsockname()[1]}"
     finally:
         udp.close()
         tcp.close()
+
+
+async def _bound(server: NameServer) -> tuple[asyncio.DatagramTransport, asyncio.Server]:
+    """A port that is free for UDP need not be for TCP: another one then."""
+    while True:
+        udp, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", 0))
+        port = udp.get_extra_info("sockname")[1]
+        try:
+            return udp, await asyncio.start_server(server.over_tcp, "127.0.0.1", port)
+        except OSError:
+            udp.close()
 
 
 @pytest.mark.parametrize(

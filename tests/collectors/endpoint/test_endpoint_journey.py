@@ -141,7 +141,7 @@ async def test_a_step_that_hangs_ends_at_the_journeys_deadline_with_time_to_clea
 ) -> None:
     """The deadline is of all steps together, and what was created before is deleted all the same."""
     shop.hang_at = "GET /campaigns"
-    seen = await endpoints.poll(journey(await endpoints.serve(shop.answer), deadline="3s"))
+    seen = await endpoints.poll(journey(await endpoints.serve(shop.answer), deadline="4s"))
     assert (seen.value("tocsin_endpoint_up"), seen.reasons()) == (0, {"timeout"})
     assert steps(seen, "tocsin_endpoint_step_failure") == {"list": "timeout"}
     assert (shop.asked[-1], shop.campaigns) == ("DELETE /campaigns/17", {})
