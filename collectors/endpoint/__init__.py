@@ -72,7 +72,10 @@ origin only: a redirect elsewhere is followed without them.
 
 from collectors.endpoint.collector import EndpointCollector
 from collectors.endpoint.declarations import METRICS
+from collectors.endpoint.examine import examine
 from collectors.endpoint.settings import EndpointSettings
 from tocsin.ports import CollectorSpec
 
-SPEC = CollectorSpec(kind="endpoint", settings=EndpointSettings, build=EndpointCollector, metrics=METRICS)
+SPEC = CollectorSpec(
+    kind="endpoint", settings=EndpointSettings, build=EndpointCollector, metrics=METRICS, examine=examine
+)

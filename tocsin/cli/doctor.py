@@ -39,8 +39,9 @@ class Line:
 def doctor(context: click.Context, config: Path, as_json: bool) -> None:
     """What Tocsin can and can't see, and whom it can tell.
 
-    Connects to every source and destination of the configuration once, sends nothing and changes nothing. Each gap
-    comes with what mends it. Exit 0 when there is none, 1 when there is one.
+    Connects to every source and destination of the configuration once, probes endpoints as they are configured (a
+    journey's steps are made, and cleaned up after), and sends no message. Each gap comes with what mends it. Exit 0
+    when there is none, 1 when there is one.
 
     \b
     Examples:
@@ -223,7 +224,7 @@ async def _polled(part: str, config: Config, settings: CollectorSettings) -> lis
     down = [
         f"{item.labels.get('instance', settings.name)} is down"
         for item in items
-        if isinstance(item, Sample) and item.name in ("tocsin_endpoint_up", "up") and item.value == 0
+        if isinstance(item, Sample) and item.name == "up" and item.value == 0
     ]
     gaps = [
         *(Line(part=part, ok=False, what=one.why) for one in blind),

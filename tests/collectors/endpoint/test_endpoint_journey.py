@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from collectors.endpoint import SPEC
+
 AT = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)
 # Types of this folder's conftest, which a test can't import.
 Endpoints = Any
@@ -249,3 +251,18 @@ async def test_a_variable_from_a_cookie_or_the_body_and_a_number_that_stays_one(
     seen = await endpoints.poll({"name": "j", "url": await endpoints.serve(form), "steps": [page, number, send]})
     assert seen.reasons() == set()
     assert sent == [({"sid": "c-7", "n": 3, "text": "n=3 ${n}", "list": [1, "c-7"]}, "k-9")]
+
+
+async def test_doctor_names_the_step_and_the_reason(endpoints: Endpoints, shop: Shop) -> None:
+    """And what did not clean up; what is up is counted."""
+    shop.broken = {"GET /campaigns": 500, "DELETE /campaigns/17": 500}
+    url = await endpoints.serve(shop.answer)
+    targets = [journey(url), {"url": f"{url}/health", "name": "plain", "expect": {"status": 403}}]
+    read = SPEC.settings.model_validate({"kind": "endpoint", "name": "web", "targets": targets})
+    assert SPEC.examine is not None
+    said = [(line.ok, line.what) for line in await SPEC.examine(read, endpoints.folder)]
+    assert said == [
+        (False, "buy is down: json in step list, status in step list"),
+        (False, "buy did not clean up: status in step delete"),
+        (True, "1 of 2 targets are up"),
+    ]
