@@ -63,6 +63,21 @@ def test_slow_and_rare_requests_are_always_written() -> None:
     assert verdict("/a", 0.1, 60.0) == ("first", 3)
 
 
+def test_a_storm_of_errors_is_counted_in_the_lines_that_are_written() -> None:
+    """Two a minute here: the next one's count has what was left out, and a calm route is not in it."""
+    sampler = Sampler(Sampling(share=0.0, urgent_per_minute=2))
+
+    def verdict(route: str, now: float) -> tuple[str, int]:
+        call = Call(Site(None), scope("/"))
+        call.status = 500
+        return sampler.verdict(call, route, 0.1, now)
+
+    said = [verdict("/a", now) for now in (0.0, 1.0, 2.0, 3.0, 60.0, 61.0, 62.0)]
+    assert said == [("error", 1), ("error", 1), ("", 0), ("", 0), ("error", 3), ("error", 1), ("", 0)]
+    assert verdict("/b", 62.0) == ("error", 1)
+    assert list(sampler.leftovers()) == [("/a", "error", 1)]
+
+
 def test_services_of_one_trace_write_the_same_requests() -> None:
     """The draw is by the trace id, so a trace is whole in every log or in none."""
 

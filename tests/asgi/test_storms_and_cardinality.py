@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from tests.asgi.frameworks import Kept
-from tocsin.asgi import Errors, Latency, Lines, RequestLog, protect
+from tocsin.asgi import Errors, Latency, Lines, RequestLog, Sampling, protect
 from tocsin.asgi.errors.storm import Storms
 from tocsin.asgi.measures import MOST_FINGERPRINTS, measures_of
 
@@ -39,7 +40,7 @@ async def nothing() -> dict[str, Any]:
 async def nowhere(_: Any) -> None: ...
 
 
-async def test_a_storm_of_errors_is_some_lines_and_every_fingerprint() -> None:
+async def test_a_storm_of_errors_is_some_lines_and_every_fingerprint(capsys: pytest.CaptureFixture[str]) -> None:
     """All are counted, each fingerprint is in the log with its stack, and other requests are answered meanwhile."""
     kept, registry = Kept(), CollectorRegistry()
     kinds = [type(f"Broken{number}", (Exception,), {}) for number in range(50)]
@@ -56,13 +57,26 @@ async def test_a_storm_of_errors_is_some_lines_and_every_fingerprint() -> None:
         if message["type"] == "http.response.start":
             others.append(message["status"])
 
-    errors = Errors(app, measures=measures_of(registry), lines=Lines(kept), storms=Storms(window=3600))
+    measures, lines = measures_of(registry), Lines(kept)
+    errors = Errors(app, measures=measures, lines=lines, storms=Storms(window=3600))
+    sampling = Sampling(share=0.0, slow=3600, at_least_every=3600, urgent_per_minute=100)
+    log = RequestLog(errors, measures=measures, lines=lines, sampling=sampling)
+    began, worked, worst = time.perf_counter(), time.process_time(), 0.0
     for number in range(ERRORS):
-        await errors(scope(f"/{number}"), nothing, nowhere)
+        await log(scope(f"/{number}"), nothing, nowhere)
         if number % 100 == 0:
-            await asyncio.gather(errors(scope("/fine"), nothing, fine))
+            asked = time.perf_counter()
+            await asyncio.gather(log(scope("/fine"), nothing, fine))
+            worst = max(worst, time.perf_counter() - asked)
+    took = time.perf_counter() - began
+    if FULL:
+        with capsys.disabled():
+            worked = time.process_time() - worked
+            print(f"\n{ERRORS} errors in {took:.1f} s, {worked:.1f} s of CPU: {ERRORS / worked:,.0f} per CPU second;")
+            print(f"other requests were answered meanwhile in {worst * 1e3:.1f} ms at worst")
     errors.close()
-    written = kept.of("request.failed")
+    log.close()
+    written, done = kept.of("request.failed"), kept.of("request.done")
     assert others == [200] * (ERRORS // 100)
     assert len(written) == 200
     assert len({line["fingerprint"] for line in written}) == 50
@@ -70,6 +84,10 @@ async def test_a_storm_of_errors_is_some_lines_and_every_fingerprint() -> None:
     repeated = kept.of("request.failed_repeatedly")
     assert len(written) + sum(line["times"] for line in repeated) == ERRORS
     assert registry.get_sample_value("tocsin_http_errors_total", {"category": "bug", "route": "unmatched"}) == ERRORS
+    assert len(done) <= 1 + 100 * (1 + took // 60)
+    # What each line stands for, of errors and of others, is all that was asked.
+    wrong = [line for line in (*done, *kept.of("request.left_out")) if "error" in (line.get("kept"), line.get("were"))]
+    assert sum(line["stands_for"] for line in wrong) == ERRORS
 
 
 async def test_more_fingerprints_than_there_are_series_for_are_still_in_the_log() -> None:

@@ -98,6 +98,8 @@ class Call:
     _headers: dict[bytes, bytes] | None = None
     _request_id = ""
     _ids: tuple[str, str, bool] | None = None
+    _looked = False
+    """OpenTelemetry was asked for a span when the answer began: that is the last moment to ask."""
     _route = ""
     _user: str | None = None
 
@@ -180,7 +182,7 @@ class Call:
         return self._user or None
 
     def _trace(self) -> tuple[str, str, bool]:
-        if self._ids is None:
+        if self._ids is None and not self._looked:
             self.note_span()
         if self._ids is None:
             self._ids = _parent(self.headers.get(b"traceparent"))
@@ -203,7 +205,8 @@ class Call:
             if kind in ("http.response.start", "websocket.http.response.start"):
                 self.status = message["status"]
                 if self._ids is None and "opentelemetry.trace" in sys.modules:
-                    self._trace()  # we are inside the span of an instrumentation further in
+                    self.note_span()  # we are inside the span of an instrumentation further in
+                    self._looked = True
             elif kind == "websocket.accept":
                 self.status, self.opened = 101, True
             elif kind == "websocket.close" and not self.status:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from tocsin.asgi.call import CALL_KEY, App, Call, Message, Receive, Scope, Send, Site
@@ -65,6 +65,9 @@ class Errors:
         self._observers = tuple(observers)
         self._fingerprints = fingerprints or Fingerprints()
         self._storms = storms or Storms()
+        # The children, bounded as the labels are.
+        self._counts: dict[tuple[str, str], Callable[[], None]] = {}
+        self._occurred: dict[tuple[str, str], Callable[[], None]] = {}
         _listen_to_django()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,6 +83,9 @@ class Errors:
         except BaseException:
             call.fate = "cancelled"
             raise
+        finally:
+            # An exception holds this frame, which holds them: none of it would go before the garbage collector comes.
+            guarded.reported = call.error = None
 
     def close(self) -> None:
         """Tell what storms left uncounted in the log."""
@@ -112,40 +118,51 @@ class Errors:
             fingerprint, where = self._fingerprints.of(error)
         category = TIMEOUT if call.stopped_by == "concurrency" else self._categories.of(error, status)
         call.failed = {"category": category, "fingerprint": fingerprint}
-        self._measures.errors.labels(category, route).inc()
-        self._measures.occurrences.labels(category, self._measures.fingerprint_label(fingerprint)).inc()
+        self._count(category, route)
+        label = self._measures.fingerprint_label(fingerprint)
+        occurred = self._occurred.get((category, label))
+        if occurred is None:
+            occurred = self._measures.occurrences.labels(category, label).inc
+            self._occurred[category, label] = occurred
+        occurred()
+        now = time.monotonic()
+        if self._storms.ended(now):
+            self.close()
+        full = self._storms.is_full(fingerprint, now)
+        if not full and not self._observers:
+            return  # one of a storm: nobody wants to know more of it
         report = ErrorReport(
             error=error, category=category, fingerprint=fingerprint, where=where, phase=phase, method=call.method[:16],
             route=route, status=status, request_id=call.request_id, trace_id=call.trace_id, span_id=call.span_id,
             user=call.user, scope=call.scope,
         )  # fmt: skip
-        self._log(report)
+        if full:
+            self._lines.error("request.failed", **report.fields(), stack=report.stack)
         for observer in self._observers:
             try:
                 observer(report)
             except Exception as broken:  # noqa: BLE001 (forwarding an error must not make another one)
                 self._lines.warning("request.observer_failed", error=f"{type(broken).__name__}")
 
-    def _log(self, report: ErrorReport) -> None:
-        now = time.monotonic()
-        if self._storms.ended(now):
-            self.close()
-        if self._storms.is_full(report.fingerprint, now):
-            self._lines.error("request.failed", **report.fields(), stack=report.stack)
+    def _count(self, category: str, route: str) -> None:
+        count = self._counts.get((category, route))
+        if count is None:
+            count = self._counts[category, route] = self._measures.errors.labels(category, route).inc
+        count()
 
     def answered_by_layer(self, call: Call, status: int) -> None:
         """A layer of ours answered: a 4xx is counted, a 5xx is logged too. No place in time is a timeout."""
         if status >= 500:
             self.report(call, None, Phase.BEFORE, status)
         else:
-            self._measures.errors.labels(self._categories.of(None, status), call.route).inc()
+            self._count(self._categories.of(None, status), call.route)
 
     def answered(self, call: Call, status: int, headers: Any, error: BaseException | None) -> bool:
         """An answer begins: log a 5xx, count a 4xx. True when the answer is to be replaced."""
         if error is not None and is_gone(error):
             return False
         if status < 500:
-            self._measures.errors.labels(self._categories.of(error, status), call.route).inc()
+            self._count(self._categories.of(error, status), call.route)
             return False
         call.status = status
         self.report(call, error, Phase.BEFORE, status)

@@ -78,6 +78,7 @@ _BY_STATUS: Final = {
 }
 _CHAIN: Final = 5
 _MOST_TYPES: Final = 4096
+_gone: Final[dict[type, bool]] = {}
 
 
 def name_of(kind: type) -> str:
@@ -140,7 +141,13 @@ def is_gone(error: BaseException) -> bool:
     """True when all that `error` says is that the client went away."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_gone(one) for one in error.exceptions)
-    return any(name_of(step) in GONE for step in type(error).__mro__)
+    kind = type(error)
+    gone = _gone.get(kind)
+    if gone is None:
+        gone = any(name_of(step) in GONE for step in kind.__mro__)
+        if len(_gone) < _MOST_TYPES:
+            _gone[kind] = gone
+    return gone
 
 
 def leaf_of(error: BaseException) -> BaseException:

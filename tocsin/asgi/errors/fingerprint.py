@@ -45,10 +45,11 @@ class Fingerprints:
     def of(self, error: BaseException) -> tuple[str, str]:
         """(fingerprint, where): `where` is `module:function` of the frame it goes by."""
         last = own = None
-        step = error.__traceback__
+        step, known = error.__traceback__, self._code
         while step is not None:
             last = step.tb_frame
-            if self._is_own(last.f_code):
+            is_own = known.get(last.f_code)
+            if is_own or (is_own is None and self._is_own(last.f_code)):
                 own = last
             step = step.tb_next
         frame = own or last
@@ -63,12 +64,10 @@ class Fingerprints:
         return found
 
     def _is_own(self, code: CodeType) -> bool:
-        known = self._code.get(code)
-        if known is None:
-            known = self._in_app(code.co_filename)
-            if len(self._code) < _MOST:
-                self._code[code] = known
-        return known
+        own = self._in_app(code.co_filename)
+        if len(self._code) < _MOST:
+            self._code[code] = own
+        return own
 
 
 def named(*parts: str) -> str:

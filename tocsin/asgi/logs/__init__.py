@@ -59,8 +59,9 @@ class RequestLog:
 
     def close(self) -> None:
         """Tell what was left out since the last lines, so that the counts are whole."""
-        for route, count in self._sampler.leftovers():
-            self._lines.info("request.left_out", route=route, stands_for=count)
+        for route, why, count in self._sampler.leftovers():
+            were = {"were": why} if why else {}
+            self._lines.info("request.left_out", route=route, stands_for=count, **were)
 
     def _note(self, call: Call) -> None:
         route, took = call.route, call.seconds

@@ -1,13 +1,14 @@
 """Which requests are written: every error, every slow one, and a share of the rest per route; with the counts.
 
-    tail   status 5xx, an exception, slower than `slow`             always
+    tail   status 5xx, an exception, slower than `slow`             always, up to `urgent_per_minute` of a route
     tail   the first of its route in `at_least_every`               always: a rare route is seen
     head   its trace is kept (traceparent's sampled flag)           always where `follow_traces`
     head   by the ids: SHARE of them                                the same requests in every service of a trace
 
 A written line says `stands_for`: how many requests of its route it speaks for, itself and those left out since the line
 before. The sum over the lines is the number of requests, so rates stay true whatever the share; what is still open at
-the end is told by `leftovers`.
+the end is told by `leftovers`. Errors stand for errors only, slow requests for slow ones: so the rate of errors is true
+as well, in a storm of them too, of which the log takes `urgent_per_minute` lines and no more.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Sampling:
     shares: Mapping[str, float] = field(default_factory=dict)
     """By route template, over `share`: `{"/healthz": 0.001}`."""
     slow: Seconds = 1.0
+    urgent_per_minute: int = 600
+    """Of a route's errors, and of its slow requests; those beyond are counted in the next that is written."""
     at_least_every: Seconds = 60.0
     follow_traces: bool = True
 
@@ -40,6 +43,17 @@ class Sampling:
                 raise ValueError(f"a share is from 0 to 1, not {share:g}")
         if self.slow <= 0 or self.at_least_every <= 0:
             raise ValueError("slow and at_least_every are above 0 seconds")
+        if self.urgent_per_minute < 1:
+            raise ValueError("urgent_per_minute is 1 or more: an error that is written nowhere is not found")
+
+
+@dataclass(slots=True)
+class _Urgent:
+    """A route's errors, or its slow requests, of one minute."""
+
+    since: Seconds
+    written: int = 0
+    left_out: int = 0
 
 
 class Sampler:
@@ -49,6 +63,7 @@ class Sampler:
         self._sampling = sampling or Sampling()
         self._left_out: dict[str, int] = {}
         self._written: dict[str, Seconds] = {}
+        self._urgent: dict[tuple[str, str], _Urgent] = {}
 
     def verdict(self, call: Call, route: str, took: Seconds, now: Seconds) -> tuple[str, int]:
         """(why it is written, how many it stands for); ("", 0) when it is not. `now` is monotonic."""
@@ -56,15 +71,35 @@ class Sampler:
         if not why:
             self._left_out[route] = self._left_out.get(route, 0) + 1
             return "", 0
-        if why in ("error", "slow"):  # they are all written, so each stands for itself
-            return why, 1
+        if why in ("error", "slow"):
+            stands_for = self._urgently((why, route), now)
+            return (why, stands_for) if stands_for else ("", 0)
         self._written[route] = now
         return why, 1 + self._left_out.pop(route, 0)
 
-    def leftovers(self) -> Iterator[tuple[str, int]]:
-        """(route, how many were left out since its last line), and forget them."""
+    def _urgently(self, key: tuple[str, str], now: Seconds) -> int:
+        """How many it stands for; 0: not written, in a storm of its like."""
+        urgent = self._urgent.get(key)
+        if urgent is None:
+            urgent = self._urgent[key] = _Urgent(now)
+        elif not 0 <= now - urgent.since < 60.0:
+            urgent.since, urgent.written = now, 0
+        if urgent.written >= self._sampling.urgent_per_minute:
+            urgent.left_out += 1
+            return 0
+        stands_for, urgent.left_out = 1 + urgent.left_out, 0
+        urgent.written += 1
+        return stands_for
+
+    def leftovers(self) -> Iterator[tuple[str, str, int]]:
+        """(route, `error`, `slow` or nothing, how many were left out since its last line), and forget them."""
         left, self._left_out = self._left_out, {}
-        return iter(left.items())
+        urgent, self._urgent = self._urgent, {}
+        for route, count in left.items():
+            yield route, "", count
+        for (why, route), one in urgent.items():
+            if one.left_out:
+                yield route, why, one.left_out
 
     def _why(self, call: Call, route: str, took: Seconds, now: Seconds) -> str:
         rules = self._sampling
