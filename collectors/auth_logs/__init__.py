@@ -38,9 +38,10 @@ sql. Reads the tables of Auth's database, beside a collector for the log, not in
 sign-in. `interval: 30s` or more, for the audit table has no index on the time. Row security hides all rows from a
 reader without BYPASSRLS, without an error: that is found out, and blind with the statement that mends it; so are
 missing rights and an Auth too old for a column. GOTRUE_AUDIT_LOG_DISABLE_POSTGRES leaves the audit table empty: watch
-the newest line's time. Rights on the columns that are asked for are enough; no password, token or secret is among them.
-The other tables (`tables: {include: […]}`) are looked at every minute, whole but for refresh_tokens and mfa_challenges,
-of which the last hour is read by an index; one that takes longer than query_deadline is left in peace for ten minutes.
+the newest line's time. deploy/auth-role.sql makes a role with rights on the columns that are asked for; no password,
+token or secret is among them. The other tables (`tables: {include: […]}`) are looked at every minute, whole but for
+refresh_tokens and mfa_challenges, of which the last hour is read by an index; one that takes longer than query_deadline
+is left in peace for ten minutes.
 
 Yields, as counters:
   tocsin_auth_sign_in_attempts_total{outcome,method}     success, failure, error (5xx) · password, otp, oauth, …

@@ -279,6 +279,24 @@ async def test_rights_on_the_needed_columns_are_enough(stand: Stand) -> None:
     stand.alter("alter role stranger nobypassrls")
 
 
+async def test_the_shipped_role_sees_all_that_is_asked_for(stand: Stand, root: Path) -> None:
+    """deploy/auth-role.sql grants what is wanted, and nothing that is secret."""
+    text = (root / "deploy" / "auth-role.sql").read_text()
+    grants = [part for part in text.replace("\n  on", " on").split(";\n") if part.startswith("grant")]
+    assert len(grants) == 9
+    stand.server.create_role("tocsin_auth", options="bypassrls")
+    stand.alter(*grants)
+    stand.start("tocsin_auth", admins=[ANA.email])
+    await stand.sign_in()
+    seen = await stand.auth.poll()
+    assert (seen.blind, seen.value("tocsin_auth_sessions"), seen.value("tocsin_auth_users")) == ([], 1, 4)
+    with psycopg.connect(stand.server.dsn(user="tocsin_auth"), autocommit=True) as connection:
+        for secret in ("encrypted_password from auth.users", "secret from auth.mfa_factors"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"select {secret}".encode())
+    stand.alter("drop owned by tocsin_auth", "drop role tocsin_auth")
+
+
 async def test_an_old_auth_is_read_as_far_as_it_goes(stand: Stand) -> None:
     """Columns and tables that it lacks: what follows from that is told, the rest is blind with the reason."""
     stand.alter(

@@ -12,7 +12,7 @@ import aiohttp
 import jwt
 import pytest
 
-from tocsin.testing.supabase import Era, FakeAuth, Seed
+from tocsin.testing.supabase import DEFAULT_SERVICE_KEY, Era, FakeAuth, Seed
 
 ANA = Seed(email="ana@example.com", password="correct horse", metadata={"full_name": "Ana"})
 SEEDS = (
@@ -104,6 +104,14 @@ async def test_a_wrong_password_leaves_one_request_line(caller: Caller) -> None:
         "time": "2026-09-21T14:13:20Z",
     }
     assert expected == _of(line, expected)
+
+
+async def test_a_server_says_whom_it_speaks_for_with_a_secret_key_alone(caller: Caller) -> None:
+    """Sb-Forwarded-For from anybody else would be an address of their choice."""
+    headers = {"Sb_Forwarded_For": "203.0.113.7", "X_Forwarded_For": "198.51.100.4"}
+    await caller.sign_in(password="guess", **headers)
+    await caller.sign_in(password="guess", apikey=DEFAULT_SERVICE_KEY, **headers)
+    assert [line["remote_addr"] for line in caller.lines()] == ["198.51.100.4", "203.0.113.7"]
 
 
 async def test_an_address_wrapped_in_ipv6_is_logged_as_ipv4(caller: Caller) -> None:

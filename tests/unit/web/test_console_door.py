@@ -119,13 +119,13 @@ async def test_who_has_a_second_factor_is_half_way_in_until_it_is_shown(console:
 async def test_the_browsers_address_is_passed_on_with_a_secret_key(console: Console) -> None:
     """Or all sign-ins would count as this host's."""
     seen: list[str] = []
-    password = console.auth._password
+    password = console.auth._signins._password
 
     async def spy(exchange: Any) -> Any:
         seen.append(exchange.request.headers.get("Sb-Forwarded-For", ""))
         return await password(exchange)
 
-    console.auth._password = spy  # type: ignore[method-assign]
+    console.auth._signins._password = spy  # type: ignore[method-assign]
     await console.signed_in()
     assert seen == ["testclient"]
 

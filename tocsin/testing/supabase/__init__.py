@@ -8,8 +8,8 @@ Today: /token (password, refresh_token, pkce), /otp, /verify, /authorize, /facto
 removed), /signup, /logout, /user, /recover, /invite, /admin/users, /admin/generate_link, /admin/audit, /health,
 /settings, /.well-known/jwks.json, all under /auth/v1. Users live in memory; with `database=dsn` they are in the schema
 `auth` of a real Postgres too. Modules: keys (ES256, rotation), accounts (users, sessions, refresh tokens), ways (codes,
-PKCE, second factors), factors (their endpoints), signups (how users come to be), hooks (called as the real server calls
-them), journal (the log lines of both eras), schema and tables (the same in Postgres), limits (429), server (HTTP),
+PKCE, second factors), signins, factors and signups (their endpoints), limits (429), hooks (called as the real server
+calls them), journal (the log lines of both eras), schema and tables (the same in Postgres), exchange and server (HTTP),
 management (the Management API's endpoint for logs, apart).
 
 Source of names, codes and messages: supabase/auth, internal/api and internal/observability.

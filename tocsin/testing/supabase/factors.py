@@ -15,7 +15,8 @@ from aiohttp import web
 from tocsin.testing.supabase.refusals import AuthRefusal
 
 if TYPE_CHECKING:
-    from tocsin.testing.supabase.server import Exchange, FakeAuth, Handler
+    from tocsin.testing.supabase.exchange import Exchange, Handler
+    from tocsin.testing.supabase.server import FakeAuth
 
 
 class Factors:

@@ -10,26 +10,23 @@ set apart; `remote_addr` is the first valid address of X-Forwarded-For, else the
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
 import psycopg
 from aiohttp import web
 
-from tocsin.testing.supabase.accounts import Accounts, Device, RefreshToken, Seed, Session, User
+from tocsin.testing.supabase.accounts import Accounts, RefreshToken, Seed, Session, User
+from tocsin.testing.supabase.exchange import CURRENT, VERSION_HEADER, Exchange, Handler, refused, remote_address
 from tocsin.testing.supabase.factors import Factors
 from tocsin.testing.supabase.hooks import Hook, Hooks
 from tocsin.testing.supabase.journal import NIL, Era, Journal, audit_event
 from tocsin.testing.supabase.keys import SigningKeys
-from tocsin.testing.supabase.limits import Limit
-from tocsin.testing.supabase.refusals import AuthRefusal, OAuthRefusal
+from tocsin.testing.supabase.refusals import AuthRefusal
+from tocsin.testing.supabase.signins import SignIns
 from tocsin.testing.supabase.signups import SignUps
 from tocsin.testing.supabase.tables import Tables
 from tocsin.testing.supabase.ways import Ways
@@ -40,50 +37,6 @@ DEFAULT_SERVICE_KEY: Final = "sb_secret_stand-in-service"
 TOKEN_LIFE: Final = 3600
 _OPEN_PATHS: Final = frozenset({"/health", "/.well-known/jwks.json", "/authorize"})
 """A browser on its way to a provider sends no key."""
-_VERSION_HEADER: Final = "X-Supabase-Api-Version"
-_CODE_HEADER: Final = "x-sb-error-code"
-
-Handler = Callable[["Exchange"], Awaitable[web.Response]]
-
-
-@dataclass(kw_only=True)
-class Exchange:
-    """One request on its way: what came in, and what its log line will say."""
-
-    request: web.Request
-    id: str
-    about: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def user_agent(self) -> str:
-        return self.request.headers.get("User-Agent", "")
-
-    @property
-    def device(self) -> Device:
-        """What its session is remembered by."""
-        return Device(address=self.about["remote_addr"], agent=self.user_agent)
-
-    async def body(self) -> dict[str, Any]:
-        """The JSON object sent. Raises AuthRefusal."""
-        text = await self.request.text()
-        try:
-            found = json.loads(text or "{}")
-        except ValueError as error:
-            raise AuthRefusal(400, "bad_json", f"Could not parse request body as JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise AuthRefusal(400, "bad_json", "Could not parse request body as JSON: not an object")
-        return found
-
-    def text(self, asked: dict[str, Any], name: str) -> str:
-        """A member of the body, empty where it is missing. Raises AuthRefusal."""
-        value = asked.get(name, "")
-        if not isinstance(value, str):
-            raise AuthRefusal(400, "bad_json", f"Could not parse request body as JSON: {name} is not a string")
-        return value
-
-
-_request: ContextVar[Exchange] = ContextVar("request")
-"""The one that is being answered, for what happens below the handlers."""
 
 
 class FakeAuth:
@@ -124,9 +77,9 @@ class FakeAuth:
         self._service_key, self._site_url = service_key, site_url
         self._autoconfirm, self._is_open = autoconfirm, signups
         self._signups = SignUps(self, autoconfirm=autoconfirm, open=signups)
+        self._signins = SignIns(self, site_url=site_url, token_limit=token_limit)
         self._factors = Factors(self)
         self._database = database
-        self._limit = Limit(token_limit)
         self._tables: Tables | None = None
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
@@ -167,11 +120,9 @@ class FakeAuth:
             ("GET", "/health", self._health),
             ("GET", "/settings", self._settings),
             ("GET", "/.well-known/jwks.json", self._key_set),
-            ("POST", "/token", self._token),
             ("GET", "/user", self._user),
             ("POST", "/logout", self._logout),
-            ("POST", "/verify", self._verify),
-            ("GET", "/authorize", self._authorize),
+            *self._signins.routes(),
             *self._factors.routes(),
             *self._signups.routes(),
         )
@@ -186,7 +137,7 @@ class FakeAuth:
                 hint = "No `apikey` request header or url param was found."
                 return web.json_response({"message": "No API key found in request", "hint": hint}, status=401)
             exchange = Exchange(request=request, id=str(uuid.uuid4()))
-            _request.set(exchange)
+            CURRENT.set(exchange)
             exchange.about.update(self._known_at_arrival(exchange, path))
             began = time.perf_counter_ns()
             code = ""
@@ -195,7 +146,7 @@ class FakeAuth:
             except AuthRefusal as refusal:
                 code = refusal.code
                 exchange.about["error"] = refusal.logged
-                response = _refused(refusal, request.headers.get(_VERSION_HEADER, ""))
+                response = refused(refusal, request.headers.get(VERSION_HEADER, ""))
             if path != "/health":
                 self.journal.request(
                     exchange.about,
@@ -226,7 +177,7 @@ class FakeAuth:
             "method": request.method,
             "path": exchange.request.path.removeprefix(PREFIX),
             "referer": self._site_url,
-            "remote_addr": _remote_address(request),
+            "remote_addr": remote_address(request),
             "request_id": exchange.id,
         }
         if path == "/token":
@@ -258,7 +209,7 @@ class FakeAuth:
             raise AuthRefusal(403, "not_admin", "User not allowed")
 
     def _hook_called(self, uri: str, nanoseconds: int, why: str) -> None:
-        self.journal.hook(_request.get().about, uri, nanoseconds, why, now=self.now())
+        self.journal.hook(CURRENT.get().about, uri, nanoseconds, why, now=self.now())
 
     # Endpoints
 
@@ -281,25 +232,6 @@ class FakeAuth:
     async def _key_set(self, _: Exchange) -> web.Response:
         return web.json_response(self.keys.jwks(), headers={"Cache-Control": "public, max-age=600"})
 
-    async def _token(self, exchange: Exchange) -> web.Response:
-        self._limit.check(exchange.about["remote_addr"], self.now())
-        match exchange.request.query.get("grant_type"):
-            case "password":
-                return await self._password(exchange)
-            case "refresh_token":
-                return await self._refresh(exchange)
-            case "pkce":
-                return await self._pkce(exchange)
-            case _:
-                raise AuthRefusal(400, "invalid_credentials", "unsupported_grant_type")
-
-    async def _password(self, exchange: Exchange) -> web.Response:
-        asked = await exchange.body()
-        email = exchange.text(asked, "email")
-        if not email:
-            raise AuthRefusal(400, "validation_failed", "missing email or phone")
-        return await self.signed_in(exchange, self.accounts.authenticate(email, exchange.text(asked, "password")))
-
     async def signed_in(
         self, exchange: Exchange, user: User, method: str = "password", provider: str = "email", **extra: Any
     ) -> web.Response:
@@ -308,38 +240,6 @@ class FakeAuth:
         user.identities.setdefault(provider, str(uuid.uuid4()))
         token = self.accounts.start_session(user, self.now(), method=method, device=exchange.device)
         self.journal.login(user.id, method, provider=provider, now=self.now(), **extra)
-        return await self.granted(token)
-
-    async def _verify(self, exchange: Exchange) -> web.Response:
-        asked = await exchange.body()
-        user = self.ways.by_code(exchange.text(asked, "email"), exchange.text(asked, "token"), self.now())
-        if user.confirmed_at is None:
-            user.confirmed_at = self.now()
-            self.audit(exchange, "user_signedup", user, provider="email")
-        return await self.signed_in(exchange, user, "otp")
-
-    async def _authorize(self, exchange: Exchange) -> web.Response:
-        asked = exchange.request.query
-        user = self.accounts.by_email(self.oauth_user)
-        if user is None:
-            raise AuthRefusal(400, "validation_failed", "Unsupported provider: provider is not enabled")
-        code = self.ways.begin_flow(user, asked.get("code_challenge", ""), self.now())
-        back = f"{asked.get('redirect_to', self._site_url)}?code={code}"
-        return web.Response(status=302, headers={"Location": back})
-
-    async def _pkce(self, exchange: Exchange) -> web.Response:
-        asked = await exchange.body()
-        user = self.ways.end_flow(exchange.text(asked, "auth_code"), exchange.text(asked, "code_verifier"), self.now())
-        return await self.signed_in(exchange, user, "oauth", "github")
-
-    async def _refresh(self, exchange: Exchange) -> web.Response:
-        text = exchange.text(await exchange.body(), "refresh_token")
-        if not text:
-            raise OAuthRefusal("invalid_request", "refresh_token required")
-        token = self.accounts.refresh(text, self.now(), exchange.device)
-        self.audit(exchange, "token_refreshed", token.session.user)
-        self.audit(exchange, "token_revoked", token.session.user)
-        self.journal.login(token.session.user.id, "token", now=self.now())
         return await self.granted(token)
 
     async def _user(self, exchange: Exchange) -> web.Response:
@@ -404,22 +304,3 @@ class FakeAuth:
         if session.user.banned:
             raise AuthRefusal(403, "user_banned", "User is banned")
         return session
-
-
-def _refused(refusal: AuthRefusal, api_version: str) -> web.Response:
-    headers = {_CODE_HEADER: refusal.code} if refusal.code else {}
-    if api_version:
-        headers[_VERSION_HEADER] = api_version
-    return web.json_response(refusal.body(api_version), status=refusal.status, headers=headers)
-
-
-def _remote_address(request: web.Request) -> str:
-    for part in request.headers.get("X-Forwarded-For", "").split(","):
-        try:
-            address = ipaddress.ip_address(part.strip())
-        except ValueError:
-            continue
-        # Go prints an IPv4 address that is wrapped in IPv6 as the IPv4 address.
-        mapped = getattr(address, "ipv4_mapped", None)
-        return str(mapped or address)
-    return request.remote or ""

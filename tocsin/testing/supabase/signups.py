@@ -20,7 +20,8 @@ from tocsin.testing.supabase.accounts import Seed, User
 from tocsin.testing.supabase.refusals import AuthRefusal
 
 if TYPE_CHECKING:
-    from tocsin.testing.supabase.server import Exchange, FakeAuth, Handler
+    from tocsin.testing.supabase.exchange import Exchange, Handler
+    from tocsin.testing.supabase.server import FakeAuth
 
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
