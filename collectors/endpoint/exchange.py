@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http.cookies import BaseCookie
 from typing import Final, Protocol
 
 import aiohttp
@@ -91,8 +92,8 @@ class Way:
         headers = dict(request.headers)
         if request.url.origin() == self.origin:
             headers.update(self.secrets)
-        if self.jar is not None and (cookies := self.jar.filter_cookies(request.url)):
-            headers["cookie"] = "; ".join(f"{name}={cookie.value}" for name, cookie in cookies.items())
+        if self.jar is not None and (cookies := _pairs(self.jar.filter_cookies(request.url))):
+            headers["cookie"] = "; ".join(cookies)
         answer = await self.exchange(
             replace(request, headers=headers), self.context, self.watch,
             keep=keep, skip=_REDIRECTS if follow else frozenset(),
@@ -100,6 +101,12 @@ class Way:
         if self.jar is not None:
             self.jar.update_cookies_from_headers(answer.headers.getall("set-cookie", []), request.url)
         return answer
+
+
+def _pairs(cookies: BaseCookie[str]) -> list[str]:
+    """As browsers send them. What a peer hid in quotes (a line break, another cookie) is left out."""
+    pairs = (f"{name}={cookie.value}" for name, cookie in cookies.items())
+    return [pair for pair in pairs if pair.isprintable() and ";" not in pair]
 
 
 def _joined(url: URL, where: str) -> URL | None:

@@ -211,6 +211,22 @@ async def test_what_a_peer_gives_cannot_lead_a_step_astray(endpoints: Endpoints)
     assert steps(seen, "tocsin_endpoint_step_failure") == {"header": "extract"}
 
 
+async def test_a_cookie_that_hides_another_header_is_left_out(endpoints: Endpoints) -> None:
+    """Quotes may hold a line break or a second cookie; an ordinary value goes back as it came."""
+    got: list[str | None] = []
+
+    async def hostile(request: web.Request) -> web.Response:
+        got.append(request.headers.get("cookie"))
+        answer = web.Response()
+        for cookie in (r'a="x\015\012X-Evil: 1"', r'b="1; admin=1"', "c=dG9rZW4=/+; Path=/"):
+            answer.headers.add("set-cookie", cookie)
+        return answer
+
+    steps_ = [{"name": "one"}, {"name": "two"}]
+    seen = await endpoints.poll({"name": "j", "url": await endpoints.serve(hostile), "steps": steps_})
+    assert (seen.reasons(), got) == (set(), [None, "c=dG9rZW4=/+"])
+
+
 async def test_secret_headers_stay_with_the_target(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step elsewhere gets neither the target's secret headers nor its cookies."""
     got: dict[str, Any] = {}
