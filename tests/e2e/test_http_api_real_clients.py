@@ -118,7 +118,12 @@ async def test_amtool_works_with_silences(amtool: Amtool, site: Site) -> None:
     assert hidden["status"]["silencedBy"] == [id]
     await amtool("silence", "update", "--duration=3h", "--comment=longer", id)
     assert id in await amtool("silence", "query")
+    saved = site.folder / "silences.json"
+    saved.write_text(await amtool("--output=json", "silence", "query", "service=~ap."))
     await amtool("silence", "expire", id)
+    await amtool("silence", "import", "--force", str(saved))
+    (again,) = (await amtool("silence", "query", "-q", "service=~ap.")).split()
+    await amtool("silence", "expire", again)
     assert len(json.loads(await amtool("--output=json", "alert", "query"))) == 1
     assert [each["status"]["state"] for each in json.loads(await amtool("-o", "json", "silence", "query", "--expired"))]
 
@@ -127,6 +132,8 @@ async def test_amtool_reads_the_configuration(amtool: Amtool) -> None:
     """Receivers are our notifiers, in a file that it can parse."""
     assert "pages" in await amtool("config", "show")
     assert "pages" in await amtool("config", "routes", "show")
+    assert (await amtool("config", "routes", "test", "severity=P0")).split() == ["pages"]
+    assert "disabled" in await amtool("cluster", "show")
 
 
 # A real Prometheus --------------------------------------------------------------------------------------------------
