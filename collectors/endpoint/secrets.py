@@ -16,6 +16,7 @@ def secrets_of(target: Target) -> Secrets:
     Raises CollectError and OSError for one that is not there.
     """
     headers = {header: _from_env(variable) for header, variable in target.headers_env.items()}
+    headers |= {header: _from_file(path) for header, path in target.headers_file.items()}
     if target.bearer_token_env:
         headers["authorization"] = f"Bearer {_from_env(target.bearer_token_env)}"
     if target.bearer_token_file:
@@ -35,8 +36,11 @@ def with_paths(target: Target, folder: Path) -> Target:
         return {name: str(folder / path) for name in names if (path := getattr(model, name))}
 
     tls = target.tls.model_copy(update=resolved(target.tls, "ca_file", "cert_file", "key_file"))
-    files = {name: str(folder / path) for name, path in target.secrets_file.items()}
-    return target.model_copy(update={**resolved(target, "bearer_token_file"), "tls": tls, "secrets_file": files})
+    files = {
+        key: {name: str(folder / path) for name, path in getattr(target, key).items()}
+        for key in ("secrets_file", "headers_file")
+    }
+    return target.model_copy(update={**resolved(target, "bearer_token_file"), "tls": tls, **files})
 
 
 def _from_file(path: str) -> str:

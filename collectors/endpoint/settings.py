@@ -50,6 +50,12 @@ class EndpointSettings(CollectorSettings):
                     f"target {target.instance!r}: expect.max_seconds ({limit:g}s) is not below its deadline "
                     f"({self.deadline_of(target):g}s); raise the collector's `deadline` or `interval`"
                 )
+            tries = target.retries + 1
+            if limit is not None and limit * tries >= self.deadline_of(target):
+                raise ValueError(
+                    f"target {target.instance!r}: {tries} tries of expect.max_seconds ({limit:g}s) don't fit into its "
+                    f"deadline ({self.deadline_of(target):g}s); lower `retries`, or raise the collector's `deadline`"
+                )
         if any(not low < high for low, high in pairwise(self.buckets)) or self.buckets[0] <= 0:
             raise ValueError("buckets must be positive and rise")
         return self
@@ -70,7 +76,8 @@ class EndpointSettings(CollectorSettings):
         Many at one instant would wait for each other and for the peer: they are spread, 5 ms for each, over half of
         the time at most, and never so far that a target's own deadline or limit would not fit any more.
         """
-        needs = max(target.deadline or 0.0, (target.expect.max_seconds or 0.0) * _SLOW_NEEDS)
+        slowest = (target.expect.max_seconds or 0.0) * (target.retries + 1)
+        needs = max(target.deadline or 0.0, slowest * _SLOW_NEEDS)
         spread = min(len(self.targets) * _SPACING, self._end / 2, max(0.0, self._end - needs))
         return spread * _place(target.instance) if len(self.targets) > 1 else 0.0
 

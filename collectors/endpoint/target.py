@@ -56,6 +56,9 @@ class Target(BaseModel):
     headers_env: dict[str, str] = Field(
         default_factory=dict, description="header → environment variable that holds its value"
     )
+    headers_file: dict[str, str] = Field(
+        default_factory=dict, description="header → file that holds its value; read anew at every probe"
+    )
     bearer_token_env: str | None = Field(default=None, description="environment variable that holds a bearer token")
     bearer_token_file: str | None = Field(default=None, description="file that holds one; read anew at every probe")
     body: str | None = Field(default=None, description="sent as it is; set a content-type header with it")
@@ -116,6 +119,8 @@ class Target(BaseModel):
         for header in self.headers:
             if header.lower() in _SECRET_HEADERS:
                 raise ValueError(f"header {header} holds a secret; write headers_env: {{{header}: VARIABLE}} instead")
+        if both := sorted(_lower(self.headers_env) & _lower(self.headers_file)):
+            raise ValueError(f"header {both[0]} is in headers_env and headers_file; keep one")
         self._check_journey()
         if self.bearer_token_env and self.bearer_token_file:
             raise ValueError("bearer_token_env and bearer_token_file are both set; keep one")
@@ -168,6 +173,10 @@ class Target(BaseModel):
     def instance(self) -> str:
         """The `instance` label. A query may hold a token, and labels are shown in messages: it is left out."""
         return self.name or _without_query(self.url)
+
+
+def _lower(headers: dict[str, str]) -> set[str]:
+    return {header.lower() for header in headers}
 
 
 # A thousand targets ask for these at every sample.

@@ -292,6 +292,19 @@ async def test_a_token_file_is_read_at_every_probe(endpoints: Endpoints, tmp_pat
     assert got == ["Bearer one", "Bearer two"]
 
 
+async def test_a_header_may_come_from_a_file(endpoints: Endpoints, tmp_path: Path) -> None:
+    """Read at every probe, and in no series."""
+    got: list[str | None] = []
+
+    async def note(request: web.Request) -> web.Response:
+        got.append(request.headers.get("x-api-key"))
+        return web.Response()
+
+    (tmp_path / "key").write_text("k-1\n")
+    seen = await endpoints.poll({"url": await endpoints.serve(note), "headers_file": {"X-Api-Key": "key"}})
+    assert (got, "k-1" in repr(seen.items)) == (["k-1"], False)
+
+
 @pytest.mark.parametrize(
     ("target", "why"),
     [

@@ -36,6 +36,8 @@ def settings(*targets: dict[str, Any], **more: Any) -> EndpointSettings:
         ({"url": URL, "expect": {"json_exists": ["a..b"]}}, "write it like items[0].id"),
         ({"url": URL, "expect": {"header_matches": {"a b": "x"}}}, "is no header's name"),
         ({"url": URL, "retries": 11}, "less than or equal to 10"),
+        ({"url": URL, "retries": 4, "expect": {"max_seconds": "2s"}}, "5 tries of expect.max_seconds (2s) don't fit"),
+        ({"url": URL, "headers_env": {"X-A": "A"}, "headers_file": {"x-a": "a"}}, "x-a is in headers_env and"),
         ({"url": URL, "cleanup": [{"name": "a"}]}, "cleanup is for a journey"),
         ({"url": URL, "steps": [{"name": "a"}]}, "needs a `name`"),
         (
