@@ -7,11 +7,13 @@ what is measured is the middleware. Each stack gets short turns, so that all see
 
     layer by layer      latency; log with 10 % of lines written to files; errors; access (a token seen before); limits
     ours                `protect` with all of them
+    traces              the layer alone, every trace kept; `unsampled`: where the caller keeps none
     peers               prometheus-fastapi-instrumentator, starlette_exporter, opentelemetry-instrumentation-asgi with
-                        metrics, an empty BaseHTTPMiddleware
-
+                        metrics and with metrics and spans, an empty BaseHTTPMiddleware
     errors              an application that raises, behind ours and behind `except Exception: answer 500`: how many
                         a second of CPU, once the storm's first lines are written
+
+Spans go to a batch processor whose exporter takes them at once, in both: a collector's pace is not what is measured.
 
 What a stack adds is the difference of the quickest fifths of the turns (the others are what else the machine does); the
 medians are printed beside.
@@ -76,7 +78,35 @@ def stacks(folder: Path) -> dict[str, Any]:
             bare(), gate=gate, registry=CollectorRegistry(), environment={}, log_folder=str(folder / "all")
         ),
     }
-    return found | peers()
+    return found | traced() | peers()
+
+
+def spans() -> Any:
+    """A provider as an application has one, whose spans end in memory."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+    class Nowhere(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(Nowhere(), max_queue_size=100_000))
+    return provider
+
+
+def traced() -> dict[str, Any]:
+    """Our layer with traces that are kept, and with such as the caller does not keep."""
+    from tocsin.asgi.traces import Traces, Tracing
+
+    layer = Traces(bare(), tracing=Tracing(provider=spans()))
+
+    async def kept(scope: Any, receive: Any, send: Any) -> None:
+        # The scope's last header is the trace; the other stacks get it with the flag that it is not kept.
+        name, value = scope["headers"][-1]
+        await layer({**scope, "headers": [*scope["headers"][:-1], (name, value[:-2] + b"01")]}, receive, send)
+
+    return {"traces": kept, "traces unsampled": layer}
 
 
 def peers() -> dict[str, Any]:
@@ -98,7 +128,16 @@ def peers() -> dict[str, Any]:
 
     based.add_middleware(BaseHTTPMiddleware, dispatch=through)
     otel = OpenTelemetryMiddleware(bare(), meter_provider=MeterProvider(), tracer_provider=NoOpTracerProvider())
-    return {"instrumentator": instrumented, "starlette_exporter": exported, "otel metrics": otel, "BaseHTTP": based}
+    both = OpenTelemetryMiddleware(bare(), meter_provider=MeterProvider(), tracer_provider=spans())
+
+    async def kept(scope: Any, receive: Any, send: Any) -> None:
+        name, value = scope["headers"][-1]
+        await both({**scope, "headers": [*scope["headers"][:-1], (name, value[:-2] + b"01")]}, receive, send)
+
+    return {
+        "instrumentator": instrumented, "starlette_exporter": exported, "otel metrics": otel,
+        "otel metrics+spans": kept, "BaseHTTP": based,
+    }  # fmt: skip
 
 
 async def receive() -> dict[str, Any]:
@@ -222,6 +261,9 @@ def main() -> None:
     ours, latency = found["ours"][0], found["latency"][0]
     for name, (added, usual) in found.items():
         print(f"{name:20} +{added:6.1f} µs   {ours / added:5.2f} x is all of ours   (median {usual:+.1f})")
+    theirs = found["otel metrics+spans"][0] - found["otel metrics"][0]
+    mine = found["traces"][0] / theirs
+    print(f"spans: {mine:.2f} of the {theirs:.1f} µs that OpenTelemetry's middleware adds for them")
     print(f"aim: latency {latency:.1f} of {AIM_LATENCY:g} µs, all {ours:.1f} of {AIM_ALL:g} µs")
     print(f"errors in a second of CPU: {errors['ours errors/s']:,.0f} behind ours, aim {AIM_ERRORS:,};", end=" ")
     print(f"{errors['except errors/s']:,.0f} where they are answered 500 and forgotten")

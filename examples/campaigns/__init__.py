@@ -23,5 +23,6 @@ offers:
     GET  /campaigns/ID/report         counts, failures by reason and by domain, pace
 
 An error is `application/problem+json` (RFC 9457) and says what to change. Postgres down is a 503 within a second, never
-a hanging request. `rules/` holds the alert rules that the demo watches it with.
+a hanging request. `rules/` holds the alert rules that the demo watches it with. TOCSIN_APP_OTLP_ENDPOINT traces it:
+requests with their statements and waits for a connection, and the worker's batches; SENTRY_DSN reports its errors.
 """

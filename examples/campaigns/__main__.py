@@ -98,6 +98,7 @@ def _application(arguments: argparse.Namespace, dsn: str) -> ASGIApp:
             public=public,
             registry=measures.registry,
             database=database,
+            service=os.environ.get("TOCSIN_APP_SERVICE", "campaigns"),
             inside=[] if faults is None else [faults],
         )
     except InputError as error:

@@ -147,6 +147,7 @@ async def test_a_wait_in_vain_is_a_failed_span_and_statements_alone_are_none(pos
         ("select * from public.items where id = ?", ("SELECT", "SELECT public.items")),
         ('(select ? from "Odd name")', ("SELECT", 'SELECT "Odd name"')),
         ("insert into items (id) values (?)", ("INSERT", "INSERT items")),
+        ("select (select count(*) from other where (a) = ?) from items", ("SELECT", "SELECT items")),
         ("delete from only items", ("DELETE", "DELETE items")),
         ("select ?", ("SELECT", "SELECT")),
         ("?", ("", "")),

@@ -20,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from examples.campaigns.app import build_app
 from examples.campaigns.database import make_database
+from tests.asgi.collector import collecting
+from tests.asgi.collector import until as until_true
 from tests.asgi.frameworks import served
 from tests.e2e.conftest import METRICS_TOKEN
 from tocsin.asgi import protect, queries
@@ -295,9 +297,20 @@ async def test_without_the_secret_there_are_no_faults(call: Call) -> None:
 
 
 async def test_sigterm_ends_it_in_order(serve: Callable[..., Any]) -> None:
-    """The server drains and is gone; the exit is by the signal it was sent."""
-    service = serve("--no-worker")
-    assert await asyncio.to_thread(service.stop) in (0, -signal.SIGTERM)
+    """The server drains and is gone, the exit is by the signal it was sent; the last spans arrive: a request with its
+    statements, and a batch of the worker."""
+    with collecting() as collector:
+        service = serve("--pace", "400", TOCSIN_APP_OTLP_ENDPOINT=collector.endpoint, TOCSIN_APP_TRACE_SHARE="1")
+        async with aiohttp.ClientSession() as http:
+            assert (await caller(http, service.address)("GET", "/campaigns"))[0] == 200
+        await asyncio.to_thread(until_true, lambda: collector.named("campaigns.batch"))
+        assert await asyncio.to_thread(service.stop) in (0, -signal.SIGTERM)
+        [request] = collector.named("GET /campaigns")
+        below = {one["name"] for one in collector.spans if one["parent"] == request["span_id"]}
+        assert below == {"wait for a connection", "SELECT campaigns"}
+        assert request["resource"]["service.name"] == "campaigns"
+        batches = {one["span_id"] for one in collector.named("campaigns.batch")}
+        assert [one["parent"] for one in collector.named("UPDATE campaigns") if one["parent"] not in batches] == []
 
 
 @pytest.mark.parametrize(

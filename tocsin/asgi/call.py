@@ -185,7 +185,7 @@ class Call:
         if self._ids is None and not self._looked:
             self.note_span()
         if self._ids is None:
-            self._ids = _parent(self.headers.get(b"traceparent"))
+            self._ids = parent_of(self.headers.get(b"traceparent"))
         return self._ids
 
     def track(self, send: Send) -> Send:
@@ -226,7 +226,8 @@ def call_of(scope: Scope) -> Call | None:
     return found if isinstance(found, Call) else None
 
 
-def _parent(header: bytes | None) -> tuple[str, str, bool]:
+def parent_of(header: bytes | None) -> tuple[str, str, bool]:
+    """(trace id, span id, whether it is kept) of a `traceparent`; empty for none and for what is no such header."""
     if header is None or not _is_traceparent(header):
         return "", "", False
     text = header.decode("ascii")

@@ -5,7 +5,7 @@
 
     tracing    `Tracing`: the SDK's provider, which traces are kept, and `span` for work of your own
     export     spans on their way to the collector: bounded, counted, given up in time
-    layer      `Traces`: the request's span, by OpenTelemetry's conventions for HTTP
+    layer      `Traces`: the request's span, by OpenTelemetry's conventions for HTTP; serving is what it says
     sql        statements and waits of a `Database` (`observe`), or of psycopg itself (`Cursor`, `AsyncCursor`)
     calls      of other services: aiohttp, httpx, requests, and anything else that sends headers
     names      what a span shows of a path or an address

@@ -30,6 +30,7 @@ _NAME: Final = r'(?:"[^"]{1,63}"|[^\W\d][\w$]{0,62})'
 _TARGET: Final = re.compile(
     rf"\b(?:copy|from|into|update|join|table)\s+(?:only\s+)?((?:{_NAME}\.)?{_NAME})", re.IGNORECASE
 )
+_INNERMOST: Final = re.compile(r"\([^()]*\)")
 _WORD: Final = re.compile(r"[A-Za-z]{1,20}")
 
 
@@ -163,5 +164,8 @@ def summary_of(shape: str) -> tuple[str, str]:
     """(operation, `OPERATION target`) of a statement's shape, as well as it shows without parsing it."""
     word = _WORD.match(shape.lstrip("( "))
     operation = word[0].upper() if word else ""
-    target = _TARGET.search(shape)
+    outer, found = shape, 1
+    while found:
+        outer, found = _INNERMOST.subn(" ", outer)
+    target = _TARGET.search(outer) or _TARGET.search(shape)
     return operation, f"{operation} {target[1]}" if target else operation

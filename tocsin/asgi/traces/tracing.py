@@ -173,11 +173,14 @@ def span(name: str, **attributes: Any) -> AbstractContextManager[Any]:
 
 
 def mark_failed(span: Span, error: BaseException, kind: str = "") -> None:
-    """`error.type` is `kind`, or the exception's class; its text is masked, its stack is in the log."""
+    """`error.type` is `kind`, or the exception's class; its text is masked, its stack is in the log. What was cancelled
+    has the type and did not fail."""
     from opentelemetry.trace import Status, StatusCode
 
     named = kind or _name(error)
     span.set_attribute("error.type", named)
+    if not isinstance(error, Exception):
+        return
     span.set_status(Status(StatusCode.ERROR, named))
     if span.is_recording():
         text = scrubbed(str(error)[:1000])
