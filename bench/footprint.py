@@ -6,6 +6,7 @@ With --traffic the demo's users sign in and read campaigns meanwhile, about thre
 seen, USS the part of it that no other process shares, CPU the share of one core. With --peer the stock chain's five
 processes are measured the same way, at the same interval. Also the wall time of `tocsin --help`, the best of five.
 
+Measure where requirements.lock alone is installed: beside the development tools structlog loads rich, mako Pygments.
 Measured elsewhere: Prometheus, Alertmanager, postgres_exporter, blackbox_exporter and mtail, 132 MiB and 0.3 % in sum.
 """
 

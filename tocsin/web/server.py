@@ -85,6 +85,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=BoundedProtocol,
+                ws="none",  # else whatever library lies beside it is loaded
                 log_config=None,
                 access_log=False,
                 lifespan="off",
