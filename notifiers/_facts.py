@@ -275,5 +275,6 @@ def several_text(notification: Notification) -> str:
     worst = ", ".join(dict.fromkeys(service_of(i.group) or i.id for i in incidents[:3]))
     count = f"{len(incidents):,} incident{'s' if len(incidents) != 1 else ''}"
     if notification.reason is Reason.SILENCE_ENDED:
-        return clip(f"A silence ended. It hid {count}, {alerts:,} alerts still fire: {worst}", 99)
+        fires = f"{alerts:,} alert{'' if alerts == 1 else 's'} still firing"
+        return clip(f"A silence ended. It hid {count}, {fires}: {worst}", 99)
     return clip(f"{incidents[0].severity} {count}, {alerts:,} alerts firing: {worst}", 99)

@@ -48,7 +48,8 @@ async def test_an_acknowledgement_shows_in_the_message(daemon: DaemonProcess, sl
 async def test_a_silence_keeps_a_new_alert_from_the_channel(
     daemon: DaemonProcess, slack: FakeSlack, target: Target
 ) -> None:
-    """`tocsin silence add` and then kill -9: after the restart it holds; the incident is there, the channel quiet."""
+    """`tocsin silence add` and then kill -9: after the restart it holds, and the channel is quiet. What it hid is
+    told when it ends, through another kill."""
     await daemon.start()
     code, out = await tocsin(daemon, "silence", "add", "service=shop", "--for", "1h", "--why", "a planned deployment")
     assert code == 0, out
@@ -57,6 +58,14 @@ async def test_a_silence_keeps_a_new_alert_from_the_channel(
     target.status = 500
     await eventually(lambda: len(daemon.log("incident.decided")) >= 1)
     assert (daemon.log("incident.decided")[0]["reason"], len(slack.posted())) == ("silenced_by", 0)
+    target.status = 200
+    await eventually(lambda: any(line["reason"] == "ended_untold" for line in daemon.log("incident.decided")))
+    await daemon.kill()
+    await daemon.start()
+    (made,) = json.loads((await tocsin(daemon, "silence", "list", "--json"))[1])
+    assert (made["hid"], (await tocsin(daemon, "silence", "expire", made["id"]))[0]) == (1, 0)
+    await eventually(lambda: len(slack.posted()) == 1)
+    assert "It hid 1 alert in 1 incident, 1 of them P0; none fires any more" in str(slack.posted()[0].blocks)
 
 
 async def test_a_metrics_token_opens_the_metrics(daemon: DaemonProcess) -> None:

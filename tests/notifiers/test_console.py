@@ -87,3 +87,11 @@ def test_a_wrong_zone_is_refused() -> None:
 def test_the_console_cannot_edit() -> None:
     """Nor thread."""
     assert (SPEC.kind, SPEC.edits) == ("console", False)
+
+
+def test_what_a_silence_hid_is_one_line() -> None:
+    """As of several incidents, though it may be one."""
+    told = a_notification(action=Action.DIGEST, reason=Reason.SILENCE_ENDED, because="silence s-1 of ana has ended")
+    line = line_of(told, UTC)
+    assert "DIGEST A silence ended. It hid 1 incident, 1 alert still firing: " in line
+    assert "silence s-1 of ana has ended" in line

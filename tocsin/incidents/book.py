@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 
 from tocsin.incidents.calls import Withdrawal
 from tocsin.incidents.dependencies import Dependency
@@ -93,7 +94,7 @@ class Book:
     def next_look(self) -> datetime | None:
         """When `tick` has something to do, if nothing happens before."""
         looks = (file.look for file in self.files.values() if file.look is not None)
-        return min((*looks, *(self.silences[id].ends_at for id in self.hidden)), default=None)
+        return min(chain(looks, (self.silences[id].ends_at for id in self.hidden)), default=None)
 
 
 def told_of(files: Iterable[File]) -> Iterator[Alert]:

@@ -260,6 +260,22 @@ def test_a_digest_has_a_line_for_each_worst_first() -> None:
     ]
 
 
+def test_what_a_silence_hid_says_so_and_names_it() -> None:
+    """On a phone's lock screen too; of one incident it is not the incident's own message."""
+    over = replace(a_resolved_incident(severity=Severity.P1), id="i-over")
+    told = a_notification(
+        over, action=Action.DIGEST, reason=Reason.SILENCE_ENDED,
+        because="silence s-1 of ana (deploy) has ended. It hid 1 alert in 1 incident; none fires any more",
+    )  # fmt: skip
+    assert lines(told) == [
+        "🔔 *A silence has ended* · silence s-1 of ana (deploy) has ended. It hid 1 alert in 1 incident; none fires "
+        "any more",
+        "✅ P1 checkout-api: 12.4 % of requests fail (limit 0.1 %) · 14:02 UTC, 3 min",
+    ]
+    push = "A silence ended. It hid 1 incident, 0 alerts still firing: checkout-api"
+    assert (whole(told).text, render(told, STYLE, Form.TEXT, threaded=False).text.split("\n")[0]) == (push, push)
+
+
 def test_a_digest_of_thousands_is_one_short_message() -> None:
     """The rest is a number."""
     shown = lines(a_notification(*several(2000, severity=Severity.P2), action=Action.DIGEST))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tocsin.errors import Refused, Unavailable
 from tocsin.incidents import Destination, Plan
+from tocsin.incidents.hidden import NAMED, report
+from tocsin.incidents.matching import parse_matcher
 from tocsin.incidents.routes import Route, Router
-from tocsin.model import Action, IncidentState, Mention, Reason
+from tocsin.model import Action, IncidentState, Mention, Reason, Severity, Silence
 from tocsin.state.account import balance
+from tocsin.testing.clock import START
 from tocsin.testing.destination import LOST_ANSWER, Said
+from tocsin.testing.notifications import an_incident
 from tocsin.testing.world import World, plan
 
 EACH = plan(Route(name="pages", notify=("pages",), group_by=("alertname", "service")))
@@ -194,3 +199,20 @@ async def test_its_maker_is_mentioned_where_known_and_no_page_waits_for_it(tmp_p
         (Action.DIGEST, Reason.SILENCE_ENDED, contacts["ana"]),
     ]
     await world.closes()
+
+
+def test_of_very_many_the_worst_are_named_and_all_are_counted() -> None:
+    """A message has its limits; the figures have none."""
+    silence = Silence(
+        id="s-1", matchers=(parse_matcher("alertname=~.+"),), starts_at=START, ends_at=START + timedelta(hours=1),
+        created_by="a" * 100, why="w" * 100,
+    )  # fmt: skip
+    incidents = [
+        an_incident(id=f"i-{n}", severity=Severity.P0 if n == 1999 else Severity.P2) for n in range(2000)
+    ]  # fmt: skip
+    told = report(silence, "pages", incidents, silence.ends_at)
+    assert (len(told.incidents), told.incidents[0].id) == (NAMED, "i-1999")
+    assert told.because == (
+        f"silence s-1 of {'a' * 60} ({'w' * 60}) has ended. It hid 2,000 alerts in 2,000 incidents, 1 of them P0; "
+        "2,000 still fire"
+    )

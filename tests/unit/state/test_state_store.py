@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from tocsin.access.tokens import Scope, allows, is_valid, mint
 from tocsin.errors import StateError
-from tocsin.incidents import Book, Destination, Plan, ack, react, silence
+from tocsin.incidents import Book, Destination, Plan, ack, react, silence, tick
 from tocsin.incidents.matching import parse_matcher
 from tocsin.incidents.routes import Route, Router
 from tocsin.model import Alert, AlertState, Labels, Receipt, Silence, Transition
@@ -164,6 +164,30 @@ async def test_what_is_old_and_owed_to_nobody_is_forgotten(store: State) -> None
         )
     assert await store.prune(later(9e6)) == 1
     assert [incident.id for incident in await store.history.incidents()] == [kept.notification.incident.id]
+
+
+async def test_what_a_silence_hid_is_kept_until_it_was_told(store: State) -> None:
+    """With its incident and its silence, however old; and a restart has all three."""
+    hush = Silence(
+        id="s-1", matchers=(parse_matcher("alertname=~.+"),), starts_at=NOW, ends_at=later(60), created_by="ana",
+        why="x",
+    )  # fmt: skip
+    made = silence(Book(plan=PLAN), hush, NOW)
+    await store.commit(Change.of(made))
+    book = await seen(store, made.book, alert())
+    book = await seen(store, book, alert(state=AlertState.RESOLVED, at=5), at=5)
+    assert await store.prune(later(9e6)) == 0
+    again = (await store.load(later(9e6))).book(PLAN, later(9e6))
+    assert (again.hidden, set(again.files), set(again.silences)) == (book.hidden, set(book.files), {"s-1"})
+    assert again.next_look is not None
+    told = tick(again, later(9e6))
+    await store.commit(Change.of(told))
+    (report,) = told.queue
+    ((entry, incident),) = await store.history.hidden_by("s-1")
+    assert (entry.told_by, incident.id, told.book.files) == (report.id, next(iter(book.files)), {})
+    assert (await store.load(later(9e6))).hidden == ()
+    assert await store.prune(later(9e6 + 1)) == 1
+    assert (await store.history.silence("s-1"), await store.check()) == (None, ())
 
 
 async def test_what_an_open_incident_was_told_is_never_forgotten(store: State) -> None:
