@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from collectors.endpoint import SPEC as ENDPOINT
 from examples.campaigns.app import build_app
 from examples.campaigns.database import make_database
 from tests.asgi.collector import collecting
@@ -25,7 +27,10 @@ from tests.asgi.collector import until as until_true
 from tests.asgi.frameworks import served
 from tests.e2e.conftest import METRICS_TOKEN
 from tocsin.asgi import protect, queries
+from tocsin.model import Sample
+from tocsin.ports import CollectorContext
 from tocsin.testing.postgres import EmbeddedPostgres
+from tocsin.testing.supabase import FakeAuth, Seed
 
 Call = Callable[..., Awaitable[tuple[int, Any]]]
 SECRET = {"X-Faults-Secret": "a secret of the tests"}
@@ -76,6 +81,59 @@ async def test_a_campaign_goes_from_draft_to_report(call: Call) -> None:
     assert report["failures"] == [{"reason": "no such domain", "sends": 1}]
     assert (report["progress"]["sent"], report["progress"]["failed"], report["progress"]["pending"]) == (1, 1, 0)
     assert [domain["domain"] for domain in report["domains"]] == ["example.com", "gone.invalid"]
+
+
+async def test_an_endpoint_journey_signs_in_lists_creates_launches_and_pauses(
+    campaigns: Any, call: Call, tmp_path: Path
+) -> None:
+    """A target with `steps`, as an operator writes it: a token from Auth, then the application, then the clean-up."""
+
+    class NoMemory:
+        async def load(self) -> bytes | None:
+            return None
+
+        async def save(self, blob: bytes) -> None:
+            pass
+
+    bearer = {"Authorization": "Bearer ${token}"}
+    (tmp_path / "word").write_text("a long enough word\n")
+    async with FakeAuth(users=[Seed(email="probe@example.com", password="a long enough word")]) as auth:
+        steps = [
+            {
+                "name": "login", "method": "POST", "url": f"{auth.url}/token?grant_type=password",
+                "headers": {"apikey": auth.api_key}, "json": {"email": "probe@example.com", "password": "${word}"},
+                "extract": {"token": {"json": "access_token"}},
+            },
+            {"name": "list", "url": "/campaigns", "headers": bearer, "expect": {"json_exists": ["campaigns"]}},
+            {
+                "name": "create", "method": "POST", "url": "/campaigns", "headers": bearer, "json": a_campaign(2000),
+                "expect": {"status": 201, "json_equals": {"status": "draft", "recipients": 2000}},
+                "extract": {"id": {"header": "location", "matches": "/campaigns/([0-9]+)$"}},
+            },
+            {"name": "launch", "method": "POST", "url": "/campaigns/${id}/launch", "headers": bearer},
+            {"name": "progress", "url": "/campaigns/${id}/progress", "expect": {"json_equals": {"total": 2000}}},
+        ]  # fmt: skip
+        pause: dict[str, Any] = {"name": "pause", "method": "POST", "url": "/campaigns/${id}/pause", "headers": bearer}
+        pause["expect"] = {"status": [200, 409]}  # 409: it has finished already
+        target = {
+            "name": "send", "url": campaigns.address, "steps": steps, "cleanup": [pause],
+            "secrets_file": {"word": "word"},
+        }  # fmt: skip
+        settings = ENDPOINT.settings.model_validate(
+            {"kind": "endpoint", "name": "journeys", "interval": "10s", "targets": [target]}
+        )
+        context = CollectorContext(checkpoint=NoMemory(), poke=lambda: None, folder=tmp_path)
+        collector = ENDPOINT.build(settings, context)
+        found = [item async for item in collector.collect(datetime.now(UTC))]
+        await collector.close()
+    told = {(item.name, item.labels.get("step", "")): item.value for item in found if isinstance(item, Sample)}
+    assert [name for name in told if "failure" in name[0]] == []
+    assert told["tocsin_endpoint_up", ""] == 1
+    assert {step for name, step in told if name == "tocsin_endpoint_step_seconds"} == {
+        "login", "list", "create", "launch", "progress", "pause",
+    }  # fmt: skip
+    _, newest = await call("GET", "/campaigns")
+    assert newest["campaigns"][0]["status"] in ("paused", "finished")
 
 
 async def test_after_a_pause_nothing_more_is_sent(call: Call) -> None:
