@@ -56,7 +56,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dsn-env", default="DATABASE_URL", metavar="NAME", help="the variable with the database's URL"
     )
-    parser.add_argument("--pool", type=int, default=8, metavar="N", help="connections at most (default: %(default)s)")
+    parser.add_argument("--pool", type=int, default=12, metavar="N", help="connections at most (default: %(default)s)")
     parser.add_argument("--pace", type=float, default=50.0, metavar="N", help="sends per second (default: %(default)s)")
     parser.add_argument("--no-worker", action="store_true", help="serve HTTP only; deliver elsewhere")
     parser.add_argument("--prepare", action="store_true", help="apply schema.sql first")

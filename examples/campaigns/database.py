@@ -16,9 +16,9 @@ QUERIES: Final = {path.stem: path.read_text(encoding="utf-8") for path in (_HERE
 """Each statement of `queries/` by its file's name."""
 
 
-def make_database(dsn: str, *, size: int = 8) -> Database:
-    """Not open yet."""
-    return Database(dsn, name="campaigns", size=size, session={"timezone": "UTC"})
+def make_database(dsn: str, *, size: int = 12) -> Database:
+    """Not open yet. A user waits for a 503 a second at most: nearly all of it may be spent waiting for a connection."""
+    return Database(dsn, name="campaigns", size=size, wait=0.9, session={"timezone": "UTC"})
 
 
 async def rows(connection: Connection, query: str, **values: Any) -> list[DictRow]:

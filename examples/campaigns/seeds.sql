@@ -1,7 +1,7 @@
 -- Three campaigns to look at: one done, one on its way, one still a draft. Does nothing where campaigns exist.
 with drafted as (
-    insert into campaigns (name, subject, body, status, created_at, launched_at, finished_at)
-    select * from (values
+    insert into campaigns (name, subject, body, status, created_at, launched_at, finished_at, recipients)
+    select seed.*, 300 from (values
         ('Spring newsletter', 'What is new this spring', 'Dear reader, …', 'finished',
          now() - interval '9 days', now() - interval '8 days', now() - interval '8 days' + interval '21 minutes'),
         ('Summer sale', 'Thirty percent until Sunday', 'Dear customer, …', 'running',

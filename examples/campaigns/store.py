@@ -42,8 +42,8 @@ class Campaigns:
             status = await _lock(connection, campaign)
             if status is not Status.DRAFT:
                 raise Conflict(f"Campaign {campaign} has status {status.value}; recipients are added to a draft.")
-            added = await run(connection, "add_recipients", id=campaign, recipients=recipients)
-            return {"added": added, **await _read(connection, campaign)}
+            added = await rows(connection, "add_recipients", id=campaign, recipients=recipients)
+            return {**added[0], **await _read(connection, campaign)}
 
     async def launch(self, campaign: int) -> Document:
         """A draft starts, a paused one goes on; one that runs stays as it is. Nobody is queued twice."""

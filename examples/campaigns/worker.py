@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from tocsin.asgi.traces import span
 log = logging.getLogger("campaigns.worker")
 
 BATCH: Final = 20
+REVIEW: Final = 5.0
+"""Seconds between looks at all campaigns: what was launched with nothing left to send, and the whole backlog."""
 
 
 class Bounced(Exception):
@@ -64,6 +67,7 @@ class Worker:
         self._transport = transport
         self._measures = measures
         self._rest = BATCH / pace
+        self._reviewed = float("-inf")
 
     async def work(self) -> None:
         """Batch after batch. A database that is down is waited for."""
@@ -98,10 +102,14 @@ class Worker:
             self._measures.sends.labels(status).inc()
         # After that transaction: two workers that hold the campaign's row for their batches would deadlock here.
         async with self._database.connection() as connection:
-            for finished in await rows(connection, "finish_campaigns"):
+            review = time.monotonic() - self._reviewed >= REVIEW
+            ids = None if review else sorted({send["campaign_id"] for send in claimed})
+            for finished in await rows(connection, "finish_campaigns", ids=ids) if review or ids else ():
                 log.info("campaign %s is finished", finished["id"])
-            backlog = await row(connection, "count_pending")
-            self._measures.backlog.set(backlog["pending"] if backlog else 0)
+            if review:
+                backlog = await row(connection, "count_pending")
+                self._measures.backlog.set(backlog["pending"] if backlog else 0)
+                self._reviewed = time.monotonic()
         return len(claimed)
 
     async def _outcome(self, mail: Mail) -> tuple[str, str | None]:

@@ -1,4 +1,3 @@
-select id, name, subject, status, created_at, launched_at, paused_at, finished_at,
-       (select count(*) from recipients where recipients.campaign_id = campaigns.id) as recipients
+select id, name, subject, status, created_at, launched_at, paused_at, finished_at, recipients
 from campaigns
 where id = %(id)s

@@ -149,7 +149,7 @@ class Database:
             raise self._refused(meant) from error
         finally:
             self._in_use -= 1
-            self._gauge(self.watch.measures.database_in_use, self._in_use)
+            self.watch.in_use(self._in_use)
             self._used[connection] = time.monotonic()
             await self._pool.putconn(connection)
 
@@ -196,7 +196,7 @@ class Database:
 
     async def _take(self) -> Connection:
         began = time.perf_counter()
-        waiting = self.watch.measures.database_waiting.labels(self.name)
+        waiting = self.watch.waiting
         waiting.inc()
         try:
             connection = await self._pool.getconn()
@@ -207,7 +207,7 @@ class Database:
             waiting.dec()
         self.watch.wait(began)
         self._in_use += 1
-        self._gauge(self.watch.measures.database_in_use, self._in_use)
+        self.watch.in_use(self._in_use)
         return connection
 
     def _meant(self, error: Exception) -> Unavailable:
@@ -234,7 +234,7 @@ class Database:
 
     def _show(self) -> None:
         self._gauge(self.watch.measures.database_limit, self.size)
-        self._gauge(self.watch.measures.database_in_use, self._in_use)
+        self.watch.in_use(self._in_use)
         self._count_size()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             self.watch.measures.database_size.labels(self.name).set_function(self._now)

@@ -81,7 +81,10 @@ class Watch:
         """From now on there."""
         self.measures, self.lines, self.slow = measures, lines, slow
         self._observe: dict[str, Callable[[float], None]] = {}  # bounded as routes are
+        # `labels()` costs more than counting does.
         self._wait = measures.database_wait.labels(self.database).observe
+        self.waiting = measures.database_waiting.labels(self.database)
+        self.in_use = measures.database_in_use.labels(self.database).set
 
     def statement(self, query: Any, began: Seconds, error: BaseException | None = None) -> None:
         """`query` ended just now."""
