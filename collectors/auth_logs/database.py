@@ -89,5 +89,7 @@ def _mend(error: psycopg.Error, of: str) -> str:
             )
         case psycopg.errors.UndefinedTable() | psycopg.errors.InvalidSchemaName():
             return f"{what}; source.sql.dsn must lead to the database of Supabase Auth"
+        case psycopg.errors.UndefinedColumn():
+            return f"{of}: {what}; this Auth is too old to be read, upgrade it"
         case _:
             return f"the database of source.sql can't be read: {what}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from collectors.auth_logs import SPEC
 from tocsin.errors import StateError
 from tocsin.model import Blind, Sample
 from tocsin.ports import CollectorContext
+from tocsin.testing.postgres import EmbeddedPostgres
 
 
 class FileCheckpoint:
@@ -129,6 +130,13 @@ class Auth:
     async def poll(self, after: float = 10.0) -> Seen:
         self.now += timedelta(seconds=after)
         return Seen([item async for item in self.collector.collect(self.now)])
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One server for the modules that want one; each leaves it as it was: no schema auth, no role."""
+    with EmbeddedPostgres.start() as running:
+        yield running
 
 
 @pytest.fixture

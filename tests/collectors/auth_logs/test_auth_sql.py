@@ -29,16 +29,16 @@ DDL = (
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres.start() as running:
-        running.execute(*DDL)
-        running.create_role("reader", options="bypassrls")
-        running.create_role("hidden")
-        running.create_role("stranger")
-        for role in ("reader", "hidden"):
-            running.execute(f"grant usage on schema auth to {role}")
-            running.execute(f"grant select on auth.audit_log_entries to {role}")
-        yield running
+def server(postgres: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    postgres.execute(*DDL)
+    postgres.create_role("reader", options="bypassrls")
+    postgres.create_role("hidden")
+    postgres.create_role("stranger")
+    for role in ("reader", "hidden"):
+        postgres.execute(f"grant usage on schema auth to {role}")
+        postgres.execute(f"grant select on auth.audit_log_entries to {role}")
+    yield postgres
+    postgres.execute("drop schema auth cascade", "drop role reader, hidden, stranger", "drop database if exists other")
 
 
 class Table:
