@@ -155,6 +155,14 @@ def _limits() -> list[object]:
             ),
             unit="percentunit",
         ),
+        chart(
+            "Lost on the way out",
+            "Spans, log records and Sentry events that did not arrive, and why. Many: ApplicationTelemetryLost.",
+            Query(
+                expr='sum by (signal, outcome) (increase(tocsin_http_exports_total{outcome!="sent"}[5m]))',
+                legend="{{signal}} {{outcome}}",
+            ),
+        ),
     ]
 
 

@@ -33,5 +33,14 @@ def scrubbed(text: str) -> str:
     return _PERSONAL.sub(_masked, redacted(text))
 
 
+def text_of(error: BaseException, most: int = 2000) -> str:
+    """An exception's own text, masked, of `most` characters; its class where it can't be made."""
+    try:
+        text = str(error)[:most]
+    except Exception:  # noqa: BLE001 (an exception whose text can't be made is one all the same)
+        return type(error).__qualname__
+    return scrubbed(text)
+
+
 def _masked(match: re.Match[str]) -> str:
     return (match["key"] or match["scheme"] or match["name"] or "") + MASK

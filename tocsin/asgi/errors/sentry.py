@@ -26,10 +26,9 @@ from typing import Any, Final, Self
 
 import orjson
 
-from tocsin.asgi.errors.category import name_of
 from tocsin.asgi.errors.fingerprint import is_in_app
 from tocsin.asgi.errors.report import ErrorReport
-from tocsin.asgi.errors.scrub import scrubbed
+from tocsin.asgi.errors.scrub import text_of
 from tocsin.asgi.shipping import Outcome, Sent, Shipper, post, seconds_of
 from tocsin.model import Seconds
 
@@ -37,7 +36,6 @@ _DSN: Final = re.compile(r"(https?)://([^:@/\s]+)(?::[^@/\s]*)?@([^/@\s]+)((?:/[
 _MOST_WAITING: Final = 100
 _MOST_FRAMES: Final = 100
 _MOST_CHAIN: Final = 10
-_MOST_TEXT: Final = 2000
 _REST: Final[Seconds] = 60.0
 """Where Sentry says 429 and not for how long; its SDKs do so too."""
 
@@ -162,19 +160,12 @@ def _raised(error: BaseException) -> dict[str, Any]:
         frames = frames[: _MOST_FRAMES // 2] + frames[-_MOST_FRAMES // 2 :]
     kind = type(error)
     value: dict[str, Any] = {
-        "type": kind.__qualname__, "module": kind.__module__, "value": scrubbed(_text(error)),
+        "type": kind.__qualname__, "module": kind.__module__, "value": text_of(error),
         "mechanism": {"type": "tocsin.asgi", "handled": False},
     }  # fmt: skip
     if frames:
         value["stacktrace"] = {"frames": frames}
     return value
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)[:_MOST_TEXT]
-    except Exception:  # noqa: BLE001 (an exception whose text can't be made is one all the same)
-        return name_of(type(error))
 
 
 def _frame(frame: FrameType, line: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from tocsin.asgi.errors.scrub import scrubbed
+from tocsin.asgi.errors.scrub import text_of
 from tocsin.model import Seconds
 
 if TYPE_CHECKING:
@@ -183,8 +183,7 @@ def mark_failed(span: Span, error: BaseException, kind: str = "") -> None:
         return
     span.set_status(Status(StatusCode.ERROR, named))
     if span.is_recording():
-        text = scrubbed(str(error)[:1000])
-        span.add_event("exception", {"exception.type": _name(error), "exception.message": text})
+        span.add_event("exception", {"exception.type": _name(error), "exception.message": text_of(error)})
 
 
 def signal_url(endpoint: str, signal: str) -> str:
