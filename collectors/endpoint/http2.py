@@ -132,6 +132,8 @@ class _Talk:
             self._watch.end("first_byte")
             for name, value in event.headers or ():
                 if name == b":status":
+                    if not value.isdigit():
+                        raise BrokenOff
                     self._status = int(value)
                 else:
                     self._headers.add(name.decode("latin-1"), value.decode("utf-8", "replace"))
