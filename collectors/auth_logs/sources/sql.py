@@ -4,7 +4,7 @@ Each poll reads from `overlap` before the newest known row, for `created_at` is 
 tell what was counted. Reads are of a bounded number of rows and end at `query_deadline`.
 
 Row security hides every row from a reader without BYPASSRLS and says nothing. An answer without rows is therefore
-looked into: row_security_active() tells whether they are hidden, pg_class.reltuples how many there are.
+looked into (tables/shape.py).
 
 Source: supabase/auth, migrations/00_init_auth_schema and 20240612123726 (row security).
 """
@@ -21,10 +21,12 @@ from collectors.auth_logs.database import Database
 from collectors.auth_logs.settings import Sql
 from collectors.auth_logs.sources.source import Batch, Trouble
 from collectors.auth_logs.sources.window import Microseconds, Row, Window, microseconds
+from collectors.auth_logs.tables.shape import probe
 
 ROWS: Final = 1000
 """Of one read."""
 _TABLE: Final = "auth.audit_log_entries"
+_COLUMNS: Final = ("id", "created_at", "payload", "ip_address")
 _WHEN_SLOW: Final = (
     "the table has no index on created_at and is never pruned by Auth; delete old rows, or raise "
     "source.sql.query_deadline"
@@ -36,10 +38,7 @@ where created_at >= %s and (created_at, id) > (%s, %s::uuid)
 order by created_at, id
 limit %s
 """
-_HIDDEN: Final = """
-select row_security_active('auth.audit_log_entries'), current_user::text,
-       (select reltuples::bigint from pg_class where oid = 'auth.audit_log_entries'::regclass)
-"""
+_ANY: Final = "select exists (select from auth.audit_log_entries)"
 _FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -106,16 +105,14 @@ class SqlSource:
         await self.database.close()
 
     async def _look_why(self) -> None:
-        """No row is visible. Raises Trouble when that is because we may not see any."""
-        ((hidden, role, estimate),) = await self.database.ask(_HIDDEN, (), of=_TABLE, when_slow=_WHEN_SLOW)
-        if not hidden:
+        """No row of that time is visible. Raises Trouble when that is because we may not see any at all."""
+        ((some,),) = await self.database.ask(_ANY, (), of=_TABLE, when_slow=_WHEN_SLOW)
+        if some:
             return
-        held = f"about {estimate:,} rows" if estimate > 0 else "its rows"
-        raise Trouble(
-            f'row security hides {held} of auth.audit_log_entries from role "{role}"; as a role that may: '
-            f'ALTER ROLE "{role}" BYPASSRLS; where that is refused, as the owner of the table: CREATE POLICY '
-            f'tocsin_reads ON auth.audit_log_entries FOR SELECT TO "{role}" USING (true); or connect as postgres'
-        )
+        table = _TABLE.removeprefix("auth.")
+        shape = await probe(self.database)
+        if why := shape.trouble(table, _COLUMNS) or shape.hidden(table, 0, whole=True):
+            raise Trouble(why)
 
 
 def _row(id: str, at: datetime | None, payload: str | None, address: str) -> Row:

@@ -131,6 +131,11 @@ async def test_hidden_rows_are_unknown(table: Table, auth: Auth) -> None:
     assert policy.lower() in seen_lower(await auth.poll())
     table.server.execute(policy)
     assert (await auth.poll()).value(AUDIT) == 40
+    await auth.collector.close()
+    auth.checkpoint._path.unlink()
+    table.start("hidden")  # what is there is older than the first look
+    seen = await auth.poll()
+    assert (seen.value(UP), seen.blind) == (1, [])
     table.server.execute("drop policy tocsin_reads on auth.audit_log_entries")
 
 
