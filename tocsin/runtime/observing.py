@@ -17,7 +17,7 @@ from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 
 NAMED: Final = 20
-"""So many of the rules that a source blinds are named."""
+"""So many of what a source can't see, and of the rules that this blinds, are named."""
 
 
 def append(source: str, samples: Sequence[Sample], store: Store, telemetry: Telemetry) -> None:
@@ -86,11 +86,13 @@ def tell_blindness(source: Source, rules: RuleBook, telemetry: Telemetry, *, was
     more = (f"… and {len(names) - NAMED} more",) if len(names) > NAMED else ()
     for name in (*names[:NAMED], *more):
         telemetry.blind_rule.labels(source.name, name).set(1)
-    for spot in source.spots:
+    for spot in source.spots[:NAMED]:
         logger().warning(
             "source.blind", collector=source.name, why=spot.why, since=spot.since.isoformat(),
             metrics=len(spot.metrics), rules=list(names)[:NAMED],
         )  # fmt: skip
+    if len(source.spots) > NAMED:
+        logger().warning("source.blind_more", collector=source.name, more=len(source.spots) - NAMED)
 
 
 def measure(book: Book, rules: RuleBook, external: Iterable[Alert], store: Store, telemetry: Telemetry) -> None:

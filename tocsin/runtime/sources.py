@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from tocsin.model import METRIC_NAME, NO_LABELS, STALE, Blind, BlindSpot, Labels, Sample, Seconds
+from tocsin.model import METRIC_NAME, NO_LABELS, STALE, BlindSpot, Labels, Sample, Seconds
 from tocsin.ports import CollectorSettings, CollectorSpec
 from tocsin.runtime.polling import Poll
 
@@ -80,7 +80,8 @@ class Source:
         yielded, self._poll = self._poll, set()
         self.spots = self._spots(poll, frozenset(name for name, _ in yielded))
         vanished = self.alive - yielded
-        hidden = {key for key in vanished if any(_hides(spot, key) for spot in self.spots)}
+        is_hidden = _Hidden(self.spots)
+        hidden = {key for key in vanished if is_hidden(key)}
         self.alive = yielded | hidden
         ended = vanished - hidden
         samples.extend(Sample(name=name, labels=labels, value=STALE, at=poll.at) for name, labels in ended)
@@ -108,18 +109,15 @@ class Source:
     def _spots(self, poll: Poll, yielded: frozenset[str]) -> tuple[BlindSpot, ...]:
         earlier = {(spot.labels, spot.metrics): spot.since for spot in self.spots}
         first = {spot.labels: spot.since for spot in self.spots if spot.why != NOT_YET}
+        known = self.declared | self.foreign | ({name for name, _ in self.alive} if poll.blind else frozenset())
         spots = []
         for blind in poll.blind:
             labels = blind.labels.with_(job=self.name)
-            metrics = blind.metrics or self._all_hidden(blind, yielded)
+            # With labels it is one target of several: the others may well have yielded the same names.
+            metrics = blind.metrics or (known if blind.labels else known - yielded)
             began = earlier.get((labels, metrics)) or first.get(labels) or poll.at
             spots.append(BlindSpot(source=self.name, why=blind.why, since=began, metrics=metrics, labels=labels))
         return tuple(spots)
-
-    def _all_hidden(self, blind: Blind, yielded: frozenset[str]) -> frozenset[str]:
-        known = self.declared | self.foreign | {name for name, _ in self.alive}
-        # With labels it is one target of several: the others may well have yielded the same names.
-        return known if blind.labels else known - yielded
 
     def _about(self, poll: Poll, count: int) -> Iterable[Sample]:
         labels = self._labelled(NO_LABELS)
@@ -147,9 +145,25 @@ def new_source(settings: CollectorSettings, spec: CollectorSpec, *, foreign: fro
     return source
 
 
-def _hides(spot: BlindSpot, key: Key) -> bool:
-    name, labels = key
-    return name in spot.metrics and spot.may_concern(labels)
+class _Hidden:
+    """Whether a series is one that could not be seen. Looked up by the labels of the spots: a thousand targets may be
+    out of sight at once, and have series by the ten thousand."""
+
+    def __init__(self, spots: Iterable[BlindSpot]) -> None:
+        self._by: dict[tuple[str, ...], dict[tuple[str | None, ...], list[BlindSpot]]] = {}
+        """The names of a spot's labels → their values → the spots with them."""
+        for spot in spots:
+            self._by.setdefault(tuple(spot.labels), {}).setdefault(tuple(spot.labels.values()), []).append(spot)
+
+    def __call__(self, key: Key) -> bool:
+        name, labels = key
+        for names, spots in self._by.items():
+            values = tuple(labels.get(each) for each in names)
+            # A series without such a label may be the spot's, whatever value it has there.
+            near = spots.get(values, ()) if None not in values else [one for many in spots.values() for one in many]
+            if any(name in spot.metrics and spot.may_concern(labels) for spot in near):
+                return True
+        return False
 
 
 def blind_spots(sources: Mapping[str, Source], now: datetime) -> tuple[BlindSpot, ...]:

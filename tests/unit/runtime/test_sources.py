@@ -94,6 +94,18 @@ def test_one_dead_target_of_several_hides_only_its_own_series() -> None:
     assert stale(taken) == [("rows", Labels(job="db", instance="c"))]
 
 
+def test_a_series_without_a_hidden_targets_label_may_be_the_targets() -> None:
+    """What can't be told apart from what was not seen has not ended; another target's series has."""
+    db = source()
+    db.take(poll(0, ("rows", Labels()), ("rows", Labels(instance="a", table="t")), ("rows", Labels(instance="b"))))
+    dark = (
+        Blind(why="refused", labels=Labels(instance="a")),
+        Blind(why="late", labels=Labels(instance="c", table="u"), metrics=frozenset({"rows"})),
+        Blind(why="gone", labels=Labels(table="v"), metrics=frozenset({"up"})),
+    )
+    assert stale(db.take(poll(1, blind=dark))) == [("rows", Labels(job="db", instance="b"))]
+
+
 def test_before_the_first_poll_everything_declared_is_hidden() -> None:
     """A restart resolves nothing that it has not looked at."""
     assert [spot.metrics for spot in source().spots] == [frozenset({"up", "rows"})]
