@@ -137,7 +137,7 @@ async def test_the_layer_alone_marks_what_goes_through_it() -> None:
         await send({"type": "http.response.body", "body": b""})
 
     with collecting() as collector:
-        layer = Traces(app, tracing=Tracing(collector.endpoint))
+        layer = Traces(app, tracing=Tracing(collector.endpoint, patience=60))
         with pytest.raises(Mute):
             await layer(scope("/raises"), nothing, nowhere)
         await layer(scope("/answers"), nothing, nowhere)
@@ -162,7 +162,7 @@ async def test_calls_of_other_services_take_the_trace_along() -> None:
     from tocsin.asgi.traces import aiohttp_traces, httpx_transport, requests_adapter
 
     with collecting() as collector, collecting() as other:
-        tracing = Tracing(collector.endpoint)
+        tracing = Tracing(collector.endpoint, patience=60)
         tracing.start()
         url = f"{other.endpoint}/v1/customers/cus_4Qz8Yd7s6Fw5Ge3x?key=hunter2"
         with span("work") as around:

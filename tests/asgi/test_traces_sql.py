@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from tests.asgi.collector import Collector, collecting
+from tests.asgi.collector import Collector, collecting, until
 from tests.asgi.frameworks import Kept
 from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tocsin.asgi import Database, Lines, protect
@@ -38,7 +39,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 async def traced() -> AsyncIterator[Collector]:
     """While the block runs; what it sent is there at the end."""
     with collecting() as collector:
-        tracing = Tracing(collector.endpoint)
+        tracing = Tracing(collector.endpoint, patience=60)
         tracing.start()
         try:
             yield collector
@@ -69,6 +70,7 @@ async def test_a_request_s_statements_and_waits_are_under_its_span(postgres: Emb
         await application.start()
         await application(scope("/healthz"), nothing, nowhere)
         await application(scope("/items/1"), nothing, nowhere)
+        await asyncio.to_thread(until, lambda: collector.named("GET /items/{id}"))
         await application.close()
         [request] = collector.named("GET /items/{id}")
         below = [one for one in collector.spans if one["parent"] == request["span_id"]]
