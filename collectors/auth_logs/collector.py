@@ -139,8 +139,9 @@ class AuthLogsCollector:
 
     async def _read(self, source: Source, counts: Counts, at: datetime) -> bool:
         """Count what there is; False when a backlog is left for the next poll, which is asked for."""
-        size = 0
-        while size < self._settings.bytes_per_poll:
+        size, clock = 0, asyncio.get_running_loop().time
+        until = clock() + self._settings.time_limit / 2
+        while size < self._settings.bytes_per_poll and (not size or clock() < until):
             batch = await source.read()
             if batch is None:
                 return True

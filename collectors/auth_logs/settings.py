@@ -213,7 +213,9 @@ class AuthLogsSettings(CollectorSettings):
     )
     max_line: int = Field(default=256 << 10, ge=1024, le=16 << 20, description="bytes; a longer line is not read")
     bytes_per_poll: int = Field(
-        default=64 << 20, ge=64 << 10, description="a backlog is worked off in polls of this size"
+        default=64 << 20,
+        ge=64 << 10,
+        description="a backlog is worked off in polls of this size, or of half their deadline",
     )
 
     @property

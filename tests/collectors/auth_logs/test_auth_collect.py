@@ -153,10 +153,11 @@ async def test_a_folder_is_blind(auth: Auth) -> None:
     assert "must be a regular file" in (await auth.poll()).blind[0]
 
 
-async def test_a_backlog_is_worked_off_in_portions(auth: Auth, lines: Lines) -> None:
-    """A poll reads `bytes_per_poll` at most and asks for the next one at once."""
+@pytest.mark.parametrize("limit", [{"bytes_per_poll": 65_536}, {"deadline": 1e-5}])
+async def test_a_backlog_is_worked_off_in_portions(auth: Auth, lines: Lines, limit: dict[str, float]) -> None:
+    """A poll reads `bytes_per_poll` at most, or for half its deadline, and asks for the next one at once."""
     auth.write(*[lines.failed()] * 3000)
-    auth.start(start="beginning", bytes_per_poll=65_536)
+    auth.start(start="beginning", **limit)
     first = await auth.poll()
     assert (auth.pokes, first.value("tocsin_auth_log_unread_bytes") > 0) == (1, True)
     while auth.pokes:
