@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +11,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from collectors.auth_logs.events import Kind, read_line
 from tocsin.testing.supabase import (
     BEFORE_USER_CREATED,
     CUSTOM_ACCESS_TOKEN,
     DEFAULT_SERVICE_KEY,
+    PASSWORD_ATTEMPT,
     FakeAuth,
     HttpHook,
     PostgresHook,
@@ -150,3 +153,37 @@ async def test_a_recovery_link_of_an_administrators_is_audited_as_the_users_own(
         ("user_invited", "service_role"), ("user_recovery_requested", "ana@example.com"),
     ]  # fmt: skip
     assert paths[0] == "/admin/generate_link"
+
+
+async def test_a_password_that_was_tried_is_told_with_its_user() -> None:
+    """Right or wrong, never for an address that nobody has; the collector counts the event as it is."""
+    hook = Canned({"decision": "continue"})
+    ana = Seed(email="ana@example.com", password="correct horse")
+    async with FakeAuth(users=[ana], hooks={PASSWORD_ATTEMPT: hook}) as auth:
+        tries = [("ana@example.com", "guess"), ("ana@example.com", "correct horse"), ("eve@example.com", "guess")]
+        path = "/token?grant_type=password"
+        statuses = [(await post(auth, path, {"email": email, "password": tried}))[0] for email, tried in tries]
+        user = auth.accounts.by_email(ana.email)
+    assert user is not None
+    assert statuses == [400, 200, 400]
+    assert [(event["user_id"], event["valid"]) for event in hook.asked] == [(user.id, False), (user.id, True)]
+    event = read_line(json.dumps(hook.asked[0]).encode())
+    assert (event.meaning.kind, event.user, event.address) == (Kind.ATTEMPT, user.id, "127.0.0.1")
+
+
+async def test_a_hook_may_reject_a_right_password_and_end_all_sessions() -> None:
+    """In its own words, or in the server's."""
+    hook = Canned({"decision": "continue"})
+    ana = {"email": "ana@example.com", "password": "correct horse"}
+    async with FakeAuth(users=[Seed(**ana)], hooks={PASSWORD_ATTEMPT: hook}) as auth:
+        await post(auth, "/token?grant_type=password", ana)
+        answers = []
+        for hook.answer in (
+            {"decision": "reject"},
+            {"decision": "reject", "message": "Wait.", "should_logout_user": True},
+        ):
+            answers.append((*await post(auth, "/token?grant_type=password", ana), len([*auth.accounts.sessions()])))
+    assert [(status, body["error_code"], body["msg"], sessions) for status, body, sessions in answers] == [
+        (400, "invalid_credentials", "Further password verification attempts will be rejected.", 1),
+        (400, "invalid_credentials", "Wait.", 0),
+    ]

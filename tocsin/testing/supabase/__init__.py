@@ -16,7 +16,13 @@ Source of names, codes and messages: supabase/auth, internal/api and internal/ob
 """
 
 from tocsin.testing.supabase.accounts import Accounts, Seed, User
-from tocsin.testing.supabase.hooks import BEFORE_USER_CREATED, CUSTOM_ACCESS_TOKEN, HttpHook, PostgresHook
+from tocsin.testing.supabase.hooks import (
+    BEFORE_USER_CREATED,
+    CUSTOM_ACCESS_TOKEN,
+    PASSWORD_ATTEMPT,
+    HttpHook,
+    PostgresHook,
+)
 from tocsin.testing.supabase.journal import Era, Journal
 from tocsin.testing.supabase.keys import SigningKeys
 from tocsin.testing.supabase.management import FakeManagement, LogFault
@@ -28,6 +34,7 @@ __all__ = [
     "CUSTOM_ACCESS_TOKEN",
     "DEFAULT_API_KEY",
     "DEFAULT_SERVICE_KEY",
+    "PASSWORD_ATTEMPT",
     "Accounts",
     "AuthRefusal",
     "Era",

@@ -160,8 +160,7 @@ class Accounts:
         user = next((user for user in self if user.id == id), None)
         if user is None:
             raise AuthRefusal(404, "user_not_found", "User not found")
-        for session in [session for session in self._sessions.values() if session.user is user]:
-            self._forget(session)
+        self.end_all(user)
         return self._users.pop(user.email)
 
     def by_email(self, email: str) -> User | None:
@@ -174,18 +173,15 @@ class Accounts:
         if len(password) < LEAST_PASSWORD:
             raise weak_password(LEAST_PASSWORD)
 
-    def authenticate(self, email: str, password: str) -> User:
-        """The user of that address and password. Raises AuthRefusal; a ban is told before the password is looked at."""
+    def tried(self, email: str, password: str) -> tuple[User, bool]:
+        """Whose password was tried, and whether it was right. Raises AuthRefusal for an address that is nobody's, and
+        for one that is banned, which is told before the password is looked at."""
         user = self.by_email(email)
         if user is None:
             raise invalid_credentials()
         if user.banned:
             raise AuthRefusal(400, "user_banned", "User is banned")
-        if not _matches(password, user.password):
-            raise invalid_credentials()
-        if user.confirmed_at is None:
-            raise AuthRefusal(400, "email_not_confirmed", "Email not confirmed")
-        return user
+        return user, _matches(password, user.password)
 
     # Sessions
 
@@ -203,6 +199,11 @@ class Accounts:
         if found is None:
             raise AuthRefusal(403, "session_not_found", "Session from session_id claim in JWT does not exist")
         return found
+
+    def end_all(self, user: User) -> None:
+        """Every session of the user's ends."""
+        for session in [session for session in self._sessions.values() if session.user is user]:
+            self._forget(session)
 
     def end(self, session: Session, scope: str) -> None:
         """`local` ends this one, `others` all but this one, `global` all of the user's."""

@@ -29,6 +29,7 @@ from tocsin.testing.supabase.refusals import AuthRefusal
 
 BEFORE_USER_CREATED: Final = "before-user-created"
 CUSTOM_ACCESS_TOKEN: Final = "custom-access-token"
+PASSWORD_ATTEMPT: Final = "password-verification-attempt"
 
 
 class Hook(Protocol):
@@ -135,6 +136,14 @@ class Hooks:
     async def before_user_created(self, user: Mapping[str, Any], address: str, now: float) -> None:
         """Raises AuthRefusal."""
         await self._answer(BEFORE_USER_CREATED, {"user": user}, address, now)
+
+    async def password_tried(self, user_id: str, valid: bool, address: str, now: float) -> tuple[str, bool]:
+        """(why the attempt is rejected, empty: it is not; whether the user's sessions end). Raises AuthRefusal."""
+        found = await self._answer(PASSWORD_ATTEMPT, {"user_id": user_id, "valid": valid}, address, now) or {}
+        if found.get("decision") != "reject":
+            return "", False
+        message = str(found.get("message") or "Further password verification attempts will be rejected.")
+        return message, found.get("should_logout_user") is True
 
     async def claims(self, claims: dict[str, Any], method: str, now: float) -> dict[str, Any]:
         """What the token says. Raises AuthRefusal."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tocsin.testing.supabase.limits import Limit
-from tocsin.testing.supabase.refusals import AuthRefusal, OAuthRefusal
+from tocsin.testing.supabase.refusals import AuthRefusal, OAuthRefusal, invalid_credentials
 
 if TYPE_CHECKING:
     from tocsin.testing.supabase.exchange import Exchange, Handler
@@ -50,9 +50,18 @@ class SignIns:
         email = exchange.text(asked, "email")
         if not email:
             raise AuthRefusal(400, "validation_failed", "missing email or phone")
-        return await self._auth.signed_in(
-            exchange, self._auth.accounts.authenticate(email, exchange.text(asked, "password"))
-        )
+        user, valid = self._auth.accounts.tried(email, exchange.text(asked, "password"))
+        address, now = exchange.about["remote_addr"], self._auth.now()
+        rejected, signs_out = await self._auth.hooks.password_tried(user.id, valid, address, now)
+        if rejected:
+            if signs_out:
+                self._auth.accounts.end_all(user)
+            raise AuthRefusal(400, "invalid_credentials", rejected)
+        if not valid:
+            raise invalid_credentials()
+        if user.confirmed_at is None:
+            raise AuthRefusal(400, "email_not_confirmed", "Email not confirmed")
+        return await self._auth.signed_in(exchange, user)
 
     async def _verify(self, exchange: Exchange) -> web.Response:
         asked = await exchange.body()
