@@ -252,7 +252,7 @@ async def test_a_queue_is_bounded_and_what_is_left_is_counted() -> None:
 HANGS = """
 import asyncio, sys
 from tocsin.asgi import protect, shipping
-from tocsin.asgi.traces import export
+from tocsin.telemetry import export
 
 export.TIMEOUT = shipping.TIMEOUT = 1e6  # nothing is given up for its slowness
 

@@ -4,77 +4,55 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.asgi.collector import Collector, collecting
 from tocsin.telemetry.tracing import Tracing
 
 
-class Receiver:
-    """An OTLP collector on loopback that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, ExportTraceServiceRequest]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.requests.append((self.path, ExportTraceServiceRequest.FromString(body)))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def spans(self) -> list[tuple[str, str]]:
-        """(path, span name)."""
-        return [
-            (path, span.name)
-            for path, request in self.requests
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    running = Receiver()
-    yield running
-    running.close()
+def collector() -> Iterator[Collector]:
+    with collecting() as found:
+        yield found
 
 
-def test_spans_reach_the_endpoint(receiver: Receiver) -> None:
+def test_spans_reach_the_endpoint(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     """collect, evaluate and deliver show up in whatever speaks OTLP."""
-    tracing = Tracing(receiver.url, version="1")
+    monkeypatch.setattr("tocsin.telemetry.tracing.PATIENCE_SECONDS", 60.0)
+    tracing = Tracing(collector.endpoint, version="1")
     with tracing.span("collect", collector="db"):
         pass
     tracing.close()
-    assert receiver.spans() == [("/v1/traces", "collect")]
+    assert [path for path, _ in collector.bodies] == ["/v1/traces"]
+    [found] = collector.spans
+    assert (found["name"], found["attributes"]) == ("collect", {"collector": "db"})
+    assert (found["resource"]["service.name"], found["resource"]["service.version"]) == ("tocsin", "1")
 
 
-def test_an_exception_passes_through_and_marks_the_span(receiver: Receiver) -> None:
+def test_an_exception_passes_through_and_marks_the_span(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     """Observing changes nothing."""
-    tracing = Tracing(receiver.url)
+    monkeypatch.setattr("tocsin.telemetry.tracing.PATIENCE_SECONDS", 60.0)
+    tracing = Tracing(collector.endpoint)
     with pytest.raises(KeyError), tracing.span("deliver"):
         raise KeyError("x")
     tracing.close()
-    assert receiver.requests[0][1].resource_spans[0].scope_spans[0].spans[0].status.code == 2
+    assert [span["status"] for span in collector.spans] == [2]
+
+
+def test_a_collector_that_hangs_for_ever_does_not_hold_up_the_end(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several batches wait, and none is given up for its slowness: the end comes all the same."""
+    monkeypatch.setattr("tocsin.telemetry.export.TIMEOUT", 1e6)
+    collector.hangs = True
+    tracing = Tracing(collector.endpoint)
+    for _ in range(1200):
+        with tracing.span("collect"):
+            pass
+    tracing.close()
+    assert (collector.asked.is_set(), collector.requests) == (True, [])
 
 
 def test_without_an_endpoint_nothing_of_opentelemetry_is_imported() -> None:

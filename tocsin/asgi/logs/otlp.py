@@ -16,7 +16,7 @@ import orjson
 
 from tocsin.asgi.logs.writer import Sink
 from tocsin.asgi.shipping import Outcome, Sent, Shipper, post, seconds_of
-from tocsin.asgi.traces.tracing import signal_url
+from tocsin.telemetry.tracing import signal_url
 
 _SEVERITY: Final = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
 _TAKEN: Final = frozenset({"event", "level", "timestamp", "trace_id", "span_id"})

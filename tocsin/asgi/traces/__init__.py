@@ -3,8 +3,8 @@
     application = protect(app, otlp_endpoint="http://collector:4318")       # or TOCSIN_APP_OTLP_ENDPOINT
     application = Traces(app, tracing=Tracing("http://collector:4318"))      # the layer alone
 
-    tracing    `Tracing`: the SDK's provider, which traces are kept, and `span` for work of your own
-    export     spans on their way to the collector: bounded, counted, given up in time
+    tracing    `Tracing`: the SDK's provider, which traces are kept, and `span` for work of your own; what they go by
+               (tocsin.telemetry.export) is bounded, counted, and given up in time
     layer      `Traces`: the request's span, by OpenTelemetry's conventions for HTTP; serving is what it says
     sql        statements and waits of a `Database` (`observe`), or of psycopg itself (`Cursor`, `AsyncCursor`)
     calls      of other services: aiohttp, httpx, requests, and anything else that sends headers

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tocsin.asgi.errors.scrub import text_of
 from tocsin.model import Seconds
+from tocsin.telemetry.tracing import signal_url
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, SpanKind, Tracer
 
-    from tocsin.asgi.traces.export import Export, Outcome
+    from tocsin.telemetry.export import Export, Outcome
 
 Attributes = Mapping[str, "str | int | float | bool"]
 PATIENCE: Final[Seconds] = 2.0
@@ -132,7 +133,7 @@ class Tracing:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-        from tocsin.asgi.traces.export import Export
+        from tocsin.telemetry.export import Export
 
         self._export = Export(
             signal_url(self._endpoint, "traces"),
@@ -184,12 +185,6 @@ def mark_failed(span: Span, error: BaseException, kind: str = "") -> None:
     span.set_status(Status(StatusCode.ERROR, named))
     if span.is_recording():
         span.add_event("exception", {"exception.type": _name(error), "exception.message": text_of(error)})
-
-
-def signal_url(endpoint: str, signal: str) -> str:
-    """Where a signal goes: `endpoint` itself where it says so, else its /v1/SIGNAL.
-    https://opentelemetry.io/docs/specs/otlp/#otlphttp-request"""
-    return endpoint if endpoint.endswith(f"/v1/{signal}") else f"{endpoint.rstrip('/')}/v1/{signal}"
 
 
 async def joined(thread: threading.Thread, within: Seconds, *, sleep: Callable[..., Any] = asyncio.sleep) -> None:

@@ -1,4 +1,4 @@
-"""Spans on their way to the collector. A request hands its span over and waits for nobody.
+"""Spans on their way to the collector, of the daemon and of an application: whoever ends one waits for nobody.
 
 The SDK's batch processor takes them along, from a thread of its own. Around it is what it leaves open: at most `most`
 spans wait or are under way, what comes then is lost; each is counted by what became of it (`outcome`); and `close` ends
