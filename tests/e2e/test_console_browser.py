@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.peer, pytest.mark.untraced]
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 PAGES = (
-    "/", "/incidents", "/incidents/{id}", "/silences", "/allowlist", "/allowlist?q=nobody",
+    "/", "/incidents", "/incidents/{id}", "/silences", "/silences/new?matchers=service%3Dapi&why=x", "/allowlist",
+    "/allowlist?q=nobody",
     "/allowlist/entry?value=vic%40example.com", "/allowlist/test?address=vic%40example.com", "/allowlist/import",
     "/allowlist/audit", "/runbooks", "/runbooks/PostgresDown", "/account", "/no/such/page",
 )  # fmt: skip
