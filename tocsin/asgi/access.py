@@ -7,8 +7,10 @@ response extension where the server has it, a close otherwise), a mount, and OPT
 scope)` says who asks.
 
 Browsers send CORS preflights without credentials. `cors_origins` answers them in front of the guard, for these origins
-only, by Starlette's CORSMiddleware, which also lets a page read a 401. An application's own CORS middleware would never
-see a preflight: take its origins here.
+only, by Starlette's CORSMiddleware, which also lets a page read a 401. An application's own CORS middleware sees no
+preflight unless `pass_preflights` says so: then OPTIONS requests with Origin and Access-Control-Request-Method and
+without a body reach the application from anybody. That is off by default, because where no CORS middleware of its own
+answers them first they tell which routes there are, and run what handles OPTIONS.
 
 A gate's allowlist is a CSV file as `tocsin allowlist export` writes it (read again within a second of a change), the
 state store of the daemon by its URL (then SQLAlchemy is imported), or a list of entries.
@@ -64,18 +66,20 @@ class Access:
         public: Iterable[str | Public] = (),
         needs: Callable[[str, str], Role | None] = lambda method, path: None,
         cors_origins: Iterable[str] = (),
+        pass_preflights: bool = False,
         realm: str = "app",
         site: Site | None = None,
         measures: Measures | None = None,
         clock: Any = None,
     ) -> None:
         """`public` as `public_route` reads it. `needs` gives the least role of a method and path. Raises ValueError
-        for a public route that is none."""
+        for a public route that is none, and for two that would answer preflights."""
         from tocsin.access.guard import Guard
 
         self._site = site or Site(app)
         self._gate = gate
         self._counter = (measures or measures_of()).refusals
+        self._app, self._pass_preflights = app, pass_preflights
         self._guarded: Any = Guard(
             app, gate, clock or WallClock(), public=[public_route(route) for route in public], needs=needs, realm=realm,
             refused=self._refused,
@@ -83,6 +87,8 @@ class Access:
         origins = list(cors_origins)
         if "*" in origins:
             raise ValueError("CORS for every origin would let any page act for a user: list the origins")
+        if origins and pass_preflights:
+            raise ValueError("preflights are answered here, by cors_origins, or passed on: choose one")
         if origins:
             from starlette.middleware.cors import CORSMiddleware
 
@@ -91,6 +97,10 @@ class Access:
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._pass_preflights and _is_preflight(scope):
+            scope.pop("tocsin.admitted", None)
+            await self._app(scope, receive, send)
+            return
         await self._guarded(scope, receive, send)
 
     async def start(self) -> None:
@@ -110,6 +120,15 @@ class Access:
         self._counter.labels(refusal.reason.value).inc()
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
         call.stopped_by, call.refusal = "access", refusal.reason.value
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """https://fetch.spec.whatwg.org/#cors-preflight-request"""
+    if scope.get("method") != "OPTIONS":
+        return False
+    names = {name for name, _ in scope["headers"]}
+    asks = {b"origin", b"access-control-request-method"} <= names
+    return asks and not names & {b"authorization", b"content-length", b"transfer-encoding"}
 
 
 def principal(scope: Scope) -> Principal | None:

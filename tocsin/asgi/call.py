@@ -211,11 +211,12 @@ class Call:
                 self.status, self.opened = 101, True
             elif kind == "websocket.close" and not self.status:
                 self.status = 403  # what servers answer when it was not accepted
-            elif kind == "http.response.pathsend":
-                await send(message)
-                self.ended = time.perf_counter()
-                return
             await send(message)
+            # Files that the server sends by itself; their bytes pass nobody.
+            if kind == "http.response.pathsend" or (
+                kind == "http.response.zerocopysend" and not message.get("more_body", False)
+            ):
+                self.ended = time.perf_counter()
 
         return tracking
 

@@ -5,14 +5,16 @@ constant time. It is neither measured nor logged. Without a token it isn't there
 then, behind access or on another port (`prometheus_client.start_http_server(port, "127.0.0.1")`).
 
 Exemplars are part of OpenMetrics only; a scraper that asks for it gets them. With PROMETHEUS_MULTIPROC_DIR the series
-of all workers are joined.
+of all workers are joined, without the gauges of those that are gone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import os
+from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -60,9 +62,32 @@ class Exposition:
             return self._registry
         from prometheus_client.multiprocess import MultiProcessCollector
 
+        forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         joined = CollectorRegistry()
         MultiProcessCollector(joined)  # type: ignore[no-untyped-call]
         return joined
+
+
+def forget_the_dead(folder: Path) -> None:
+    """Of a worker that was killed, requests in flight would stay in the sum for ever. Servers that tell of a worker's
+    end (gunicorn's child_exit) are not the only ones, so it is looked for. Its counters stay, as they must."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdigit() and not _lives(int(pid)):
+            with contextlib.suppress(FileNotFoundError):  # another worker was quicker
+                mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

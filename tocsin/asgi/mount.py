@@ -101,7 +101,7 @@ def access(app: App, parts: Parts) -> App:
 
     return Access(
         app, parts.gate, public=parts.public, needs=parts.needs, cors_origins=parts.settings.cors_origins,
-        site=parts.site, measures=parts.measures,
+        pass_preflights=parts.settings.pass_preflights, site=parts.site, measures=parts.measures,
     )  # fmt: skip
 
 

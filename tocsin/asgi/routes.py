@@ -3,7 +3,8 @@
 `/campaigns/{id}` and never `/campaigns/17`, so that no client can make series or lines of its own kind. Read from what
 the framework leaves behind, in this order:
 
-    Starlette, FastAPI   scope["route"]; templates of mounts are put in front, found in the application's route tree
+    Starlette, FastAPI   scope["route"]; templates of mounts are put in front, found in the application's route tree,
+                         as are the prefixes of FastAPI's included routers, which it leaves in scope["fastapi"]
     Litestar             scope["path_template"]
     Django               request.resolver_match, through the handler's `request_class`
     anything else        scope["tocsin.route"], which the application may set to a template
@@ -35,16 +36,20 @@ class Templates:
         # By identity: routes compare by value, which is slow. The route is held, so that its id stays its own.
         self._known: dict[int, tuple[Any, str]] = {}
         self._labels: set[str] = set()
+        self._mounted: dict[int, tuple[Any, str]] = {}
+        """Applications in the tree with the template of what they are mounted at."""
         adopt_django(app)
 
     def of(self, scope: MutableMapping[str, Any]) -> str | None:
         """The template of a request that was routed; None before, and where nothing matched."""
         route = scope.get("route")
         if route is not None:
-            known = self._known.get(id(route))
-            if known is not None and known[0] is route:
+            included = _included(scope, route)
+            one = route if included is None else included
+            known = self._known.get(id(one))
+            if known is not None and known[0] is one:
                 return known[1]
-            return self._learn(route)
+            return self._learn(route) if included is None else self._learn_included(included, scope.get("app"))
         template = scope.get("path_template") or scope.get(ROUTE_KEY)
         if isinstance(template, str):
             return self._bounded(template)
@@ -52,10 +57,24 @@ class Templates:
         match = getattr(request, "resolver_match", None)
         return self._bounded("/" + match.route.removeprefix("^")) if match is not None else None
 
-    def _learn(self, route: Any) -> str | None:
-        for found, template in walked(self._app):
+    def _learn_included(self, included: Any, app: Any) -> str:
+        """A router may be included twice: what FastAPI made of it counts, and not the route."""
+        if not self._mounted:
+            self._walk()
+        mounted = self._mounted.get(id(app))
+        prefix = mounted[1] if mounted is not None and mounted[0] is app else ""
+        label = self._bounded(prefix + included.path or "/")
+        if len(self._known) < self._most * 4:
+            self._known[id(included)] = (included, label)
+        return label
+
+    def _walk(self) -> None:
+        for found, template in walked(self._app, self._mounted):
             if len(self._known) < self._most * 4:
                 self._known.setdefault(id(found), (found, self._bounded(template)))
+
+    def _learn(self, route: Any) -> str | None:
+        self._walk()
         known = self._known.get(id(route))
         if known is not None and known[0] is route:
             return known[1]
@@ -76,26 +95,41 @@ class Templates:
         return template
 
 
-def walked(app: Any) -> Iterator[tuple[Any, str]]:
-    """Every route under `app` with its whole template, through middlewares (`.app`) and mounts."""
+def walked(app: Any, mounted: dict[int, tuple[Any, str]]) -> Iterator[tuple[Any, str]]:
+    """Every route under `app` with its whole template, through middlewares (`.app`) and mounts. The applications there
+    are put into `mounted` with what stands in front of their routes."""
+    yield from _of_routes(_routes_of(app, "", mounted), "", _DEPTH, mounted)
+
+
+def _routes_of(app: Any, prefix: str, mounted: dict[int, tuple[Any, str]]) -> Any:
     for layer in _layers(app):
+        mounted[id(layer)] = (layer, prefix)
         routes = getattr(layer, "routes", None)
-        if isinstance(routes, (list, tuple)):
-            yield from _of_routes(routes, "", _DEPTH)
-            return
+        if isinstance(routes, (list, tuple)) and routes:
+            return routes
+    return ()
 
 
-def _of_routes(routes: Any, prefix: str, depth: int) -> Iterator[tuple[Any, str]]:
+def _of_routes(routes: Any, prefix: str, depth: int, mounted: dict[int, tuple[Any, str]]) -> Iterator[tuple[Any, str]]:
     for route in routes:
         path = getattr(route, "path", "")
         whole = prefix + path if isinstance(path, str) else prefix
-        below = getattr(route, "routes", None)
-        if isinstance(below, (list, tuple)) and below and depth:
+        is_mount = isinstance(getattr(route, "routes", None), (list, tuple))
+        below = _routes_of(route.app, whole, mounted) if is_mount and hasattr(route, "app") else ()
+        if below and depth:
             yield route, f"{whole}/{{path}}"
-            yield from _of_routes(below, whole, depth - 1)
+            yield from _of_routes(below, whole, depth - 1, mounted)
         else:
             # A mount of an application without routes of its own (static files): all below it is one route.
-            yield route, (f"{whole}/{{path}}" if hasattr(route, "routes") else whole) or "/"
+            yield route, (f"{whole}/{{path}}" if is_mount else whole) or "/"
+
+
+def _included(scope: MutableMapping[str, Any], route: Any) -> Any:
+    """FastAPI's account of a route in the router that was included; None where it is in none."""
+    ours = scope.get("fastapi")
+    context = ours.get("effective_route_context") if isinstance(ours, dict) else None
+    is_it = context is not None and getattr(context, "original_route", None) is route
+    return context if is_it and isinstance(getattr(context, "path", None), str) else None
 
 
 def _layers(app: Any) -> Iterator[Any]:

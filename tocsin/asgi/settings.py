@@ -8,6 +8,7 @@
 | TOCSIN_APP_API_KEY | ask Supabase whether sessions still live |
 | TOCSIN_APP_PUBLIC | public routes: /healthz,/static/*,POST /hooks/in |
 | TOCSIN_APP_CORS_ORIGINS | https://app.example,… |
+| TOCSIN_APP_PASS_PREFLIGHTS | yes: the application's own CORS middleware answers preflights |
 | TOCSIN_APP_USER_KEY | makes the hashes of users; 16 characters or more, the same in every process |
 | TOCSIN_APP_METRICS_TOKEN | serve /metrics to who shows it |
 | TOCSIN_APP_LOG_FOLDER | request log to files there; standard error otherwise |
@@ -49,6 +50,7 @@ class Settings:
     api_key: str = ""
     public: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    pass_preflights: bool = False
     user_key: str = ""
     metrics_token: str = ""
     log_folder: str = ""
@@ -106,6 +108,9 @@ class Settings:
         ]
         if self.otlp_endpoint and not self.otlp_endpoint.startswith(("http://", "https://")):
             wrong.append(_finding("otlp_endpoint is no http:// or https:// address", f"set {PREFIX}OTLP_ENDPOINT"))
+        if self.pass_preflights and self.cors_origins:
+            mend = f"unset {PREFIX}CORS_ORIGINS or {PREFIX}PASS_PREFLIGHTS"
+            wrong.append(_finding("cors_origins and pass_preflights would both answer preflights", mend))
         if self.otlp_logs and not self.otlp_endpoint:
             wrong.append(_finding("otlp_logs has nowhere to go", f"set {PREFIX}OTLP_ENDPOINT"))
         if any("=" not in header for header in self.otlp_headers):

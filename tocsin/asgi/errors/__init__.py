@@ -34,6 +34,8 @@ from tocsin.errors import TocsinError
 
 __all__ = ["AnswerBroken", "Categories", "ErrorReport", "Errors", "Observer", "Phase"]
 
+_LAST: Final = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
+"""What may be the answer's last message; trailers come after one of these."""
 _KEPT: Final = frozenset({b"retry-after", b"allow", b"www-authenticate", b"set-cookie", b"vary"})
 """Headers of a framework's answer that stay when its body is replaced; those of CORS do too."""
 
@@ -203,7 +205,7 @@ class _Answer:
             message = {**message, "headers": headers}
         elif self._replaced:
             return
-        elif kind == "http.response.body":
+        elif kind in _LAST:
             self.ended = not message.get("more_body", False)
         elif kind == "websocket.close":
             self.closed = True
