@@ -83,7 +83,7 @@ async def test_each_session_has_an_end_to_every_wait(postgres: EmbeddedPostgres)
 
 async def test_what_takes_too_long_is_ended_and_said_so(postgres: EmbeddedPostgres) -> None:
     """A statement by its timeout, a lock by its own."""
-    async with opened(postgres.dsn(), statement_timeout=0.1) as made:
+    async with opened(postgres.dsn(), statement_timeout=1) as made:
         with pytest.raises(TookTooLong, match="A statement took too long"):
             await made.database.rows("select pg_sleep(30)")
         assert await made.database.row("select 1 as one") == {"one": 1}
