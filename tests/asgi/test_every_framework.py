@@ -120,7 +120,7 @@ def test_an_error_of_a_background_task_is_logged(site_with_sockets: Site) -> Non
 def test_an_error_in_a_websocket_closes_it_and_is_logged(site_with_sockets: Site) -> None:
     """With 1011, or with Litestar's own code for it."""
     site = site_with_sockets
-    with connect(f"ws://127.0.0.1:{site.port}/feed", additional_headers=site.authorization) as socket:
+    with connect(f"ws://127.0.0.1:{site.port}/feed", additional_headers=site.authorization, open_timeout=60) as socket:
         assert socket.recv() == "hello"
         socket.send("go on")
         with pytest.raises(ConnectionClosedError) as closed:
@@ -133,7 +133,10 @@ def test_an_error_in_a_websocket_closes_it_and_is_logged(site_with_sockets: Site
 
 def test_a_websocket_is_refused_before_it_is_accepted(site_with_sockets: Site) -> None:
     """401, by the HTTP response extension."""
-    with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{site_with_sockets.port}/feed"):
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(f"ws://127.0.0.1:{site_with_sockets.port}/feed", open_timeout=60),
+    ):
         pass
     assert refused.value.response.status_code == 401
     assert site_with_sockets.kept.of("request.failed") == []
@@ -142,7 +145,7 @@ def test_a_websocket_is_refused_before_it_is_accepted(site_with_sockets: Site) -
 def test_a_websocket_that_the_client_leaves_is_no_error(site_with_sockets: Site) -> None:
     """Leaving is what clients do."""
     site = site_with_sockets
-    with connect(f"ws://127.0.0.1:{site.port}/feed", additional_headers=site.authorization) as socket:
+    with connect(f"ws://127.0.0.1:{site.port}/feed", additional_headers=site.authorization, open_timeout=60) as socket:
         assert socket.recv() == "hello"
     site.until(lambda: site.kept.of("request.done"))
     assert site.kept.of("request.failed") == []

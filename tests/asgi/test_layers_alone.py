@@ -182,6 +182,33 @@ async def test_who_gives_up_waiting_leaves_no_place_taken() -> None:
     assert registry.get_sample_value("tocsin_http_requests_waiting") == 0
 
 
+async def test_each_of_many_that_take_too_long_is_given_up_and_no_other() -> None:
+    """Their limits share a timer: what ends in time, or has begun, is left alone; later ones have a time of their own."""
+    gate = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/begun":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["path"] != "/quick":
+            await gate.wait()
+        if scope["path"] == "/begun":
+            await send({"type": "http.response.body", "body": b"late"})
+        else:
+            await ok(scope, receive, send)
+
+    layer = Time(app, 0.05, measures=measures_of(CollectorRegistry()))
+    paths = ["/slow", "/begun", "/quick", "/slow"]
+    clients = [Client() for _ in range(5)]
+    tasks = [asyncio.create_task(layer(scope(path), nothing, clients[n].send)) for n, path in enumerate(paths)]
+    await asyncio.gather(*(tasks[n] for n in (0, 2, 3)))
+    await layer(scope("/slow"), nothing, clients[4].send)
+    assert not tasks[1].done()
+    gate.set()
+    await tasks[1]
+    assert [client.status for client in clients] == [504, 200, 200, 504, 504]
+    assert clients[1].said[-1]["body"] == b"late"
+
+
 async def test_a_cancellation_from_outside_is_not_a_timeout() -> None:
     """The time limit answers 504 for its own only."""
 

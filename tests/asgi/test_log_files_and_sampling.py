@@ -146,7 +146,7 @@ def test_a_disk_that_refuses_costs_lines_and_nothing_else() -> None:
             self._file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
 
     files = Full(Path("/nowhere"))
-    sink = FileSink(files)
+    sink = FileSink(files, patience=60)
     assert sink.put(LINE)
     sink.close()
     assert sink.lost == 1
@@ -155,7 +155,7 @@ def test_a_disk_that_refuses_costs_lines_and_nothing_else() -> None:
 
 def test_the_sink_writes_what_waits_before_it_ends(tmp_path: Path) -> None:
     """Five thousand lines in order."""
-    sink = FileSink(Files(tmp_path))
+    sink = FileSink(Files(tmp_path), patience=60)
     for number in range(5000):
         assert sink.put(b"%d" % number)
     sink.close()
