@@ -183,7 +183,7 @@ async def test_who_gives_up_waiting_leaves_no_place_taken() -> None:
 
 
 async def test_each_of_many_that_take_too_long_is_given_up_and_no_other() -> None:
-    """Their limits share a timer: what ends in time, or has begun, is left alone; later ones have a time of their own."""
+    """Their limits share a timer: what ends in time, or has begun, is left alone; later ones have their own time."""
     gate = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
