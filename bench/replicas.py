@@ -5,8 +5,9 @@
 Two daemons on one embedded Postgres watch a shop and tell a stand-in Slack. In every round services break, and in the
 middle of their messages the leader gets SIGKILL (and is started again); then more break, and the next leader gets
 SIGSTOP, and SIGCONT when another leads. In the end all is well again. Printed: messages lost and told twice, at the
-beginning and at the end of each incident (0 is wanted), and the time from the signal to the next leader beside the
-lease. Exit 1 when a message was lost or told twice, or a take-over lasted longer than two leases.
+beginning and at the end of each incident (0 is wanted), the time from the signal to the next leader beside the lease,
+and what a start takes (no part of a take-over, but a busy machine stretches it most). Exit 1 when a message was lost or
+told twice, or a take-over lasted longer than two leases.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ async def run(rounds: int, lease: str, services: int, seed: int) -> bool:
                     f"  round {done + 1}: {took[signal.SIGKILL][-1]:.2f} s, {took[signal.SIGSTOP][-1]:.2f} s",
                     flush=True,
                 )
+            starts = [start for replica in stage.each for start in replica.starts]
             wanted = set(stage.shop.broken)
             try:
                 await eventually(lambda: wanted <= set(stage.posted()), within=WAIT)
@@ -83,6 +85,8 @@ async def run(rounds: int, lease: str, services: int, seed: int) -> bool:
         print(f"{what:6} {len(wanted)} incidents: lost {len(lost)}, duplicated {twice}")
         sound = sound and not lost and not twice
     length = parse_duration(lease)
+    walls, processor = zip(*starts, strict=True)
+    print(f"{len(starts)} starts: worst {max(walls):.1f} s until it listens, {max(processor):.1f} CPU-s")
     for number, times in took.items():
         print(
             f"{number.name} {len(times)} times: take-over median {median(times):.2f} s, worst {max(times):.2f} s "

@@ -34,6 +34,7 @@ from tocsin.runtime.canary import NAME as CANARY
 from tocsin.runtime.canary import Canary
 from tocsin.runtime.clock import SteadyClock
 from tocsin.runtime.delivery import Delivery, Endpoint
+from tocsin.runtime.head_start import HeadStart
 from tocsin.runtime.health import watch_destinations
 from tocsin.runtime.heartbeat import Heartbeat
 from tocsin.runtime.inlets import Inlets
@@ -138,9 +139,10 @@ class Daemon:
             clock=self.clock, telemetry=self.telemetry, endpoint=lambda name: self.delivery.endpoint(name),
             leadership=self.leadership,
         )  # fmt: skip
+        self.head_start = HeadStart(self.clock)
         self.delivery = Delivery(
             self.state.outbox, clock=self.clock, telemetry=self.telemetry, tracing=self.tracing, heard=self._heard,
-            known=self.lifeboat.known, permit=self.leadership.permit,
+            known=self.lifeboat.known, permit=self.leadership.permit, page_gone=self.head_start.page_gone,
         )  # fmt: skip
         self.workshop = Workshop(
             state=self.state, clock=self.clock, telemetry=self.telemetry, tracing=self.tracing,
@@ -156,6 +158,7 @@ class Daemon:
                 telemetry=self.telemetry,
                 tracing=self.tracing,
                 ask=self.remote.ask if self.remote.engine is not None else None,
+                head_start=self.head_start,
             ),
             book=Book(plan=plan_of(config)),
             rules=self.setup.rule_book(()),

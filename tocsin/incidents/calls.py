@@ -27,7 +27,11 @@ from tocsin.model import (
 )
 
 EDIT_EVERY: Final[Seconds] = 10.0
-"""A message is edited at most this often, unless its state changed."""
+"""A message is edited this often in the long run, unless its state changed."""
+EDITS_AHEAD: Final = 5
+"""So many edits of a page may come before their time: who joins a fresh incident shows at once."""
+EDIT_GAP: Final = timedelta(seconds=1)
+"""And even those are this far apart: Slack takes about one message a second in a channel."""
 
 CALLS: Final[Mapping[Action, tuple[Action, ...]]] = {
     Action.POST: (Action.POST,),
@@ -151,12 +155,16 @@ def _after(incident: Incident, context: Context, decision: Decision, now: dateti
     """What the destination knows once the decision is carried out."""
     told = context.told
     known = replace(told, revision=incident.revision, state=incident.state)
-    edited = replace(known, edit_at=_edit_at(incident, told, decision, now))
+    edit_at = _edit_at(incident, told, now)
+    edited = replace(known, edit_at=edit_at)
+    if told.edit_at is None or told.edit_at <= now:  # else it takes the place of one that is paid for
+        edited = replace(edited, edits_paid=max(_paid(told, now), edit_at) + timedelta(seconds=EDIT_EVERY))
     match decision.action:
         case Action.POST:
             at = told.at if told.via is Via.POST else now
             post = call_id(incident, told, Action.POST, context.voice)
-            return replace(known, via=Via.POST, post=post, at=at, severity=context.voice, delta_at=now, edit_at=now)
+            fresh = replace(known, via=Via.POST, post=post, at=at, severity=context.voice)
+            return replace(fresh, delta_at=now, edit_at=now, edits_paid=None)
         case Action.EDIT if incident.state is IncidentState.RESOLVED:
             # It flaps: the message shows that it is quiet now, and the end is still owed.
             return replace(edited, state=told.state)
@@ -178,12 +186,22 @@ def _after(incident: Incident, context: Context, decision: Decision, now: dateti
             return told
 
 
-def _edit_at(incident: Incident, told: Told, decision: Decision, now: datetime) -> datetime:
+def _edit_at(incident: Incident, told: Told, now: datetime) -> datetime:
+    """When an edit goes out: a token bucket, kept as the time until which edits are paid for (GCRA)."""
     if incident.state is not told.state or told.edit_at is None:
         return now
     if told.edit_at > now:
         return told.edit_at  # the edit that waits for its time is replaced by this one
-    return max(now, told.edit_at + timedelta(seconds=EDIT_EVERY))
+    every = timedelta(seconds=EDIT_EVERY)
+    if incident.severity.rank > PAGE.rank:
+        return max(now, told.edit_at + every)
+    ahead = _paid(told, now) - EDITS_AHEAD * every
+    return max(now, told.edit_at + EDIT_GAP, min(ahead, told.edit_at + every))
+
+
+def _paid(told: Told, now: datetime) -> datetime:
+    """The first message counts as an edit."""
+    return told.edits_paid or (told.edit_at or now) + timedelta(seconds=EDIT_EVERY)
 
 
 def _wakes(context: Context, decision: Decision, mentions: Mapping[str, tuple[Mention, ...]]) -> tuple[Mention, ...]:

@@ -45,6 +45,8 @@ class Told:
     """The thread knows who joined and left until then."""
     edit_at: datetime | None = None
     """When the newest edit is, or was, to go out."""
+    edits_paid: datetime | None = None
+    """Until when the edits so far would have lasted at their usual pace (calls.EDIT_EVERY)."""
     escalated: int = 0
     """Steps of the route's escalation that were taken."""
     reminded_at: datetime | None = None

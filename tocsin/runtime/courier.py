@@ -83,6 +83,8 @@ class Desk:
     """The receipt of a row that was sent from memory while the store took no writes (lifeboat.py)."""
     permit: Callable[[], None] = lambda: None
     """Raises Unavailable where nothing may be sent (leadership.py). Notifiers ask again, at the last moment."""
+    page_gone: Callable[[], None] = lambda: None
+    """Told after each attempt at a first message (head_start.py)."""
 
     def pause(self, failures: int) -> Seconds:
         """How long to wait after so many failures in a row: doubling, and by chance between half and all of it."""
@@ -190,6 +192,8 @@ class Courier:
             await self._failed(claim, error, doubt=doubt)
             return
         finally:
+            if row.action is Action.POST:
+                desk.page_gone()
             desk.telemetry.delivery_seconds.labels(self.endpoint.name).observe(desk.clock.monotonic() - began)
         self._failures = 0
         desk.telemetry.deliveries.labels(self.endpoint.name, "found" if found else "delivered").inc()

@@ -70,6 +70,7 @@ class Delivery:
         chance: random.Random | None = None,
         known: Callable[[str], Awaitable[Receipt | None]] | None = None,
         permit: Callable[[], None] = lambda: None,
+        page_gone: Callable[[], None] = lambda: None,
     ) -> None:
         self.owner = owner or f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._outbox = outbox
@@ -87,6 +88,7 @@ class Delivery:
             fail_over=self.fail_over,
             known=known or _nothing_known,
             permit=permit,
+            page_gone=page_gone,
         )
         self._couriers: dict[str, Courier] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -24,6 +24,7 @@ from tocsin.runtime.canary import NAME as CANARY
 from tocsin.runtime.canary import Canary
 from tocsin.runtime.evaluation import Evaluation, RuleBook, unseen
 from tocsin.runtime.external import ExternalAlerts, News, Posted
+from tocsin.runtime.head_start import HeadStart
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.polling import Poll
 from tocsin.runtime.sources import NOT_YET, Source, blind_spots
@@ -36,9 +37,9 @@ from tocsin.telemetry.tracing import Tracing
 RulesOf = Callable[[Iterable[Alert]], RuleBook]
 """The rules in force, with these alerts."""
 SELF_EVERY: Final[Seconds] = 5.0
+"""Between two readings of Tocsin's own metrics into the series store."""
 ASLEEP: Final = timedelta(seconds=30)
 """Past that between two ticks, which come each second, the machine or the process did not run."""
-"""Between two readings of Tocsin's own metrics into the series store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class Parts:
     tracing: Tracing
     ask: Callable[[set[str], datetime | None], None] | None = None
     """Set where rules are evaluated on another server (runtime/remote.py): it asks for an evaluation there."""
+    head_start: HeadStart | None = None
+    """Set where this process delivers pages, too."""
 
 
 class Pipeline:
@@ -77,6 +80,7 @@ class Pipeline:
         self.sources = {source.name: source for source in sources}
         self._parts = parts
         self._lock = asyncio.Lock()
+        self._head_start = parts.head_start or HeadStart(parts.clock)
         self._measured: datetime | None = None
         self._ticked: datetime | None = None
         self._own = frozenset(name for each in parts.telemetry.declarations() for name in each.series_names())
@@ -150,8 +154,8 @@ class Pipeline:
             return outcome
 
     async def receive(self, posted: Sequence[Posted]) -> None:
-        """Alerts that were sent to us. Raises TooMany."""
-        async with self._lock:
+        """Alerts that were sent to us. A page that others of them brought leaves first. Raises TooMany."""
+        async with self._head_start.behind(self._lock):
             now = self._parts.clock.now()
             # Senders go by the wall clock: where ours is ahead of it, what still fires would count as ended.
             await self._heed(self.external.take([each.later(self._parts.clock.skew()) for each in posted], now), now)
@@ -334,7 +338,10 @@ class Pipeline:
         change = Change.of(outcome, alerts)
         self._turn(outcome)
         if not change.empty:
-            await self._hear(await self._parts.ledger.commit(change))
+            correction = await self._parts.ledger.commit(change)
+            if self._parts.head_start is not None:
+                self._parts.head_start.queued(change.calls)
+            await self._hear(correction)
 
     async def _hear(self, correction: Correction) -> None:
         while correction and self.leads:

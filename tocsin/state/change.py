@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tocsin.incidents import Outcome, Told
@@ -55,7 +55,11 @@ class Change:
 
     @property
     def empty(self) -> bool:
-        return not any(getattr(self, field.name) for field in fields(self))
+        # Asked for every tick and every evaluation: written out, it costs a tenth of a walk over the fields.
+        return not (
+            self.alerts or self.incidents or self.members or self.dropped or self.told or self.untold or self.decisions
+            or self.calls or self.silences or self.storms or self.calmed or self.hidden
+        )  # fmt: skip
 
     def then(self, later: Change) -> Change:
         """Both, `later` after this one: of two states of one thing the later stays."""

@@ -18,7 +18,7 @@ from tocsin.errors import StaleClaim
 from tocsin.incidents.calls import thread_of
 from tocsin.model import Action, Notification, Reason, Receipt
 from tocsin.state import codec, rows, schema
-from tocsin.state.queueing import CLAIMED, QUEUED, WAITING
+from tocsin.state.queueing import CLAIMED, QUEUED, waits
 from tocsin.state.schema import notifications as outbox
 from tocsin.state.schema import receipts
 
@@ -26,7 +26,7 @@ _other = outbox.alias("other")
 _FREE: Final = ~sa.exists().where(
     _other.c.incident == outbox.c.incident,
     _other.c.notifier == outbox.c.notifier,
-    _other.c.state.in_(WAITING),
+    waits(_other),
     _other.c.action != Action.EDIT,
     _other.c.seq < outbox.c.seq,
 )
@@ -37,7 +37,7 @@ DUE: Final = (
     sa.select(outbox)
     .where(
         outbox.c.notifier == sa.bindparam("to"),
-        outbox.c.state.in_(WAITING),
+        waits(outbox),
         sa.or_(
             sa.and_(outbox.c.state == QUEUED, outbox.c.not_before <= _NOW),
             sa.and_(outbox.c.state == CLAIMED, outbox.c.lease_until <= _NOW),
@@ -52,7 +52,7 @@ NEXT: Final = (
         outbox.c.notifier,
         sa.func.min(sa.case((outbox.c.state == CLAIMED, outbox.c.lease_until), else_=outbox.c.not_before)),
     )
-    .where(outbox.c.state.in_(WAITING), _FREE)
+    .where(waits(outbox), _FREE)
     .group_by(outbox.c.notifier)
 )
 _SWAP: Final = (

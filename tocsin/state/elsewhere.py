@@ -15,14 +15,14 @@ from tocsin.incidents.told import Via
 from tocsin.model import Action, Incident, Notification, Reason, Severity
 from tocsin.state import rows, schema
 from tocsin.state.claims import Claim, void_followers
-from tocsin.state.queueing import WAITING, queue
+from tocsin.state.queueing import queue, waits
 from tocsin.state.schema import notifications as outbox
 from tocsin.state.schema import receipts
 
 SPEAKS: Final = (Action.POST, Action.BROADCAST, Action.ESCALATE, Action.REMIND)
 """Actions that may wake somebody: those fail over to another destination, by the clock too."""
 _PAGE_WAITS: Final = (
-    outbox.c.state.in_(WAITING),
+    waits(outbox),
     outbox.c.severity == Severity.P0,
     outbox.c.action.in_(SPEAKS),
     outbox.c.failed_over == "",

@@ -29,6 +29,11 @@ CLAIMED: Final = "claimed"
 WAITING: Final = (QUEUED, CLAIMED)
 
 
+def waits(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Queued or claimed. In the statement itself: a list of parameters is written into it anew at each execution."""
+    return table.c.state.in_([sa.literal_column(f"'{state}'") for state in WAITING])
+
+
 def lane(severity: Severity, action: Action) -> int:
     """The order in which a destination is served: what is said about pages, then their edits, then the rest.
 

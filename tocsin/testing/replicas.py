@@ -16,6 +16,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -23,9 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+import psutil
 import psycopg
 from aiohttp import ClientError, ClientSession, web
 
+from tocsin.model import Seconds
 from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.slack import FakeSlack
 from tocsin.testing.waiting import PATIENCE
@@ -39,6 +42,8 @@ groups:
         labels: {severity: P0}
         annotations: {summary: "service {{ $labels.service }} is broken"}
 """
+START_WITHIN: Final = 5 * PATIENCE
+"""A start takes 2 CPU seconds, most of them Python's imports. On a machine with many others that were over 60 s."""
 _SERVICE: Final = re.compile(r"service (s\d+) is broken")
 
 
@@ -132,19 +137,28 @@ class ReplicaProcess:
     process: asyncio.subprocess.Process | None = None
     address: str = ""
     stopped: bool = False
+    starts: list[tuple[Seconds, Seconds]] = field(default_factory=list)
+    """Of each start, seconds until it listened, and CPU seconds until then: the rest is waiting for a processor."""
 
     async def start(self) -> None:
         """Start it and wait until it listens."""
+        began = time.monotonic()
         with (self.folder / "daemon.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tocsin", "run", cwd=self.folder, env={**os.environ, **self.env},
                 stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
-            line = await self.process.stdout.readline()
+        try:
+            async with asyncio.timeout(START_WITHIN):
+                line = await self.process.stdout.readline()
+        except TimeoutError:
+            line = b""
         if not line:
-            raise RuntimeError(f"{self.name} ended at its start:\n{(self.folder / 'daemon.log').read_text()}")
+            how = "ended at its start" if self.process.returncode is not None else "does not listen"
+            raise RuntimeError(f"{self.name} {how}:\n{(self.folder / 'daemon.log').read_text()}")
+        used = psutil.Process(self.process.pid).cpu_times()
+        self.starts.append((time.monotonic() - began, used.user + used.system))
         self.address = json.loads(line)["address"]
 
     @property

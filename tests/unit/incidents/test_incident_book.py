@@ -244,12 +244,24 @@ def test_what_is_over_leaves_the_book() -> None:
 
 def test_edits_of_one_message_are_ten_seconds_apart_and_those_that_wait_are_replaced() -> None:
     """Slack allows some 50 a minute for all messages together."""
-    outcome = seen(book(), alert(pod="0"))
+    assert edits_at((1, 2, 15, 16), "P2") == [10.0, 10.0, 20.0, 20.0]
+
+
+def test_who_joins_a_fresh_page_shows_at_once_and_only_a_stream_of_them_is_paced() -> None:
+    """Five edits come before their time, each a second after the last; a quiet minute earns them anew."""
+    assert edits_at((0.2, 0.4, 3), "P0") == [1.0, 1.0, 3.0]
+    assert edits_at(range(1, 13), "P1") == [1, 2, 3, 4, 5, 10, 10, 10, 10, 20, 20, 20]
+    assert edits_at((*range(1, 8), 120, 121), "P0")[-2:] == [120, 121]
+
+
+def edits_at(joins: Iterable[float], severity: str) -> list[float]:
+    """When the edits go out that show who joined an incident so many seconds after its beginning."""
+    outcome = seen(book(replace(BY_SERVICE, match={})), alert(pod="0", severity=severity))
     due = []
-    for n in (1, 2, 15, 16):
-        outcome = seen(outcome.book, alert(pod=str(n), at=later(n)), at=later(n))
-        due += [(call.not_before - NOW).total_seconds() for call in outcome.queue]
-    assert due == [10.0, 10.0, 20.0, 20.0]
+    for n in joins:
+        outcome = seen(outcome.book, alert(pod=str(n), severity=severity, at=later(n)), at=later(n))
+        due += [(call.not_before - NOW).total_seconds() for call in outcome.queue if call.action is Action.EDIT]
+    return due
 
 
 def test_a_change_of_state_is_edited_in_at_once() -> None:

@@ -53,10 +53,10 @@ async def test_what_was_queued_before_the_start_is_sent_without_a_wake_up(tmp_pa
 
 
 async def test_what_waits_for_its_time_is_sent_then(world: World) -> None:
-    """An edit ten seconds after the post; nobody wakes the loop."""
-    await world.fires("ApiDown", service="api", pod="a")
+    """An edit of a P2 ten seconds after its post; nobody wakes the loop."""
+    await world.fires("DiskFills", severity="P2", service="api", pod="a")
     await woken(world)
-    await world.fires("ApiDown", service="api", pod="b")
+    await world.fires("DiskFills", severity="P2", service="api", pod="b")
     await woken(world)
     await world.clock.advance(9)
     assert world.channel.actions() == ["post"]
