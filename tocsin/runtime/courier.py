@@ -50,6 +50,8 @@ FAILS_OVER: Final = frozenset(
     {Action.POST, Action.BROADCAST, Action.ESCALATE, Action.REMIND, Action.RESOLVE, Action.DIGEST}
 )
 """What is told elsewhere when its destination refuses it. Edits and deltas are not worth a message of their own."""
+NEW_MESSAGE: Final = frozenset({Action.POST, Action.DIGEST})
+"""These belong to no message that could be gone."""
 
 Answer = TypeVar("Answer")
 
@@ -273,7 +275,7 @@ class Courier:
                 await self._backed_off(claim, why, doubt=doubt)
             case Refused() if not doubt:
                 await self._refused(claim, error)
-            case EditLost() if row.action is not Action.POST:
+            case EditLost() if row.action not in NEW_MESSAGE:
                 outcome = "edit_lost"
                 await desk.outbox.repost(claim, why, now)
             case TooLarge():

@@ -164,13 +164,14 @@ class State:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction; on the disk when this ends, or nothing of it."""
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             if self.fence is not None:
                 await self.fence.bound(connection)
             yield connection
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """What `writing` and `deciding` are made of."""
         async with self._writing:
             with state_errors(self._engine):
                 async with self._engine.begin() as connection:
@@ -179,7 +180,7 @@ class State:
     @asynccontextmanager
     async def deciding(self) -> AsyncIterator[AsyncConnection]:
         """`writing`, for what only the leader may write: what was decided, claimed or sent. Raises Deposed."""
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             if self.fence is not None:
                 await self.fence.hold(connection)
             yield connection

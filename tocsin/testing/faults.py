@@ -16,7 +16,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from tocsin.errors import EditLost, Refused, StateError, Throttled, Unavailable, Uncertain
-from tocsin.model import Action, Notification
+from tocsin.model import Notification
+from tocsin.runtime.courier import NEW_MESSAGE
 from tocsin.testing import invariants
 from tocsin.testing.destination import HANGS, LOST_ANSWER
 from tocsin.testing.world import World
@@ -56,9 +57,9 @@ class Faults:
         for name in CALLS:
             setattr(world.state.outbox, name, self._boundary(world, name, getattr(world.state.outbox, name)))
         commit: Any = self._boundary(world, "commit", world.state.commit)
-        writing: Any = self._transactions(world, world.state.writing)
+        transaction: Any = self._transactions(world, world.state.transaction)
         world.state.commit = commit  # type: ignore[method-assign]
-        world.state.writing = writing  # type: ignore[method-assign]
+        world.state.transaction = transaction  # type: ignore[method-assign]
 
     def arm_notifiers(self, world: World) -> None:
         """The same for the destinations that there are now."""
@@ -89,7 +90,7 @@ class Faults:
         return crossed
 
     def _transactions(
-        self, world: World, writing: Callable[[], AbstractAsyncContextManager[Any]]
+        self, world: World, begun: Callable[[], AbstractAsyncContextManager[Any]]
     ) -> Callable[[], AbstractAsyncContextManager[Any]]:
         @asynccontextmanager
         async def transaction() -> AsyncIterator[Any]:
@@ -98,7 +99,7 @@ class Faults:
             self.maybe_crash("before a transaction")
             if (self.full and self.chaos) or self.strikes(self.disk):
                 raise StateError("disk full")
-            async with writing() as connection:
+            async with begun() as connection:
                 yield connection
                 self.maybe_crash("within a transaction")
             self.maybe_crash("after a transaction")
@@ -134,7 +135,7 @@ class Faults:
         ]
         if row.notifier in MAIN:
             faults.append(Refused("not_in_channel", mend="invite the app"))
-        if row.action is not Action.POST:
+        if row.action not in NEW_MESSAGE:
             faults.append(EditLost("message_not_found"))
         fault = self.chance.choice(faults)
         self.events.append(f"{row.id}: {'lost answer' if fault is LOST_ANSWER else repr(fault)}")
