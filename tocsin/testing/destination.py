@@ -122,7 +122,7 @@ class FakeNotifier:
         if fault is HANGS:
             await self._hang()
         on = "" if parent is None else parent.ref
-        if isinstance(fault, EditLost):
+        if isinstance(fault, EditLost) and on:
             self.channel.deleted.add(on)
         if fault is not None and fault is not LOST_ANSWER:
             raise fault

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tocsin.errors import Refused, StateError, Throttled, TooLarge, Unavailable, Uncertain
+from tocsin.errors import EditLost, Refused, StateError, Throttled, TooLarge, Unavailable, Uncertain
 from tocsin.incidents.routes import Route
 from tocsin.model import Action, IncidentState, Notification, Reason
 from tocsin.state import Change
@@ -233,6 +233,16 @@ async def test_a_message_that_was_deleted_is_posted_anew(world: World) -> None:
     await world.recovers("ApiSlow")
     await world.passes(15)
     assert [said.on for said in world.channel.said if said.action.value == "resolve"] == ["1"]
+
+
+async def test_a_message_of_its_own_has_none_that_could_be_gone(world: World) -> None:
+    """A destination that says so of what a silence hid is in doubt: it is told so, and not in an incident's name."""
+    silence = await world.silences("service=api", seconds=20)
+    await world.fires("ApiDown", service="api")
+    await world.recovers("ApiDown")
+    world.notifier.faults.append(EditLost("message_not_found"))
+    await world.passes(60)
+    assert [(said.action, said.thread) for said in world.channel.said] == [(Action.DIGEST, silence.id)]
 
 
 async def test_what_no_form_of_is_accepted_is_a_dead_letter(world: World) -> None:
