@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Twice the two cores of a small machine: tests with real processes wait as much as they work.
-PYTEST_WORKERS ?= 4
+# Thrice the two cores of a small machine: tests with real processes wait more than they work.
+PYTEST_WORKERS ?= 6
 
 .PHONY: help setup setup-dev demo test check bench fuzz lock acceptance audit update attacks peers clean
 help:            ## this list
