@@ -90,12 +90,16 @@ class Storm:
         return now < self.folded_at + CALM
 
 
-def opened(notifier: str, ids: Sequence[str], severity: Severity, posted: int, now: datetime) -> Storm:
-    """A new summary; its id is the same for the same storm on every replay."""
-    seed = f"{notifier}\xff{now.isoformat()}\xff{ids[0]}"
+def opened(notifier: str, incidents: Sequence[Incident], severity: Severity, posted: int, now: datetime) -> Storm:
+    """A new summary; its id is the same for the same storm on every replay.
+
+    And another than that of a storm which ended in this very instant: the first incident has been revised since.
+    """
+    seed = f"{notifier}\xff{now.isoformat()}\xff{incidents[0].id}\xff{incidents[0].revision}"
+    ids = tuple(incident.id for incident in incidents)
     return Storm(
         id=f"storm-{hashlib.blake2b(seed.encode('utf-8', 'surrogatepass'), digest_size=5).hexdigest()}",
-        notifier=notifier, opened_at=now, folded_at=now, incidents=tuple(ids), posted=posted, severity=severity,
+        notifier=notifier, opened_at=now, folded_at=now, incidents=ids, posted=posted, severity=severity,
         tells=(notifier,),
     )  # fmt: skip
 

@@ -50,8 +50,9 @@ class Summaries:
         draft = self._draft
         storm = known(draft.storms, notifier, draft.now)
         if storm is None:
-            worst = min((draft.files[id].incident.severity for id in ids), key=lambda severity: severity.rank)
-            storm = opened(notifier, ids, worst, draft.level(notifier).posted, draft.now)
+            folded = [draft.files[id].incident for id in ids]
+            worst = min((incident.severity for incident in folded), key=lambda severity: severity.rank)
+            storm = opened(notifier, folded, worst, draft.level(notifier).posted, draft.now)
             draft.call(*first(storm, self._incidents_of(storm), draft.now, self._wakes(storm)))
         else:
             storm = grown(storm, ids, draft.now)

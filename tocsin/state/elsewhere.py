@@ -82,9 +82,10 @@ async def storm_elsewhere(
     by_id |= {each.id: each for each in await rows.read_incidents(connection, schema.incidents.c.id.in_(ids))}
     about = tuple(by_id[id] for id in ids if id in by_id)
     knows = storm is not None and to in storm.tells
-    # Somebody who has not heard of it is told the whole.
+    # Somebody who has not heard of it is told the whole; who has needs no second first message.
     action = row.action if knows else Action.POST
-    await queue(connection, [replace(_for(row, to, action, about, why, now), reason=Reason.OVER_BUDGET)])
+    if not (knows and row.action is Action.POST):
+        await queue(connection, [replace(_for(row, to, action, about, why, now), reason=Reason.OVER_BUDGET)])
     refused = claim is not None and row.action is Action.POST
     if refused and claim is not None:
         await void_followers(connection, claim, now)

@@ -135,6 +135,18 @@ async def test_what_fires_again_after_the_storm_is_a_story_of_its_own(world: Wor
     assert (last.action, last.id.startswith("i-")) == (Action.POST, True)
 
 
+async def test_what_fires_again_in_the_instant_of_its_end_has_a_summary_of_its_own(world: World) -> None:
+    """The first one's messages are told already: under its id the second's would count as said."""
+    await world.all_fire(services(*"abcd"))
+    await world.delivers()
+    await world.recovers("Down", service="d")
+    await world.all_fire(services("d"))
+    await world.delivers()
+    posts = [said for said in world.channel.said if said.id.startswith("storm") and said.action is Action.POST]
+    assert [said.states for said in posts] == [(IncidentState.OPEN,)] * 2
+    assert set(world.book.storms) == {posts[-1].thread} != {posts[0].thread}
+
+
 async def test_what_becomes_worse_in_a_storm_is_told_by_itself(world: World) -> None:
     """P0 has its reserve."""
     await world.all_fire(services(*"abcd", severity="P2"))
