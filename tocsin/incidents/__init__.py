@@ -17,11 +17,11 @@ decision → calls to a destination). Inside an entry point the book is a `draft
 
 from __future__ import annotations
 
-from tocsin.incidents.book import Book, Decided, Outcome, Plan, restore
+from tocsin.incidents.book import Book, Decided, Outcome, Plan, adopt, restore
 from tocsin.incidents.desk import ack, heard, react, reconfigure, resolve, retire, silence, tick
 from tocsin.incidents.told import Budget, Correction, Destination, Told
 
 __all__ = [
     "Book", "Budget", "Correction", "Decided", "Destination", "Outcome", "Plan", "Told",
-    "ack", "heard", "react", "reconfigure", "resolve", "restore", "retire", "silence", "tick",
+    "ack", "adopt", "heard", "react", "reconfigure", "resolve", "restore", "retire", "silence", "tick",
 ]  # fmt: skip

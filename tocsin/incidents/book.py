@@ -181,9 +181,12 @@ def restore(
         hidden=by_silence(entry for entry in hidden if entry.silence in made),
         restored_at=now,
     )
-    kept: dict[str, File] = {}
-    by_group: dict[Key, str] = {}
-    by_alert: dict[str, tuple[str, ...]] = {}
+    return adopt(book, files, now)
+
+
+def adopt(book: Book, files: Iterable[tuple[Incident, Mapping[str, Told]]], now: datetime) -> Book:
+    """The book with incidents that the store has and it has not. The next `tick` looks at them."""
+    kept, by_group, by_alert = dict(book.files), dict(book.by_group), dict(book.by_alert)
     for incident, told in files:
         alerts = {alert.id: alert for alert in incident.members}
         kept[incident.id] = File(incident=incident, alerts=alerts, told=dict(told), look=now)

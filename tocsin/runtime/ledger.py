@@ -7,10 +7,11 @@ transaction. Until then delivery can't see what was queued, and what is urgent g
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import Protocol, TypeGuard
 
 from tocsin.errors import Deposed, StateError
-from tocsin.incidents import Correction
+from tocsin.incidents import Book, Correction, adopt
 from tocsin.incidents.calls import Withdrawal, thread_of
 from tocsin.model import Action, Notification, Reason
 from tocsin.state import Change, State
@@ -89,6 +90,24 @@ class Ledger:
             except StateError as error:
                 logger().error("state.read_failed", error=str(error))
         return frozenset(waits)
+
+    async def recall(self, book: Book, correction: Correction, now: datetime) -> tuple[Book, Correction]:
+        """(`book` with what `correction` speaks of and it holds no more, what settling that for has corrected).
+
+        While the store took nothing an incident may have ended and left the book; the fail-over, which goes by the
+        store, then tells somebody that it fires, who is owed its end.
+        """
+        gone = {entry.incident for entry in correction.told} - set(book.files)
+        if not gone:
+            return book, Correction()
+        settled = await self.settle()
+        if self.owes:  # the store has them as they were: a restart will find the debt there
+            return book, settled
+        try:
+            return adopt(book, await self._state.files(gone), now), settled
+        except StateError as error:
+            logger().error("state.read_failed", error=str(error))
+            return book, settled
 
     def forget(self) -> None:
         """Owe nothing: another replica leads, and the store is as it decided."""

@@ -345,7 +345,10 @@ class Pipeline:
 
     async def _hear(self, correction: Correction) -> None:
         while correction and self.leads:
-            outcome = heard(self.book, correction, self._parts.clock.now())
+            now = self._parts.clock.now()
+            self.book, settled = await self._parts.ledger.recall(self.book, correction, now)
+            await self._hear(settled)
+            outcome = heard(self.book, correction, now)
             self._turn(outcome)
             correction = await self._parts.ledger.commit(Change.of(outcome))
 

@@ -77,6 +77,9 @@ async def storm_elsewhere(
         # The end is the end, whatever fires anew.
         await queue(connection, [replace(_for(row, to, row.action, row.incidents, why, now), reason=row.reason)])
         return Correction()
+    if storm is None and claim is None:
+        # It is over, and its own destination will hear all of it in time: nobody is woken for it elsewhere.
+        return Correction()
     ids = [each.id for each in row.incidents] if storm is None else list(storm.incidents)
     by_id = {each.id: each for each in row.incidents}
     by_id |= {each.id: each for each in await rows.read_incidents(connection, schema.incidents.c.id.in_(ids))}
@@ -98,14 +101,18 @@ async def storm_elsewhere(
     return Correction(storms=((moved.id, moved.tells),))
 
 
-async def link(connection: AsyncConnection, row: Notification, to: str, now: datetime) -> Notification:
-    """A reply in the thread that says who was told before this destination answered."""
+async def link(connection: AsyncConnection, row: Notification, to: str, now: datetime) -> list[Notification]:
+    """A reply in the thread that says who was told before this destination answered; none where nobody was."""
+    queued = sa.select(sa.exists().where(outbox.c.id == f"{row.id}>{to}"))
+    if not (await connection.execute(queued)).scalar():
+        return []
     query = sa.select(receipts).where(receipts.c.notification == f"{row.id}>{to}")
     found = (await connection.execute(query)).first()
     when = f"told at {found.at:%H:%M:%S}{f' {found.permalink}' if found.permalink else ''}" if found else "being told"
     incident = await rows.read_incident(connection, row.incident.id) or row.incident
-    return replace(
+    reply = replace(
         row, id=f"{row.id}~link", action=Action.THREAD, incidents=(incident,), reason=Reason.FAILED_OVER, mentions=(),
         because=f"{to} was {when} as well, because there was no receipt from here in time",
         created_at=now, not_before=now, attempts=0, last_error="",
     )  # fmt: skip
+    return [reply]

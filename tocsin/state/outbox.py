@@ -107,7 +107,7 @@ class Outbox:
             await connection.execute(_SENT, {"of": receipt.notification, "now": receipt.at})
             over = await connection.execute(_FAILED_OVER_TO, {"of": receipt.notification})
             if threads and (to := over.scalar()):
-                await queue(connection, [await link(connection, claim.notification, to, receipt.at)])
+                await queue(connection, await link(connection, claim.notification, to, receipt.at))
 
     async def retry(self, claim: Claim, not_before: datetime, error: str, *, doubt: bool) -> None:
         """Not delivered, or not known to be (`doubt`): again at `not_before`. Raises StaleClaim."""
@@ -144,7 +144,8 @@ class Outbox:
         async with self._state.deciding() as connection:
             storm = old.reason is Reason.OVER_BUDGET
             incident = None if storm else await rows.read_incident(connection, old.incident.id)
-            about = old.incidents if incident is None else (incident,)
+            # An end is told as it was: what has begun again since is told by what was queued for that.
+            about = old.incidents if incident is None or old.action is Action.RESOLVE else (incident,)
             ended = all(each.state is IncidentState.RESOLVED for each in about)
             over = old.action is Action.EDIT and ended
             post = replace(

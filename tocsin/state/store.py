@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -249,6 +249,14 @@ class State:
             storms=storms,
             hidden=hidden,
         )
+
+    async def files(self, ids: Collection[str]) -> tuple[tuple[Incident, dict[str, Told]], ...]:
+        """These incidents as they are stored, each with what destinations know of it."""
+        wanted = schema.incidents.c.id.in_(ids)
+        async with self.reading() as connection:
+            incidents = await rows.read_incidents(connection, wanted)
+            told = await rows.read_told(connection, wanted)
+        return tuple((incident, told.get(incident.id, {})) for incident in incidents)
 
     def checkpoint(self, name: str) -> StoredCheckpoint:
         """The memory of the collector called `name`."""

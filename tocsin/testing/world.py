@@ -196,7 +196,10 @@ class World:
 
     async def _heard(self, correction: Correction) -> None:
         if correction:
-            await self.commits(heard(self.book, correction, self.clock.now()))
+            now = self.clock.now()
+            self.book, settled = await self.ledger.recall(self.book, correction, now)
+            await self._heard(settled)
+            await self.commits(heard(self.book, correction, now))
 
     async def ends_silence(self, id: str) -> None:
         """Somebody ends a silence early."""
