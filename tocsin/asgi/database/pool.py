@@ -78,12 +78,15 @@ class Database:
         self._used: WeakKeyDictionary[Connection, Seconds] = WeakKeyDictionary()
         self._asides: set[asyncio.Task[None]] = set()
         self._opened = False
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._pool = self._made(dsn, least, waiting, connect_timeout)
+
+    def _made(self, dsn: str, least: int, waiting: int, connect_timeout: int) -> AsyncConnectionPool[Connection]:
+        return AsyncConnectionPool(
             dsn,
             min_size=least,
-            max_size=size,
+            max_size=self.size,
             open=False,
-            timeout=wait,
+            timeout=self.wait,
             max_waiting=waiting,
             check=self._check,
             configure=self._configure,
@@ -94,10 +97,10 @@ class Database:
                 "autocommit": True,
                 "cursor_factory": cursor_class(self.watch),
                 "connect_timeout": connect_timeout,
-                "application_name": name,
-                **({"prepare_threshold": None} if transaction_pooler else {}),
+                "application_name": self.name,
+                **({"prepare_threshold": None} if self._by_transaction else {}),
             },
-            name=name,
+            name=self.name,
         )
 
     def join(self, parts: Parts) -> None:
