@@ -135,6 +135,15 @@ def test_up_is_zero_while_anything_is_hidden() -> None:
     )
 
 
+def test_a_source_that_shows_nothing_says_so_in_every_poll() -> None:
+    """What TocsinSourceStale reads must not end with the lookback, as the time of the last success does."""
+    db = source()
+    db.take(poll(0, ("rows", Labels(table="a"))))
+    polls = [db.take(poll(seconds, blind=(Blind(why="refused"),))) for seconds in (10, 400, 700)]
+    found = [(value(each, "tocsin_collector_up"), value(each, "tocsin_collector_samples")) for each in polls]
+    assert found == [([0.0], [0.0])] * 3
+
+
 def test_what_was_stored_before_a_restart_ends_with_the_first_good_poll() -> None:
     """A failure that was mended while the daemon was down is not believed for another five minutes."""
     db = source()
