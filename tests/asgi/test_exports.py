@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -21,6 +23,7 @@ from tocsin.asgi.errors.sentry import Dsn, rest_of
 from tocsin.asgi.settings import Settings
 from tocsin.asgi.shipping import Sent, Shipper
 from tocsin.errors import InputError
+from tocsin.testing.waiting import eventually
 
 SECRETS = ("ana@example.com", "hunter2")
 
@@ -247,6 +250,37 @@ async def test_a_queue_is_bounded_and_what_is_left_is_counted() -> None:
         await shipper.close()
         assert shipper.put(31) is False
     assert outcomes == {"full": 20, "left": 11}
+
+
+async def test_a_sender_that_raises_anything_costs_what_it_had_and_no_more() -> None:
+    """The thread goes on: else all that comes later would be lost."""
+    outcomes: dict[str, int] = {}
+    seen: list[Any] = []
+
+    def send(things: list[Any]) -> Sent:
+        seen.extend(things)
+        if things == ["first"]:
+            raise KeyError("a bug")
+        return Sent(ok=True)
+
+    shipper = Shipper(send, name="test", outcome=lambda kind, count: outcomes.update({kind: count}), most=10)
+    shipper.put("first")
+    await eventually(lambda: outcomes == {"failed": 1})
+    shipper.put("second")
+    await eventually(lambda: outcomes == {"failed": 1, "sent": 1})
+    await shipper.close()
+    assert seen == ["first", "second"]
+
+
+def test_a_fork_while_the_lock_is_held_sends_all_the_same() -> None:
+    """In the child nobody would ever release it."""
+    shipper = Shipper(lambda _: Sent(ok=True), name="test", outcome=lambda *_: None, most=10)
+    with shipper._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # what hangs is killed, and that is a failure
+            os._exit(0 if shipper.put("thing") else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 HANGS = """

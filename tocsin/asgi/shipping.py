@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
+from weakref import WeakMethod
 
 from tocsin.asgi.traces.tracing import joined
 from tocsin.model import Seconds
@@ -54,12 +54,15 @@ class Shipper:
         every: Seconds = 0.0,
         patience: Seconds = 2.0,
     ) -> None:
-        """`send` is called in the thread with up to `batch` things that came within `every` seconds; an OSError or an
-        HTTPException of it is a failure."""
+        """`send` is called in the thread with up to `batch` things that came within `every` seconds; what it raises is
+        a failure."""
         self._send, self._name, self._outcome = send, name, outcome
         self._most, self._batch, self._every, self._patience = most, batch, every, patience
         self._lock = threading.Lock()
         self._begin(pid=0)
+        # A fork copies the lock as it is: held by a thread that the child has not, it would hold a request for ever.
+        unlocked = WeakMethod(self._unlocked)
+        os.register_at_fork(after_in_child=lambda: _call(unlocked()))
 
     def has_room(self) -> bool:
         """False counts a loss: for what is dear to make."""
@@ -92,6 +95,9 @@ class Shipper:
             self._given_up, left = True, self._waiting
         if left:
             self._outcome("left", left)
+
+    def _unlocked(self) -> None:
+        self._lock = threading.Lock()
 
     def _begin(self, pid: int) -> None:
         self._pid = pid
@@ -139,7 +145,7 @@ class Shipper:
             return Sent(ok=False, limited=True)
         try:
             return self._send(things)
-        except (OSError, HTTPException):
+        except Exception:  # noqa: BLE001 (whatever it is: without the thread all that comes later would be lost)
             return Sent(ok=False)
 
     def _settle(self, count: int, sent: Sent) -> None:
@@ -150,6 +156,11 @@ class Shipper:
             if sent.rest:
                 self._rest_until = time.monotonic() + min(sent.rest, MOST_REST)
         self._outcome("sent" if sent.ok else "limited" if sent.limited else "failed", count)
+
+
+def _call(method: Callable[[], None] | None) -> None:
+    if method is not None:
+        method()
 
 
 class _Stay(HTTPRedirectHandler):
