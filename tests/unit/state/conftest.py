@@ -24,23 +24,41 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
-def new_database(server: EmbeddedPostgres) -> str:
-    """The URL of an empty database."""
-    name = f"state{next(_numbers)}"
-    server.execute(f"CREATE DATABASE {name}")
+@pytest.fixture(scope="module")
+def migrated(postgres: EmbeddedPostgres) -> str:
+    """A database with a store that is migrated and empty, to copy from: migrating would take most of a test's time."""
+
+    async def migrate() -> None:
+        await (await State.open(new_database(postgres, name="migrated"))).close()
+
+    asyncio.run(migrate())
+    return "migrated"
+
+
+def new_database(server: EmbeddedPostgres, *, name: str = "", copy_of: str = "template1") -> str:
+    """The URL of a new database: an empty one, or a copy of another that nobody is connected to."""
+    name = name or f"state{next(_numbers)}"
+    server.execute(f"CREATE DATABASE {name} TEMPLATE {copy_of}")
     url = URL.create(
         "postgresql", username="postgres", password=server.password, host="127.0.0.1", port=server.port, database=name
     )
     return url.render_as_string(hide_password=False)
 
 
+@pytest.fixture
+def migrated_url(postgres: EmbeddedPostgres, migrated: str) -> str:
+    """The URL of a store on Postgres that is migrated and empty."""
+    return new_database(postgres, copy_of=migrated)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a store that may be new."""
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store that is migrated and empty."""
     if request.param == "sqlite":
-        (tmp_path / "state.db").write_bytes(await asyncio.to_thread(empty_store))
+        (tmp_path / "state.db").write_bytes(empty_store())
         return f"sqlite:///{tmp_path / 'state.db'}"
-    return await asyncio.to_thread(new_database, request.getfixturevalue("postgres"))
+    url: str = request.getfixturevalue("migrated_url")
+    return url
 
 
 @pytest.fixture

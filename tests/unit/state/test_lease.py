@@ -16,17 +16,14 @@ from tocsin.state import Change, State
 from tocsin.state.engine import connect, state_errors
 from tocsin.state.lease import Fence, Leases, Me, read_lease
 from tocsin.testing.clock import START as NOW
-from tocsin.testing.postgres import EmbeddedPostgres
-
-from .conftest import new_database
 
 A, B = Me(name="a", address="http://a"), Me(name="b", address="http://b")
 ALERT = Alert(rule="g;Down", labels=Labels(alertname="Down"), state=AlertState.FIRING, value=1.0, active_at=NOW)
 
 
 @pytest.fixture
-async def url(postgres: EmbeddedPostgres) -> str:
-    return await asyncio.to_thread(new_database, postgres)
+def url(migrated_url: str) -> str:
+    return migrated_url
 
 
 @pytest.fixture
