@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import aiohttp
 import pytest
 
-from tocsin.access.allowlist import Listed, entry_of
+from tocsin.access.allowlist import Listed, Purge, entry_of
+from tocsin.access.allowlist.change import apply
 from tocsin.access.jwt import JwksKeys, TokenPolicy
 from tocsin.access.live import LiveSessions
 from tocsin.testing.clock import VirtualClock
@@ -110,6 +112,25 @@ async def test_tokens_of_a_withdrawn_key_end_within_ten_minutes(
         site.door.purge()
         found.append(await status(site, session, fresh))
     assert found == [200, 200, 401, 200, 401]
+
+
+async def test_a_purge_ends_a_withdrawn_key_in_a_process_that_only_reads_the_list(
+    auth: FakeAuth, session: aiohttp.ClientSession, clock: VirtualClock
+) -> None:
+    """The very request that hears of it is proven anew; a token of a key that is still published is not refused."""
+    keys = JwksKeys(f"{auth.url}/.well-known/jwks.json", session)
+    async with ProtectedSite({"ES256": keys}, TokenPolicy(issuer=auth.url), LISTED, clock) as site:
+        stolen = await token_of(auth, session)
+        found = [await status(site, session, stolen)]
+        auth.keys.rotate()
+        auth.keys.revoke_previous()
+        clock.pass_(1)
+        found.append(await status(site, session, stolen))
+        site.shelf.listed, _ = apply(Purge(), replace(LISTED, version=2), "cli:root", clock.now())
+        clock.pass_(1)
+        found.append(await status(site, session, stolen))
+        found.append(await status(site, session, await token_of(auth, session)))
+    assert found == [200, 200, 401, 200]
 
 
 async def test_an_auth_that_is_gone_turns_nobody_away_for_half_an_hour(

@@ -44,7 +44,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "incidents": Entry("tocsin.cli.incidents:incidents", "Incidents: list, show, ack, resolve."),
     "silence": Entry("tocsin.cli.silence:silence", "Silences: add, preview, list, expire."),
     "allowlist": Entry("tocsin.cli.allowlist:allowlist", "Who may come in: add, remove, list, test, import, export."),
-    "auth": Entry("tocsin.cli.auth:auth", "Sign-ins: the events that were kept in clear."),
+    "auth": Entry("tocsin.cli.auth:auth", "Sign-ins: the events kept in clear; signing keys: purge."),
     "token": Entry("tocsin.cli.token:token", "Service tokens: create, list, revoke."),
     "state": Entry("tocsin.cli.state:state", "The state store: migrate, back up, check."),
     "dashboards": Entry("tocsin.cli.dashboards:dashboards", "Grafana dashboards: build, export, push."),

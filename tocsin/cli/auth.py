@@ -1,4 +1,4 @@
-"""`tocsin auth`: who is behind an alert about sign-ins."""
+"""`tocsin auth`: who is behind an alert about sign-ins; and the end of a signing key that leaked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from tocsin.cli.options import DURATION, config_option, json_option, load
 from tocsin.cli.output import print_json, print_table
-from tocsin.cli.store import now, opened, runs_async
+from tocsin.cli.store import by_option, now, opened, runs_async
 
 if TYPE_CHECKING:
     from collectors.auth_logs.settings import AuthLogsSettings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def auth() -> None:
-    """Sign-ins: the events that were kept in clear.
+    """Sign-ins: the events that were kept in clear, and the keys that sign tokens.
 
     Series name nobody: an address is ip-1f2e3d4c5b there. Where an auth_logs collector has `events: {keep: 7d}`, its
     events are kept so long with address and e-mail.
@@ -59,6 +59,30 @@ async def events(subject: str, since: timedelta, collector: str, as_json: bool, 
         [(told.at, told.what, told.address, told.ip, told.who) for told in found],
         empty="no such event was kept; --since 1d looks further back",
     )
+
+
+@auth.command("purge-keys")
+@by_option
+@json_option
+@config_option
+@runs_async
+async def purge_keys(by: str, as_json: bool, config: Path) -> None:
+    """Forget Supabase's signing keys, and who was proven with them: for one that leaked and was revoked.
+
+    Within 2 seconds every process that reads this allowlist fetches the keys anew and proves each token again: the
+    daemon, its replicas, applications behind tocsin.asgi. Without it a revoked key is believed for 10 minutes more.
+    Nobody whose key is still published notices anything.
+    """
+    from tocsin.access.allowlist import Purge
+    from tocsin.access.allowlist.documents import audit_document
+    from tocsin.cli.allowlist.acting import changed
+
+    lines = await changed(config, Purge(), by, now(), break_glass=False)
+    if as_json:
+        print_json([audit_document(line) for line in lines])
+        return
+    click.echo("purged: within 2 s every process that reads this allowlist fetches the signing keys anew")
+    click.echo("Supabase's edge keeps the published keys for 10 minutes: look at what it answers before you rely on it")
 
 
 def _keeper(config: Path, name: str) -> tuple[AuthLogsSettings, Path]:

@@ -100,6 +100,7 @@ async def _read(connection: AsyncConnection) -> Listed:
         entries=entries,
         folding=Folding(plus="plus" in folding, dots="dots" in folding),
         version=int(settings["version"]),
+        purges=int(settings.get("purges", "0")),
     )
 
 
@@ -110,12 +111,11 @@ async def _write(connection: AsyncConnection, before: Listed, after: Listed) -> 
     await upsert(connection, allowlist, changed)
     for values in chunks(old.keys() - new.keys()):
         await connection.execute(sa.delete(allowlist).where(allowlist.c.value.in_(values)))
-    if before.folding != after.folding:
+    if (before.folding, before.purges) != (after.folding, after.purges):
+        # No row of the list tells of these, so its triggers don't.
         words = " ".join(word for word in ("plus", "dots") if getattr(after.folding, word))
-        for name, text in (("folding", words), ("version", str(before.version + 1))):
-            await connection.execute(
-                sa.update(allowlist_settings).where(allowlist_settings.c.name == name).values(value=text)
-            )
+        settings = {"folding": words, "purges": str(after.purges), "version": str(before.version + 1)}
+        await upsert(connection, allowlist_settings, [{"name": name, "value": text} for name, text in settings.items()])
         if connection.dialect.name == "postgresql":
             await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
 

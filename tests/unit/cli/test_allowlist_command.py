@@ -163,6 +163,18 @@ def test_folding_is_set_and_shown(admin: Run) -> None:
     assert admin("allowlist", "test", "ana+x@example.com").exit_code == 0
 
 
+def test_signing_keys_are_purged_and_the_audit_says_by_whom(admin: Run) -> None:
+    """Nobody on the list is touched."""
+    result = admin("auth", "purge-keys", "--by", "ana@example.com")
+    assert (result.exit_code, result.output.startswith("purged: within 2 s every process")) == (0, True)
+    assert [line["action"] for line in json.loads(admin("auth", "purge-keys", "--json").output)] == ["purge"]
+    audit = json.loads(admin("allowlist", "audit", "--json").output)
+    assert [(line["actor"], line["action"], line["value"]) for line in audit][1] == (
+        "ana@example.com", "purge", "signing keys"
+    )  # fmt: skip
+    assert ("signing keys" in admin("allowlist", "audit").output, values(admin)) == (True, ["ana@example.com"])
+
+
 def test_an_empty_list_says_how_to_begin(run: Run) -> None:
     """Nobody comes in by default."""
     run("allowlist", "folding")

@@ -14,7 +14,19 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from tocsin.access.allowlist import ChangeRefused, Effect, Entry, Fold, Folding, Put, Remove, Role, Roster, entry_of
+from tocsin.access.allowlist import (
+    ChangeRefused,
+    Effect,
+    Entry,
+    Fold,
+    Folding,
+    Purge,
+    Put,
+    Remove,
+    Role,
+    Roster,
+    entry_of,
+)
 from tocsin.access.allowlist.listen import listen
 from tocsin.errors import StateError
 from tocsin.state import State, schema
@@ -174,6 +186,26 @@ async def test_a_removal_in_one_process_bites_in_another(url: str, table: Allowl
         await roster.close()
         await other.close()
     assert [getattr(ruling, "allowed", None) for ruling in (first, second)] == [True, False]
+
+
+async def test_a_purge_of_keys_in_one_process_is_heard_in_another(url: str, table: AllowlistTable) -> None:
+    """Once for each, whatever else changes; and the audit says who asked for it. No entry is touched."""
+    await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
+    other = await State.open(url, durable=False)
+    roster = Roster(AllowlistTable(other))
+    heard: list[int] = []
+    roster.on_purge = lambda: heard.append(second)
+    try:
+        for second, change in enumerate((None, Purge(), Put((made("bo@example.com"),)), Purge())):
+            if change is not None:
+                await table.change(change, "cli:root", NOW)
+            await roster.ruling("ana@example.com", NOW + timedelta(seconds=second))
+    finally:
+        await roster.close()
+        await other.close()
+    told = [(each.line.actor, each.line.action, each.line.value) for each in await table.audit(value="signing keys")]
+    assert (heard, told) == ([1, 3], [("cli:root", "purge", "signing keys")] * 2)
+    assert [entry.value for entry in (await table.load()).entries] == ["ana@example.com", "bo@example.com"]
 
 
 # Postgres' own ---------------------------------------------------------------------------------------------------

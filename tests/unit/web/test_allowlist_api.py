@@ -222,3 +222,16 @@ async def test_who_may_read_may_not_write(listed: Port) -> None:
                for path in ("", "/change", "/expire", "/remove", "/import", "/folding")]  # fmt: skip
     assert {status for status, _ in reading} == {403}
     assert (await listed.ask("GET", BASE, Scope.ALERTS_READ)).status == 403
+
+
+async def test_signing_keys_are_purged_by_who_may_change_the_list(listed: Port) -> None:
+    """And by nobody who may only read it."""
+    path = "/api/tocsin/v1/auth/purge-keys"
+    refused = await listed.ask("POST", path, Scope.ALLOWLIST_READ, json={})
+    answer = await listed.ask("POST", path, Scope.ALLOWLIST_WRITE, json={})
+    changed = answer.json()["changed"]
+    assert (refused.status, answer.status) == (403, 200)
+    assert [(line["action"], line["value"], line["actor"].split()[0]) for line in changed] == [
+        ("purge", "signing keys", "token")
+    ]
+    assert (await AllowlistTable(listed.inside.state).load()).purges == 1

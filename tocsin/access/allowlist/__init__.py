@@ -10,7 +10,7 @@ Storing is tocsin.state's: `AllowlistTable`.
 """
 
 from tocsin.access.allowlist.address import Address, BadAddress, Folding
-from tocsin.access.allowlist.change import AuditLine, Change, ChangeRefused, Expire, Fold, Put, Remove, Replace
+from tocsin.access.allowlist.change import AuditLine, Change, ChangeRefused, Expire, Fold, Purge, Put, Remove, Replace
 from tocsin.access.allowlist.csv_file import Difference, difference, export_csv, import_csv
 from tocsin.access.allowlist.entry import Effect, Entry, Kind, Role, entry_of
 from tocsin.access.allowlist.roll import Listed, Roll, Ruling
@@ -30,6 +30,7 @@ __all__ = [
     "Folding",
     "Kind",
     "Listed",
+    "Purge",
     "Put",
     "Remove",
     "Replace",

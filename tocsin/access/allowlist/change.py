@@ -62,7 +62,15 @@ class Fold:
     folding: Folding
 
 
-Change = Put | Expire | Remove | Replace | Fold
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Forget the signing keys, and every token that was proven with them, in every process that reads the list.
+
+    No entry changes. It travels with the list because that reaches every process, and within two seconds.
+    """
+
+
+Change = Put | Expire | Remove | Replace | Fold | Purge
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +80,7 @@ class AuditLine:
     at: datetime
     actor: str
     action: str
-    """add, change, remove, fold; with `!` where the guards were not asked."""
+    """add, change, remove, fold, purge; with `!` where the guards were not asked."""
     value: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
@@ -109,6 +117,8 @@ def _changed(change: Change, listed: Listed) -> Listed:
             _put(entries, wanted)
         case Fold(folding):
             return replace(listed, folding=folding)
+        case Purge():
+            return replace(listed, purges=listed.purges + 1)
     return replace(listed, entries=tuple(entries.values()))
 
 
@@ -176,3 +186,5 @@ def _lines(before: Listed, after: Listed, actor: str, now: datetime, mark: str) 
     if before.folding != after.folding:
         was_folded, is_folded = ({"plus": f.plus, "dots": f.dots} for f in (before.folding, after.folding))
         yield AuditLine(at=now, actor=actor, action="fold" + mark, value="", before=was_folded, after=is_folded)
+    if before.purges != after.purges:
+        yield AuditLine(at=now, actor=actor, action="purge" + mark, value="signing keys", before=None, after=None)

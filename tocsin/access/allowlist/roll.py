@@ -29,6 +29,8 @@ class Listed:
     entries: tuple[Entry, ...] = ()
     folding: Folding = AS_WRITTEN
     version: int = 0
+    purges: int = 0
+    """How often signing keys were to be forgotten, ever."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

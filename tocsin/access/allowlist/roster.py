@@ -5,14 +5,15 @@
     the store does not answer     the last list for `stale_for`, then Unavailable (503)
 
 So a removal bites within ttl + deadline in every process, and at once where Postgres tells of it (see listen). An
-entry's expiry needs no reading at all. A break-glass address is an admin whatever the list says, and when there is no
-list: for the day on which the list is the problem. It is set on the host and said in the log whenever it is used.
+entry's expiry needs no reading at all. A purge of signing keys comes the same way (`on_purge`). A break-glass address
+is an admin whatever the list says, and when there is no list: for the day on which the list is the problem. It is set
+on the host and said in the log whenever it is used.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -75,6 +76,8 @@ class Roster:
         self._last_seen: dict[str, datetime] = {}
         """What this process knows of entries since it read them."""
         self._noting: asyncio.Task[None] | None = None
+        self.on_purge: Callable[[], None] = lambda: None
+        """Called when the list says that signing keys are to be forgotten."""
         self.why = "the list was not read yet"
         """What the store said when it last failed."""
 
@@ -147,8 +150,7 @@ class Roster:
         try:
             async with asyncio.timeout(self._deadline):
                 if self._roll is None or await self._shelf.version() != self._roll.listed.version:
-                    self._roll = Roll(await self._shelf.load())
-                    self._last_seen = dict(self._seen)
+                    self._install(Roll(await self._shelf.load()))
         except (StateError, TimeoutError) as error:
             self._told = True
             self._failed = now
@@ -159,6 +161,13 @@ class Roster:
         if self._seen and self._noting is None:
             self._noting = asyncio.create_task(self._note())
             self._noting.add_done_callback(self._noted)
+
+    def _install(self, roll: Roll) -> None:
+        before, self._roll = self._roll, roll
+        self._last_seen = dict(self._seen)
+        if before is not None and before.listed.purges != roll.listed.purges:
+            log.info("access.keys_purged", purges=roll.listed.purges)
+            self.on_purge()
 
     def _noted(self, _: asyncio.Task[None]) -> None:
         self._noting = None

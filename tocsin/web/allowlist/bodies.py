@@ -97,6 +97,10 @@ class Ending(Named):
     at: Moment | None = None
 
 
+class Nothing(Sent):
+    """No member: what is done needs none."""
+
+
 class Question(Sent):
     """An address as it would stand in a token."""
 

@@ -23,6 +23,7 @@ from tocsin.access.allowlist import (
     Fold,
     Folding,
     Kind,
+    Purge,
     Put,
     Remove,
     Replace,
@@ -39,7 +40,18 @@ from tocsin.access.allowlist.search import NO_ROLE, Search
 from tocsin.access.tokens import Scope
 from tocsin.errors import InputError
 from tocsin.state.allowlist import AllowlistTable
-from tocsin.web.allowlist.bodies import Addition, Alteration, Differences, Ending, Fields, Import, Named, Question, Sent
+from tocsin.web.allowlist.bodies import (
+    Addition,
+    Alteration,
+    Differences,
+    Ending,
+    Fields,
+    Import,
+    Named,
+    Nothing,
+    Question,
+    Sent,
+)
 from tocsin.web.form import form_of
 from tocsin.web.gate import Endpoint, GuardedRoute, Operation, actor_of, protected
 from tocsin.web.inside import Inside
@@ -145,6 +157,11 @@ class Allowlist:
         await self._do(request, Fold(wanted))
         return _answer(request, {"folding": _folding(wanted)})
 
+    async def purge(self, request: Request) -> Response:
+        """Forget the signing keys and who was proven with them, in every process."""
+        await Nothing.of(request)
+        return await self._changed(request, Purge())
+
     async def _changed(self, request: Request, change: Change) -> Response:
         lines = await self._do(request, change)
         return _answer(request, {"changed": [audit_document(line) for line in lines]})
@@ -219,6 +236,8 @@ def allowlist_routes(inside: Inside) -> list[GuardedRoute]:
     page = asked(("value", text), ("limit", {"type": "integer", "minimum": 1, "maximum": _MOST_LINES, "default": 200}),
                  ("before", {"type": "integer", "minimum": 0}))  # fmt: skip
     changes = gives(changed=lines)
+    purge = Operation(summary="Forget the signing keys and who was proven with them, in every process", tag="Tocsin",
+                      body=Nothing.schema_of(), answer=changes)  # fmt: skip
     return [
         reads("", api.list, "Who may come in", answer=found, parameters=search),
         reads("/test", api.test, "May an address come in, and why?", body=Question.schema_of(),
@@ -233,4 +252,6 @@ def allowlist_routes(inside: Inside) -> list[GuardedRoute]:
                gives(applied={"type": "boolean"}, added=lines, changed=lines, removed=lines)),
         writes("/folding", api.folding, "Which differences between addresses are ignored", Differences,
                gives(folding={"type": "object"})),
+        protected("/api/tocsin/v1/auth/purge-keys", api.purge, Scope.ALLOWLIST_WRITE, methods=("POST",),
+                  operation=purge),
     ]  # fmt: skip
