@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
@@ -29,7 +30,10 @@ class Collector:
 
     def take(self, path: str, body: bytes) -> None:
         self.bodies.append((path, body))
-        kinds = {"/v1/traces": ExportTraceServiceRequest, "/v1/logs": ExportLogsServiceRequest}
+        kinds = {
+            "/v1/traces": ExportTraceServiceRequest, "/v1/logs": ExportLogsServiceRequest,
+            "/v1/metrics": ExportMetricsServiceRequest,
+        }  # fmt: skip
         if path in kinds and self.status == 200:
             self.requests.append(kinds[path].FromString(body))
 
@@ -60,6 +64,15 @@ class Collector:
             }
             for request in list(self.requests) if isinstance(request, ExportLogsServiceRequest)
             for group in request.resource_logs for scope in group.scope_logs for record in scope.log_records
+        ]  # fmt: skip
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The metrics of each request by name: OTLP's own messages."""
+        return [
+            {metric.name: metric for group in request.resource_metrics for scope in group.scope_metrics
+             for metric in scope.metrics}
+            for request in list(self.requests) if isinstance(request, ExportMetricsServiceRequest)
         ]  # fmt: skip
 
     def named(self, name: str) -> list[dict[str, Any]]:

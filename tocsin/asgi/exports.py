@@ -1,4 +1,4 @@
-"""What leaves the process for another service: spans, log lines, errors. Nobody waits for any of it.
+"""What leaves the process for another service: spans, log lines, series, errors. Nobody waits for any of it.
 
 Each has a queue of its own that is bounded, and counts what became of each thing in
 `tocsin_http_exports_total{signal,outcome}`. They end together: in two seconds at most, whatever is at the other end.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tocsin.asgi.database import Database
     from tocsin.asgi.errors.sentry import Forwarder
     from tocsin.asgi.logs.otlp import OtlpSink
+    from tocsin.asgi.series.sending import SeriesExport
     from tocsin.asgi.traces.tracing import Tracing
 
 Outcome = Callable[[str, int], None]
@@ -33,6 +34,7 @@ class Exports:
         self._settings, self._measures = settings, measures
         self._sink: OtlpSink | None = None
         self.tracing = self._tracing() if settings.otlp_endpoint else None
+        self._series = self._series_export() if settings.otlp_metrics else None
         self._sentry = self._forwarder(environment)
 
     @property
@@ -69,12 +71,15 @@ class Exports:
         """Load what is needed: with the first request it would hold that up."""
         if self.tracing is not None:
             self.tracing.start()
+        if self._series is not None:
+            self._series.start()
 
     async def close(self) -> None:
         """Send what is left, all at once."""
         ends = [self.tracing.close()] if self.tracing is not None else []
         ends += [self._sentry.close()] if self._sentry is not None else []
         ends += [self._sink.ship()] if self._sink is not None else []
+        ends += [self._series.close()] if self._series is not None else []
         await asyncio.gather(*ends)
 
     def _tracing(self) -> Tracing:
@@ -84,6 +89,15 @@ class Exports:
         return Tracing(
             settings.otlp_endpoint, headers=headers_of(settings), service=settings.service,
             share=settings.trace_share, outcome=self._counting("traces"),
+        )  # fmt: skip
+
+    def _series_export(self) -> SeriesExport:
+        from tocsin.asgi.series.sending import SeriesExport
+
+        settings = self._settings
+        return SeriesExport(
+            self._measures.registry, settings.otlp_endpoint, headers=headers_of(settings), service=settings.service,
+            outcome=self._counting("metrics"),
         )  # fmt: skip
 
     def _forwarder(self, environment: Mapping[str, str]) -> Forwarder | None:

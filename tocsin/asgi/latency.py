@@ -68,7 +68,7 @@ class Latency:
             series = self._series[method, route] = _Series(self._measures.seconds.labels(method, route).observe)
         if ended - series.exemplar_at >= self._exemplar_every and call.trace_id:
             series.exemplar_at = ended
-            series.observe(ended - call.began, {"trace_id": call.trace_id})
+            series.observe(ended - call.began, {"trace_id": call.trace_id, "span_id": call.span_id})
         else:
             series.observe(ended - call.began)
         count = series.counts.get(status)

@@ -19,6 +19,7 @@
 | TOCSIN_APP_OTLP_ENDPOINT | http://collector:4318: traces on |
 | TOCSIN_APP_OTLP_HEADERS | authorization=Bearer …,x-tenant=… |
 | TOCSIN_APP_OTLP_LOGS | yes: the layers' log lines go there too |
+| TOCSIN_APP_OTLP_METRICS | yes: the series of /metrics go there too, each minute |
 | TOCSIN_APP_TRACE_SHARE | share of traces that no caller decided on, 0 to 1 |
 | TOCSIN_APP_SENTRY_DSN | https://KEY@HOST/PROJECT: errors go there too; SENTRY_DSN otherwise |
 | TOCSIN_APP_BODY_LIMIT | bytes |
@@ -62,6 +63,7 @@ class Settings:
     otlp_endpoint: str = ""
     otlp_headers: tuple[str, ...] = ()
     otlp_logs: bool = False
+    otlp_metrics: bool = False
     trace_share: float = 0.1
     sentry_dsn: str = ""
     body_limit: int = 10 * 1024 * 1024
@@ -111,8 +113,11 @@ class Settings:
         if self.pass_preflights and self.cors_origins:
             mend = f"unset {PREFIX}CORS_ORIGINS or {PREFIX}PASS_PREFLIGHTS"
             wrong.append(_finding("cors_origins and pass_preflights would both answer preflights", mend))
-        if self.otlp_logs and not self.otlp_endpoint:
-            wrong.append(_finding("otlp_logs has nowhere to go", f"set {PREFIX}OTLP_ENDPOINT"))
+        wrong += [
+            _finding(f"{name} has nowhere to go", f"set {PREFIX}OTLP_ENDPOINT")
+            for name in ("otlp_logs", "otlp_metrics")
+            if getattr(self, name) and not self.otlp_endpoint
+        ]
         if any("=" not in header for header in self.otlp_headers):
             wrong.append(_finding("otlp_headers are name=value,…", f"set {PREFIX}OTLP_HEADERS"))
         if self.waiting < 0:
