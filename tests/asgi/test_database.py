@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -190,6 +191,33 @@ async def test_observers_are_told_of_statements_and_waits(postgres: EmbeddedPost
     assert [one.shape for one in statements] == ["select ?", "select ?::int", "selec"]
     assert [type(one.error).__name__ for one in statements] == ["NoneType", "NoneType", "SyntaxError"]
     assert all(one.route == "outside" and one.seconds > 0 for one in statements)
+
+
+async def test_rows_that_stream_and_what_is_copied_are_statements_too(postgres: EmbeddedPostgres) -> None:
+    """A stream takes as long as it was waited for, not as long as its reader took; one that is left is no error."""
+    told: list[Event] = []
+    async with (
+        opened(postgres.dsn(), slow=0.2, observers=[told.append]) as made,
+        made.database.connection() as connection,
+        connection.cursor() as cursor,
+    ):
+        began = time.perf_counter()
+        async with contextlib.aclosing(cursor.stream("select id from items order by id")) as rows:
+            assert await anext(rows) == {"id": 1}
+            await asyncio.sleep(0.3)
+        took = time.perf_counter() - began
+        assert [row async for row in cursor.stream("select 7 as n, pg_sleep(0.25)")] == [{"n": 7, "pg_sleep": ""}]
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            assert [row async for row in cursor.stream("select 1 / 0")] == []
+        async with cursor.copy("copy (select 1) to stdout") as out:
+            assert [row async for row in out.rows()] == [("1",)]
+    ended = [one for one in told if isinstance(one, Statement)]
+    assert [(one.shape, type(one.error).__name__) for one in ended] == [
+        ("select id from items order by id", "NoneType"), ("select ? as n, pg_sleep(?)", "NoneType"),
+        ("select ? / ?", "DivisionByZero"), ("copy (select ?) to stdout", "NoneType"),
+    ]  # fmt: skip
+    assert ended[0].seconds <= took - 0.3
+    assert "select ? as n, pg_sleep(?)" in [line["statement"] for line in made.kept.of("database.slow")]
 
 
 def test_wrong_settings_are_refused() -> None:

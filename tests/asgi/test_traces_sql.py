@@ -97,6 +97,7 @@ async def test_psycopg_s_own_pools_and_cursors(postgres: EmbeddedPostgres) -> No
                 cursor.executemany("update items set name = %s where id = %s", [("one", 1), ("two", 2)])
                 with cursor.copy("copy items from stdin") as copy:
                     copy.write_row((7, "seven"))
+                assert list(cursor.stream("select 1 where 1 = %s", [1])) == [(1,)]
             connection.rollback()
             pool.putconn(connection)
         kwargs: dict[str, Any] = {"cursor_factory": AsyncCursor}
@@ -110,15 +111,16 @@ async def test_psycopg_s_own_pools_and_cursors(postgres: EmbeddedPostgres) -> No
                     await other_cursor.executemany(b"update items set name = %s", [("one",)])
                     async with other_cursor.copy("copy items to stdout") as out:
                         assert [row async for row in out.rows()] == [("1", "one")]
+                    assert [row async for row in other_cursor.stream("select 2 from items")] == [(2,)]
                 await found.rollback()
                 await other.putconn(found)
     one = [
         (WAIT, ""), ("SELECT", "select ?"), ("UPDATE items", "update items set name = ? where id = ?"),
-        ("COPY items", "copy items from stdin"), ("work", ""),
+        ("COPY items", "copy items from stdin"), ("SELECT", "select ? where ? = ?"), ("work", ""),
     ]  # fmt: skip
     two = [
         (WAIT, ""), ('SELECT "items"', 'select ? from "items"'), ("UPDATE items", "update items set name = ?"),
-        ("COPY items", "copy items to stdout"), ("more work", ""),
+        ("COPY items", "copy items to stdout"), ("SELECT items", "select ? from items"), ("more work", ""),
     ]  # fmt: skip
     assert shown(collector) == one + two
     assert {span["attributes"]["db.namespace"] for span in collector.named("SELECT")} == {"postgres"}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from psycopg import AsyncCursor
 from psycopg.sql import Composable
 
 from tocsin.asgi.call import CURRENT, Call
 from tocsin.asgi.database.shape import shape_of
+from tocsin.asgi.database.streams import streamed_async
 from tocsin.asgi.errors.fingerprint import is_in_app, named
 from tocsin.asgi.errors.storm import Storms
 from tocsin.asgi.logs.lines import Lines
@@ -151,6 +153,24 @@ def cursor_class(watch: Watch) -> type[AsyncCursor[Any]]:
 
         async def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
             await _told(watch, query, super().executemany(query, *args, **kwargs))
+
+        def stream(self, query: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
+            rows = cast("AsyncGenerator[Any]", super().stream(query, *args, **kwargs))
+            return streamed_async(
+                rows, lambda spent, error: watch.statement(query, time.perf_counter() - spent, error)
+            )  # fmt: skip
+
+        @asynccontextmanager
+        async def copy(self, statement: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            began, error = time.perf_counter(), None
+            try:
+                async with super().copy(statement, *args, **kwargs) as copy:
+                    yield copy
+            except BaseException as found:
+                error = found
+                raise
+            finally:
+                watch.statement(statement, began, error)
 
     return Watched
 

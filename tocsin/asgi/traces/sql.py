@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psycopg
 
 from tocsin.asgi.database.shape import shape_of
+from tocsin.asgi.database.streams import Ended, streamed, streamed_async
 from tocsin.asgi.database.watch import Event, Statement, text_of
 from tocsin.asgi.traces.tracing import Tracing, active
 from tocsin.model import Seconds
@@ -75,6 +76,11 @@ class Cursor(psycopg.Cursor[Any]):
         with _recorded(query, self, many=True):
             super().executemany(query, *args, **kwargs)
 
+    def stream(self, query: Any, *args: Any, **kwargs: Any) -> Generator[Any]:
+        """As psycopg's; the span ends with the rows and has the time that was waited for them."""
+        rows = cast("Generator[Any]", super().stream(query, *args, **kwargs))
+        return streamed(rows, _ended(query, self))
+
     @contextmanager
     def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """As psycopg's; the span lasts as long as the block."""
@@ -95,6 +101,11 @@ class AsyncCursor(psycopg.AsyncCursor[Any]):
         with _recorded(query, self, many=True):
             await super().executemany(query, *args, **kwargs)
 
+    def stream(self, query: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
+        """As psycopg's; the span ends with the rows and has the time that was waited for them."""
+        rows = cast("AsyncGenerator[Any]", super().stream(query, *args, **kwargs))
+        return streamed_async(rows, _ended(query, self))
+
     @asynccontextmanager
     async def copy(self, statement: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         """As psycopg's; the span lasts as long as the block."""
@@ -105,10 +116,8 @@ class AsyncCursor(psycopg.AsyncCursor[Any]):
 
 @contextmanager
 def _recorded(query: Any, cursor: Any, *, many: bool = False) -> Iterator[None]:
-    tracing, began = active(), time.perf_counter()
-    if tracing is None:
-        yield
-        return
+    began = time.perf_counter()
+    ended = _ended(query, cursor, many=many)
     error: BaseException | None = None
     try:
         yield
@@ -116,8 +125,18 @@ def _recorded(query: Any, cursor: Any, *, many: bool = False) -> Iterator[None]:
         error = found
         raise
     finally:
-        seconds = time.perf_counter() - began
+        ended(time.perf_counter() - began, error)
+
+
+def _ended(query: Any, cursor: Any, *, many: bool = False) -> Ended:
+    tracing = active()
+    if tracing is None:
+        return lambda _, __: None
+
+    def record(seconds: Seconds, error: BaseException | None) -> None:
         _record(tracing, lambda: shape_of(text_of(query)), seconds, error, info=cursor.connection.info, many=many)
+
+    return record
 
 
 def _record(
