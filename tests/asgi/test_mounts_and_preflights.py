@@ -70,6 +70,33 @@ async def test_a_route_under_a_mount_or_in_an_included_router_has_its_whole_temp
     ]  # fmt: skip
 
 
+async def test_an_application_that_is_mounted_twice_is_two() -> None:
+    """Which one it was, the path says; also behind a proxy's prefix."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Mount, Route
+
+    async def item(_: Any) -> Any:
+        return PlainTextResponse("")
+
+    small = Starlette(routes=[Route("/items/{id:int}", item), Route("/files/{path:path}", item)])
+    tree = Starlette(routes=[Mount("/v1", app=small), Mount("/v2", app=small), Mount("/of/{tenant}/v2", app=small)])
+    kept = Kept()
+    app = protect(
+        tree, environment={}, registry=CollectorRegistry(), supabase_url="off", lines=Lines(kept), log_share=1
+    )
+    paths = ["/v2/items/1", "/v1/items/1", "/v2/files/a/b", "/of/acme/v2/items/1", "/v1/items/1"]
+    for path in paths:
+        await app(scope(path), nothing, Client().send)
+    behind = scope("/proxy/v1/items/7")
+    behind["root_path"] = "/proxy"
+    await app(behind, nothing, Client().send)
+    assert [line["route"] for line in kept.of("request.done")] == [
+        "/v2/items/{id:int}", "/v1/items/{id:int}", "/v2/files/{path:path}", "/of/{tenant}/v2/items/{id:int}",
+        "/v1/items/{id:int}", "/v1/items/{id:int}",
+    ]  # fmt: skip
+
+
 def guarded(app: Any, **arguments: Any) -> Any:
     gate = Gate("https://project.supabase.co/auth/v1", allowlist=["ana@example.com"], jwt_secret=SECRET)
     return protect(

@@ -15,7 +15,9 @@ routes as it runs gets `other` from the `most`th on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, MutableMapping
+from functools import lru_cache
 from typing import Any, Final
 
 ROUTE_KEY: Final = "tocsin.route"
@@ -36,6 +38,8 @@ class Templates:
         # By identity: routes compare by value, which is slow. The route is held, so that its id stays its own.
         self._known: dict[int, tuple[Any, str]] = {}
         self._labels: set[str] = set()
+        self._several: dict[int, list[str]] = {}
+        """Templates of routes that are in the tree more than once; which one it was, the request's path says."""
         self._mounted: dict[int, tuple[Any, str]] = {}
         """Applications in the tree with the template of what they are mounted at."""
         adopt_django(app)
@@ -48,8 +52,8 @@ class Templates:
             one = route if included is None else included
             known = self._known.get(id(one))
             if known is not None and known[0] is one:
-                return known[1]
-            return self._learn(route) if included is None else self._learn_included(included, scope.get("app"))
+                return known[1] if not self._several else self._which(one, known[1], scope)
+            return self._learn(route, scope) if included is None else self._learn_included(included, scope.get("app"))
         template = scope.get("path_template") or scope.get(ROUTE_KEY)
         if isinstance(template, str):
             return self._bounded(template)
@@ -71,13 +75,22 @@ class Templates:
     def _walk(self) -> None:
         for found, template in walked(self._app, self._mounted):
             if len(self._known) < self._most * 4:
-                self._known.setdefault(id(found), (found, self._bounded(template)))
+                label = self._bounded(template)
+                first = self._known.setdefault(id(found), (found, label))[1]
+                if first != label:
+                    among = self._several.setdefault(id(found), [first])
+                    among += [] if label in among else [label]
 
-    def _learn(self, route: Any) -> str | None:
+    def _which(self, route: Any, label: str, scope: MutableMapping[str, Any]) -> str:
+        among, path = self._several.get(id(route)), scope.get("path", "")
+        # The longest first: `/a/x/{id}` ends as `/x/{id}` does, where a server puts something in front of both.
+        return next((one for one in sorted(among or (), key=len, reverse=True) if _ending(one).search(path)), label)
+
+    def _learn(self, route: Any, scope: MutableMapping[str, Any]) -> str | None:
         self._walk()
         known = self._known.get(id(route))
         if known is not None and known[0] is route:
-            return known[1]
+            return self._which(route, known[1], scope)
         path = getattr(route, "path", None)  # of an application that the tree does not show
         if not isinstance(path, str):
             return None
@@ -122,6 +135,15 @@ def _of_routes(routes: Any, prefix: str, depth: int, mounted: dict[int, tuple[An
         else:
             # A mount of an application without routes of its own (static files): all below it is one route.
             yield route, (f"{whole}/{{path}}" if is_mount else whole) or "/"
+
+
+@lru_cache(maxsize=1024)
+def _ending(template: str) -> re.Pattern[str]:
+    """What the path of a request of this template ends like."""
+    parts = re.split(r"\{(\w+)(?::(\w+))?\}", template)
+    fixed, names, kinds = parts[::3], parts[1::3], parts[2::3]
+    wild = [".*" if "path" in (name, kind) else "[^/]+" for name, kind in zip(names, kinds, strict=True)]
+    return re.compile("".join(re.escape(text) + part for text, part in zip(fixed, [*wild, ""], strict=True)) + r"\Z")
 
 
 def _included(scope: MutableMapping[str, Any], route: Any) -> Any:
