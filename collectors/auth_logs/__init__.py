@@ -129,7 +129,10 @@ Administrators. `quiet_admin_actions` lists what your own servers do every day, 
 
 Events. With `events: {keep: 7d}` the lines that refused somebody, signed somebody in or were audited are kept in clear
 for so long, in files that the daemon's user alone may read; `tocsin auth events ip-1f2e3d4c5b` shows those of an
-address in an alert, whoever it is. Without it nothing is kept in clear, but for the drain's spool.
+address in an alert, whoever it is. They are deleted when their time is over (at most 75 minutes later), also while the
+log is silent or can't be read. `tocsin auth erase ana@example.com --apply` takes one person's out before, and
+overwrites them. Without `events` nothing is kept in clear, but for the drain's spool; what lay in the default folder is
+deleted.
 
 Time. Lines count at the poll that read them. A label set seen for the first time began at zero at the poll before, so
 the first burst of a new address counts. What is read before the end of the file is first reached is history: it sets

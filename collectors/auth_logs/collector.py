@@ -57,6 +57,8 @@ class AuthLogsCollector:
             self._posture = Posture(settings.posture)
         events = settings.events
         self._kept = Kept(context.folder / settings.events_folder, events.keep) if events is not None else None
+        self._leftover = Kept(context.folder / settings.events_folder, 0) if events is None else None
+        """What was kept before `events` was taken out of the configuration: nobody else would ever delete it."""
         self._not_kept = ""
         """Why an event could not be kept since the last poll."""
         self._log: tuple[Source, Counts] | None = None
@@ -74,6 +76,7 @@ class AuthLogsCollector:
     async def collect(self, at: datetime) -> AsyncIterator[Sample | Blind]:
         """What was logged since the last poll, and how Auth is set up. Raises CollectError when the file system doesn't
         answer."""
+        await self._forget(at)
         if self._posture is not None:
             await self._posture.look(at)
             for item in self._posture.samples(at):
@@ -164,6 +167,17 @@ class AuthLogsCollector:
             await asyncio.to_thread(self._kept.add, lines, at)
         except OSError as error:
             self._not_kept = f"events can't be kept in {error.filename}: {error.strerror}; check events.folder"
+
+    async def _forget(self, at: datetime) -> None:
+        """At every poll, also while the log is silent or can't be read: the time that events are kept is a promise."""
+        kept = self._kept or self._leftover
+        if kept is None:
+            return
+        try:
+            await asyncio.to_thread(kept.forget, at)
+            self._leftover = None
+        except OSError as error:
+            self._not_kept = f"events that are too old can't be deleted: {error.filename}: {error.strerror}"
 
     def _events(self, at: datetime) -> Iterator[Sample | Blind]:
         if self._kept is None:

@@ -1,14 +1,15 @@
 """Events in clear, for a while: what an alert's `ip-1f2e3d4c5b` was, and whom it concerned.
 
 Series name nobody. With `events` the lines that refused somebody, signed somebody in or were audited are kept as they
-were logged, in one file an hour that only the daemon's user may read, and deleted after `keep`. `tocsin auth events`
-shows them. Refreshes of tokens are not kept.
+were logged, in one file an hour that only the daemon's user may read, and deleted after `keep`, whether or not new ones
+come. `tocsin auth events` shows them, `tocsin auth erase` takes one person's out. Refreshes of tokens are not kept.
 
 A line may stand twice after a crash: it is kept before it is counted. Everything here but `select` blocks.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -36,7 +37,7 @@ _TOO_MANY: Final = (b'"token_refreshed"', b'"token_revoked"', b'"login_method":"
 
 
 class Kept:
-    """The events in `folder`."""
+    """The events in `folder`. `keep` of 0: none, and those that are there go."""
 
     def __init__(self, folder: Path, keep: Seconds) -> None:
         self._folder = folder
@@ -44,26 +45,43 @@ class Kept:
         self._forgot: datetime | None = None
 
     def add(self, lines: Iterable[bytes], at: datetime) -> None:
-        """Keep those of `lines` that tell of somebody, and delete what is too old. Raises OSError."""
+        """Keep those of `lines` that tell of somebody. Raises OSError."""
         told = [line for line in lines if is_kept(line)]
         if told:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = self._folder / at.astimezone(UTC).strftime(_NAME)
-            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = locked(self._folder / at.astimezone(UTC).strftime(_NAME), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             with os.fdopen(fd, "ab") as file:
                 file.write(b"".join(line + b"\n" for line in told))
-        if self._forgot is None or not timedelta(0) <= at - self._forgot < _HOUR / 4:
-            self._forgot = at
-            self._forget(at - self._keep - _HOUR)
+
+    def forget(self, at: datetime) -> None:
+        """Delete what is too old, four times an hour at most. Raises OSError, and is then tried at the next call."""
+        if self._forgot is not None and timedelta(0) <= at - self._forgot < _HOUR / 4:
+            return
+        before = at - self._keep - _HOUR
+        for path, begin in files(self._folder):
+            if begin < before or not self._keep:
+                path.unlink(missing_ok=True)
+        self._forgot = at
 
     def size(self) -> int:
         """Bytes."""
         return sum(path.stat().st_size for path, _ in files(self._folder))
 
-    def _forget(self, before: datetime) -> None:
-        for path, begin in files(self._folder):
-            if begin < before:
-                path.unlink(missing_ok=True)
+
+def locked(path: Path, flags: int) -> int:
+    """A descriptor of the file that `path` names, for us alone until it is closed: the daemon adds to a file, and
+    `erase` puts another in its place. Raises OSError."""
+    while True:
+        fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), path.stat()):
+                    return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
 
 
 def is_kept(line: bytes) -> bool:
@@ -104,7 +122,7 @@ def select(folder: Path, salt: bytes, *, since: datetime, subject: str = "") -> 
             if line in seen:
                 continue
             seen.add(line)
-            told = _told(line, salt)
+            told = told_by(line, salt)
             if (
                 told is not None
                 and (not subject or subject in (told.address, told.ip, told.who, *told.names))
@@ -121,7 +139,8 @@ def _is_since(told: Told, since: datetime) -> bool:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)) >= since
 
 
-def _told(line: bytes, salt: bytes) -> Told | None:
+def told_by(line: bytes, salt: bytes) -> Told | None:
+    """What a kept line tells; None for what is no event."""
     try:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:

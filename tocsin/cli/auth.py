@@ -21,7 +21,7 @@ def auth() -> None:
     """Sign-ins: the events that were kept in clear, and the keys that sign tokens.
 
     Series name nobody: an address is ip-1f2e3d4c5b there. Where an auth_logs collector has `events: {keep: 7d}`, its
-    events are kept so long with address and e-mail.
+    events are kept so long with address and e-mail; `erase` takes one person's out before.
     """
 
 
@@ -43,7 +43,7 @@ async def events(subject: str, since: timedelta, collector: str, as_json: bool, 
     from collectors.auth_logs.collector import salt_in
     from collectors.auth_logs.kept import select
 
-    settings, folder = _keeper(config, collector)
+    ((settings, folder),) = _keepers(config, collector, several=False)
     async with opened(config) as state:
         salt = salt_in(await state.checkpoint(settings.name).load())
     if salt is None:
@@ -59,6 +59,49 @@ async def events(subject: str, since: timedelta, collector: str, as_json: bool, 
         [(told.at, told.what, told.address, told.ip, told.who) for told in found],
         empty="no such event was kept; --since 1d looks further back",
     )
+
+
+@auth.command()
+@click.argument("subjects", nargs=-1, required=True)
+@click.option("--collector", default="", help="Its name. Default: every one that keeps events.")
+@click.option("--apply", "apply_", is_flag=True, help="Do it. Without, it is only counted.")
+@json_option
+@config_option
+@runs_async
+async def erase(subjects: tuple[str, ...], collector: str, apply_: bool, as_json: bool, config: Path) -> None:
+    """Take somebody out of the events that were kept in clear, before their time is over.
+
+    SUBJECTS: e-mails, ids, addresses, or the names that an alert gives them. An e-mail is followed to the ids that
+    audit events give it; lines that bear an address alone go when you name the address. Series, incidents and messages
+    hold hashes and stay; a drain's spool keeps what was counted until the first batch ten minutes later; Auth's own log
+    is yours to erase.
+
+    \b
+    Examples:
+      tocsin auth erase ana@example.com
+      tocsin auth erase ana@example.com 203.0.113.9 --apply
+    """
+    from collectors.auth_logs.collector import salt_in
+    from collectors.auth_logs.erase import erase as erase_from
+
+    if not all(subject.strip() for subject in subjects):
+        raise click.UsageError("an empty SUBJECT would be everybody")
+    rows = []
+    async with opened(config) as state:
+        for settings, folder in _keepers(config, collector, several=True):
+            salt = salt_in(await state.checkpoint(settings.name).load()) or b""
+            lines, files = erase_from(folder, salt, subjects, apply=apply_)
+            rows.append((settings.name, lines, files))
+    if as_json:
+        print_json(
+            [{"collector": name, "lines": lines, "files": files, "erased": apply_} for name, lines, files in rows]
+        )
+        return
+    print_table(
+        ("collector", "lines", "files"), [(name, str(lines), str(files)) for name, lines, files in rows], empty=""
+    )
+    if not apply_:
+        click.echo("nothing is done yet; add --apply", err=True)
 
 
 @auth.command("purge-keys")
@@ -85,8 +128,8 @@ async def purge_keys(by: str, as_json: bool, config: Path) -> None:
     click.echo("Supabase's edge keeps the published keys for 10 minutes: look at what it answers before you rely on it")
 
 
-def _keeper(config: Path, name: str) -> tuple[AuthLogsSettings, Path]:
-    """The collector that keeps events, and its folder of them. Raises UsageError."""
+def _keepers(config: Path, name: str, *, several: bool) -> list[tuple[AuthLogsSettings, Path]]:
+    """The collectors that keep events, each with its folder of them; one alone but for `several`. Raises UsageError."""
     from collectors.auth_logs.settings import AuthLogsSettings
 
     read = load(config)
@@ -97,7 +140,7 @@ def _keeper(config: Path, name: str) -> tuple[AuthLogsSettings, Path]:
     }
     if not keepers:
         raise click.UsageError("no auth_logs collector keeps events; give one `events: {keep: 7d}` in config.yaml")
-    if name not in keepers and (name or len(keepers) > 1):
+    if (name and name not in keepers) or (not name and len(keepers) > 1 and not several):
         raise click.UsageError(f"say which collector with --collector: {', '.join(sorted(keepers))}")
-    settings = keepers[name] if name else next(iter(keepers.values()))
-    return settings, read.folder / settings.events_folder
+    found = [keepers[name]] if name else list(keepers.values())
+    return [(settings, read.folder / settings.events_folder) for settings in found]

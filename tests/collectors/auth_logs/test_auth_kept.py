@@ -82,13 +82,45 @@ def test_events_are_forgotten_in_time(tmp_path: Path, lines: Lines) -> None:
     kept, now = Kept(tmp_path / "e", keep=7200), datetime(2026, 8, 20, 9, 30, tzinfo=UTC)
     for hour in range(6):
         kept.add([lines.failed()], now + timedelta(hours=hour))
+        kept.forget(now + timedelta(hours=hour))
     (tmp_path / "e" / "notes.jsonl").write_text("mine")
     assert sorted(path.name for path in (tmp_path / "e").iterdir()) == [
         "2026-08-20T12.jsonl", "2026-08-20T13.jsonl", "2026-08-20T14.jsonl", "notes.jsonl",
     ]  # fmt: skip
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "e").glob("2026*")} == {0o600}
-    kept.add([], now + timedelta(days=30))
+    kept.forget(now + timedelta(days=30))
     assert [path.name for path in (tmp_path / "e").iterdir()] == ["notes.jsonl"]
+
+
+@pytest.mark.parametrize("silent", ["nothing new is logged", "the log is gone", "the folder takes nothing new"])
+async def test_events_are_forgotten_while_nothing_new_comes(auth: Auth, lines: Lines, silent: str) -> None:
+    """An application that was shut down, a log that can't be read, a full disk: their time is over all the same."""
+    auth.start(start="beginning", events={"keep": "1d"})
+    auth.write(lines.failed())
+    await auth.poll()
+    (kept,) = folder_of(auth).iterdir()
+    if silent == "the log is gone":
+        auth.log.unlink()
+    elif silent == "the folder takes nothing new":
+        later = auth.now + timedelta(hours=27)
+        (folder_of(auth) / later.strftime("%Y-%m-%dT%H.jsonl")).mkdir()  # in the way of the next event
+        auth.write(lines.failed())
+    await auth.poll(after=24 * 3600)
+    assert kept.exists()
+    await auth.poll(after=3 * 3600)
+    assert not kept.exists()
+
+
+async def test_who_wants_none_kept_any_more_has_none(auth: Auth, lines: Lines) -> None:
+    """`events` was taken out of the configuration: what was kept goes, and what is not ours stays."""
+    auth.start(start="beginning", events={"keep": "1d"})
+    auth.write(lines.failed())
+    await auth.poll()
+    (folder_of(auth) / "notes.jsonl").write_text("mine")
+    await auth.collector.close()
+    auth.start(start="beginning")
+    await auth.poll()
+    assert [path.name for path in folder_of(auth).iterdir()] == ["notes.jsonl"]
 
 
 def test_a_line_that_was_kept_twice_is_shown_once(tmp_path: Path, lines: Lines) -> None:
