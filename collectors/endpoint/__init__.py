@@ -67,7 +67,8 @@ one instant, but spread by name over half of the poll's time at most. A target t
 A target's deadline lies within the collector's (default: the interval, at most 10s). A probe that had to wait for a
 free place and was cut short by the end of the poll is unknown (blind), not down: raise `concurrency` or `interval`.
 So is one whose secret or CA file can't be read. Secret headers (`headers_env`, `headers_file`, the bearer token) go to
-the target's own origin only: a redirect elsewhere is followed without them.
+the target's own origin only: a redirect elsewhere is followed without them, and
+without headers of a step that hold a variable.
 """
 
 from collectors.endpoint.collector import EndpointCollector

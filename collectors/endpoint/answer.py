@@ -99,7 +99,7 @@ def shortfalls(expect: Expect, answer: Answer) -> tuple[Reason, ...]:
         found += _shortfalls_of_names(expect, answer.found)
     else:
         found += _shortfalls_of_http(expect, answer) if answer.is_http else []
-        if not _body_fits(expect, answer.body):
+        if not body_fits(expect, answer.body):
             found.append(Reason.BODY)
         if expect.reads_json and not _json_fits(expect, answer.body):
             found.append(Reason.JSON)
@@ -145,7 +145,8 @@ def _status_fits(expect: Expect, status: int) -> bool:
     return status in expect.status if expect.status else 200 <= status <= 299
 
 
-def _body_fits(expect: Expect, body: str) -> bool:
+def body_fits(expect: Expect, body: str) -> bool:
+    """Whether `body` holds what is wanted of it as text."""
     if expect.body_contains is not None and expect.body_contains not in body:
         return False
     return expect.body_matches is None or compiled(expect.body_matches).search(body) is not None

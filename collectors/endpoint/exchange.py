@@ -19,7 +19,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class BadRedirect(aiohttp.ClientError):
-    """Too many redirects, or one that leads to no web address."""
+    """Too many redirects, one that leads to no web address, or one that would take a secret along."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,8 @@ class Request:
     url: URL
     headers: Mapping[str, str]
     body: bytes | str | None = None
+    private: frozenset[str] = frozenset()
+    """Of `headers`, by their names, and "" for the body: what holds a variable, which may be a secret."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +72,8 @@ class Way:
     """Cookies that are kept from one request to the next; None: none are."""
 
     async def ask(self, request: Request, *, follow: bool, keep: bool) -> Response:
-        """The final answer. Secret headers go to their origin only, which aiohttp's own redirects don't see to."""
+        """The final answer. Secret headers go to their origin only, which aiohttp's own redirects don't see to; so do
+        those that hold variables, and a body that does is a redirect too far (307 and 308 send it again)."""
         for _ in range(self.most + 1):
             answer = await self._once(request, follow=follow, keep=keep)
             where = answer.headers.get("location")
@@ -85,6 +88,11 @@ class Way:
             # RFC 9110, 15.4: 303 asks for a GET; so do browsers after POST for 301 and 302.
             if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
+            if url.origin() != request.url.origin():
+                if body is not None and "" in request.private:
+                    raise BadRedirect
+                kept = {name: value for name, value in request.headers.items() if name not in request.private}
+                request = replace(request, headers=kept)
             request = replace(request, url=url, method=method, body=body)
         raise BadRedirect
 

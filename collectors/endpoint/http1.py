@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from collectors.endpoint.exchange import Request, Response
 from collectors.endpoint.resolver import Resolver
@@ -43,7 +45,7 @@ class Http1:
             trace_request_ctx=watch,
         ) as response:
             body = "" if response.status in skip else await self._body(response, keep=keep)
-            return Response(status=response.status, headers=response.headers, body=body, url=request.url)
+            return Response(status=response.status, headers=readable(response.headers), body=body, url=request.url)
 
     async def _body(self, response: aiohttp.ClientResponse, *, keep: bool) -> str:
         """Reads to the end or to the limit: an answer that stalls half-way is no answer."""
@@ -62,11 +64,23 @@ class Http1:
 
 
 def decoded(body: bytes, charset: str | None) -> str:
-    """A body as text; what a wrong charset leaves is shown, not raised."""
-    try:
-        return body.decode(charset or "utf-8", "replace")
-    except LookupError:
-        return body.decode("utf-8", "replace")
+    """A body as text, by the encodings of the web; what a wrong or unknown one leaves is shown, not raised."""
+    known = charset if charset is not None and _CHARSET.fullmatch(charset.lower()) else "utf-8"
+    return body.decode(known, "replace")
+
+
+_CHARSET: Final = re.compile(
+    "utf-?(8|16|32)|utf-16-?[lb]e|us-ascii|ascii|latin-?1|iso-8859-([1-9]|1[013-6])|windows-125[0-8]|koi8-[ru]"
+    "|big5(-?hkscs)?|gb2312|gbk|gb18030|euc-(jp|kr)|shift_jis|iso-2022-jp"
+)
+"""A peer names it: Python knows others, some of which raise, and punycode takes minutes for a megabyte."""
+
+
+def readable(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """Headers as text that can be searched, quoted and sent on: aiohttp keeps foreign bytes as half pairs."""
+    return CIMultiDict(
+        (name, value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")) for name, value in headers.items()
+    )
 
 
 def _tracing() -> aiohttp.TraceConfig:

@@ -50,11 +50,8 @@ class Http2:
         if request.url.scheme != "https":
             raise NotHttp2
         host, port = request.url.host or "", request.url.port or 443
-        address = await self._resolver.address(host, port, watch)
-        watch.begin("connect")
         try:
-            # The phases of TLS are the context's to tell: see stopwatch.
-            reader, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=host)
+            reader, writer = await self._resolver.connected(host, port, context, watch)
         except ssl.SSLCertVerificationError as error:
             raise untrusted(host, port, error) from None
         try:
@@ -144,14 +141,15 @@ class _Talk:
             self._h2.acknowledge_received_data(event.flow_controlled_length or 0, _STREAM)
         elif isinstance(event, events.StreamEnded):
             self._ended = True
-        elif isinstance(event, events.StreamReset | events.ConnectionTerminated):
+        elif isinstance(event, events.StreamReset | events.ConnectionTerminated) and not self._ended:
+            # After the answer it is a goodbye: who closes with each answer sends one in the same packet.
             raise BrokenOff
 
 
 def _headers(request: Request, body: bytes) -> list[tuple[str, str]]:
     given = {name.lower(): value for name, value in request.headers.items()}
     url = request.url
-    authority = given.get("host") or (url.authority if url.explicit_port not in (None, 443) else url.raw_host or "")
+    authority = given.get("host") or url.host_port_subcomponent or ""
     headers = {"user-agent": USER_AGENT, "accept": "*/*", **given}
     if body:
         headers["content-length"] = str(len(body))

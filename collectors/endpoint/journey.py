@@ -21,7 +21,7 @@ from collectors.endpoint.json_path import MISSING, find, parsed
 from collectors.endpoint.steps import Extract, Step
 from collectors.endpoint.stopwatch import Stopwatch, running
 from collectors.endpoint.target import Target
-from collectors.endpoint.variables import filled, filled_json, written
+from collectors.endpoint.variables import filled, filled_json, names_in, written
 
 CLEANING: Final = 0.2
 """The share of a journey's time that is kept for its clean-up."""
@@ -85,9 +85,8 @@ class Journey:
         """With its variables in place. Raises _NotSent where one can't stand: a line break in a header."""
         # A variable is one piece of the address: what it holds can't lead elsewhere.
         where = filled(step.url, self._variables, lambda text: quote(text, safe=""))
-        headers = {
-            name: filled(value, self._variables) for name, value in {**self._target.headers, **step.headers}.items()
-        }
+        given = {**self._target.headers, **step.headers}
+        headers = {name: filled(value, self._variables) for name, value in given.items()}
         if not all(value.isprintable() for value in headers.values()):
             raise _NotSent
         body: bytes | str | None = None
@@ -104,7 +103,10 @@ class Journey:
         url = base.join(URL(where, encoded=True)) if where else base
         if url.scheme not in ("http", "https") or not url.host:
             raise _NotSent
-        return Request(method=step.method, url=url, headers=headers, body=body)
+        private = {name for name, value in given.items() if any(names_in(value))}
+        if any(names_in([step.json_, step.form, step.body])):
+            private.add("")
+        return Request(method=step.method, url=url, headers=headers, body=body, private=frozenset(private))
 
     def _extracted(self, step: Step, answer: Response) -> bool:
         """True when every variable was found."""

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -15,7 +16,7 @@ from aiohttp import CookieJar
 from yarl import URL
 
 from collectors.endpoint import name_server
-from collectors.endpoint.answer import Answer, Reason
+from collectors.endpoint.answer import Answer, Reason, body_fits
 from collectors.endpoint.certificates import expiry_of, expiry_shown_by, untrusted
 from collectors.endpoint.exchange import Request, Way
 from collectors.endpoint.faults import reason_for
@@ -119,7 +120,7 @@ class Prober:
         try:
             said = await greeted(
                 url, way.context if url.scheme == "tls" else None, self._resolver, way.watch,
-                reads=target.expect.reads_body,
+                partial(body_fits, target.expect) if target.expect.reads_body else None,
             )  # fmt: skip
         except ssl.SSLCertVerificationError as error:
             raise untrusted(url.host or "", url.port or 0, error) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
@@ -12,8 +13,13 @@ from typing import Final
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from collectors.endpoint.stopwatch import Stopwatch
+from tocsin.model import Seconds
 
 _THREADS: Final = 32
+
+
+_NEXT_ADDRESS: Final[Seconds] = 0.25
+"""How long one address may take before the next is tried beside it."""
 
 
 class NoSuchName(OSError):
@@ -42,16 +48,50 @@ class Resolver(AbstractResolver):
         ]
 
     async def address(self, host: str, port: int, watch: Stopwatch) -> str:
-        """The first address of `host`, looked up in the phase `dns`. Raises NoSuchName."""
+        """The first address of `host`. Raises NoSuchName."""
+        return (await self._addresses(host, port, watch))[0]["host"]
+
+    async def connected(
+        self, host: str, port: int, context: ssl.SSLContext | None, watch: Stopwatch
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to whichever address of `host` takes it, with TLS where there is a `context`.
+
+        Raises NoSuchName, and OSError when none does.
+        """
+        # What aiohttp does for HTTP/1.1, by the same package (RFC 8305): a name may have an address of a family that
+        # leads nowhere from here, or on which nobody listens.
+        from aiohappyeyeballs import start_connection
+
+        found = await self._addresses(host, port, watch)
+        watch.begin("connect")
+        taken = await start_connection(
+            [(one["family"], socket.SOCK_STREAM, one["proto"], "", _place(one)) for one in found],
+            happy_eyeballs_delay=_NEXT_ADDRESS,
+        )
+        # The phases of TLS are the context's to tell: see stopwatch.
+        return await asyncio.open_connection(
+            sock=taken, ssl=context, server_hostname=host.rstrip(".") if context is not None else None
+        )
+
+    async def _addresses(self, host: str, port: int, watch: Stopwatch) -> list[ResolveResult]:
+        """Looked up in the phase `dns`, which an address does not have. Raises NoSuchName."""
+        literal = None
         with suppress(ValueError):
-            return str(ipaddress.ip_address(host))
-        watch.begin("dns")
+            literal = ipaddress.ip_address(host)
+        if literal is None:
+            watch.begin("dns")
         try:
             found = await self.resolve(host, port)
         except OSError as error:
             raise NoSuchName(str(error)) from None
         watch.end("dns")
-        return found[0]["host"]
+        return found
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _place(found: ResolveResult) -> tuple[str, int] | tuple[str, int, int, int]:
+    return (
+        (found["host"], found["port"], 0, 0) if found["family"] == socket.AF_INET6 else (found["host"], found["port"])
+    )

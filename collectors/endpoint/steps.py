@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
@@ -14,6 +15,19 @@ from collectors.endpoint.variables import NAME, names_in
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Variable = Annotated[str, Field(pattern=f"^{NAME}$")]
 """A variable's name, as `${name}` has it."""
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """That they can be sent. Raises ValueError."""
+    for name, value in headers.items():
+        if _HEADER.fullmatch(name) is None:
+            raise ValueError(f"headers: {name!r} is no header's name")
+        if not value.isprintable():
+            raise ValueError(f"headers: the value of {name} holds a line break or another sign that a header can't")
+
+
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""RFC 9110, 5.6.2."""
 
 
 class Extract(BaseModel):
@@ -64,6 +78,7 @@ class Step(BaseModel):
             raise ValueError(f"{' and '.join(given)} are both set; keep one")
         if foreign := self.expect.foreign_to("http"):
             raise ValueError(f"{', '.join(foreign)}: only a name server's answer has that")
+        check_headers(self.headers)
         origin = self.url.partition("://")[2].partition("/")[0] if "://" in self.url else ""
         if "${" in origin:
             raise ValueError(f"url {self.url!r}: a variable may stand in path and query, not in the host")

@@ -11,7 +11,8 @@ from yarl import URL
 
 from collectors.endpoint.expect import Expect, Kind
 from collectors.endpoint.name_server import question
-from collectors.endpoint.steps import Method, Step, Variable, check_journey
+from collectors.endpoint.steps import Method, Step, Variable, check_headers, check_journey
+from collectors.endpoint.variables import names_in
 from tocsin.ports import Duration
 
 _SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
@@ -116,6 +117,7 @@ class Target(BaseModel):
                 "url holds a user or password, which would be shown in every message; "
                 "use headers_env: {Authorization: VARIABLE}"
             )
+        check_headers(self.headers)
         for header in self.headers:
             if header.lower() in _SECRET_HEADERS:
                 raise ValueError(f"header {header} holds a secret; write headers_env: {{{header}: VARIABLE}} instead")
@@ -157,7 +159,11 @@ class Target(BaseModel):
             )
         if both := sorted(self.secrets_env.keys() & self.secrets_file.keys()):
             raise ValueError(f"the secret {both[0]} is in secrets_env and secrets_file; keep one")
-        check_journey(self.steps, self.cleanup, {**self.secrets_env, **self.secrets_file})
+        secrets = {**self.secrets_env, **self.secrets_file}
+        for variable in names_in(self.headers):
+            if variable not in secrets:
+                raise ValueError(f"headers ask for ${{{variable}}}, which no secret is called; write it in a step")
+        check_journey(self.steps, self.cleanup, secrets)
 
     @property
     def kind(self) -> Kind:
