@@ -111,6 +111,9 @@ class Delivery:
                 self._couriers[name].endpoint = endpoint
             else:
                 self._couriers[name] = Courier(self._desk, endpoint)
+                for outcome in ("refused", "dead"):
+                    # There from the start: TocsinDeliveryRefused needs a zero to see the first one rise from.
+                    self._desk.telemetry.deliveries.labels(name, outcome)
         self._couriers = {name: self._couriers[name] for name in wanted}
 
     async def replace(self, endpoints: Iterable[Endpoint]) -> None:

@@ -31,8 +31,8 @@ def append(source: str, samples: Sequence[Sample], store: Store, telemetry: Tele
     over = after.over_limit - before.over_limit
     old = after.out_of_order + after.duplicate - before.out_of_order - before.duplicate
     telemetry.samples.labels(source).inc(max(0, len(samples) - over - old))
-    if over:
-        telemetry.samples_refused.labels(source, "limit").inc(over)
+    # Counted also when it is none: TocsinSeriesRefused needs a zero to see the first ones rise from.
+    telemetry.samples_refused.labels(source, "limit").inc(over)
     if old:
         telemetry.samples_refused.labels(source, "old").inc(old)
 

@@ -33,12 +33,12 @@ async def backed(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def outcomes(world: World, notifier: str = "pages") -> dict[str, float]:
-    """Attempts by outcome, as /metrics counts them."""
+    """Attempts by outcome, as /metrics counts them; those there were."""
     return {
         sample.labels["outcome"]: sample.value
         for family in world.telemetry.deliveries.collect()
         for sample in family.samples
-        if sample.name.endswith("_total") and sample.labels["notifier"] == notifier
+        if sample.name.endswith("_total") and sample.labels["notifier"] == notifier and sample.value
     }
 
 

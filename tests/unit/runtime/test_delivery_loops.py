@@ -192,3 +192,12 @@ async def test_a_reload_begins_and_ends_the_loops_of_destinations(world: World) 
     await world.delivery.replace(endpoints)
     await world.clock.advance(0)
     assert world.channel.actions() == ["post"]
+
+
+async def test_a_first_refusal_rises_from_a_zero_that_was_told(world: World) -> None:
+    """increase() sees nothing of a counter that begins at one: the alert on refused messages would miss the first."""
+    told = [
+        world.telemetry.registry.get_sample_value("tocsin_deliveries_total", {"notifier": "pages", "outcome": outcome})
+        for outcome in ("refused", "dead")
+    ]
+    assert told == [0.0, 0.0]
