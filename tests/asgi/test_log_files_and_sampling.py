@@ -6,6 +6,9 @@ import errno
 import gzip
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +154,92 @@ def test_a_disk_that_refuses_costs_lines_and_nothing_else() -> None:
     sink.close()
     assert sink.lost == 1
     assert os.strerror(errno.ENOSPC) in files.why
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "another"])
+def test_a_file_that_somebody_else_moved_loses_no_later_line(tmp_path: Path, how: str) -> None:
+    """logrotate, with and without `create`, and a folder that was cleaned away: the next line is in a new file."""
+    folder = tmp_path / "logs"
+    files = Files(folder)
+    assert files.write(LINE, AT)
+    path = folder / f"requests.{os.getpid()}.jsonl"
+    if how == "removed":
+        shutil.rmtree(folder)
+    else:
+        path.rename(tmp_path / "elsewhere")
+    if how == "another":
+        path.touch()
+    assert files.write(LINE, AT + 1)
+    files.close()
+    assert path.read_bytes() == LINE
+
+
+def test_a_full_disk_is_made_emptier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be compressed for want of room must not keep what is too old from being deleted, nor leave a half."""
+    old, turned = (tmp_path / f"requests.1.20260225T061320Z-{number}.jsonl" for number in (1, 2))
+    old.with_name(old.name + ".gz").write_bytes(b"x")
+    os.utime(old.with_name(old.name + ".gz"), (AT - 100, AT - 100))
+    turned.write_bytes(LINE)
+    os.utime(turned, (AT, AT))
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    files = Files(tmp_path, Keeping(keep_age=90))
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfileobj", full)
+        files.tidy(AT)
+    assert [path.name for path in tmp_path.iterdir()] == [turned.name]
+    assert os.strerror(errno.ENOSPC) in files.why
+    files.tidy(AT)
+    assert [gzip.decompress(path.read_bytes()) for path in tmp_path.iterdir()] == [LINE]
+
+
+def test_lines_of_a_quiet_application_grow_too_old_as_well(tmp_path: Path) -> None:
+    """Nothing is written for weeks: the file is turned by its age, and deleted by its lines'."""
+    files = Files(tmp_path, Keeping(turn_age=3600, keep_age=90 * 3600))
+    files.write(LINE, AT)
+    path = tmp_path / f"requests.{os.getpid()}.jsonl"
+    os.utime(path, (AT, AT))
+    files.tidy(AT + 3600)
+    assert [len(list(tmp_path.glob(kind))) for kind in ("*.gz", "*.jsonl")] == [1, 1]
+    files.tidy(AT + 91 * 3600)
+    files.close()
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b""
+
+
+def test_one_process_at_a_time_compresses_a_file(tmp_path: Path) -> None:
+    """Who holds it is left alone with it, and after its kill the next one does it from the beginning."""
+    turned = tmp_path / "requests.1.20260225T061320Z-1.jsonl"
+    turned.write_bytes(LINE)
+    turned.with_name(turned.name + ".gz.part").write_bytes(b"half of a killed one's")
+    held = (
+        "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", held, str(turned)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )  # fmt: skip
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        Files(tmp_path).tidy(AT)
+        assert turned.read_bytes() == LINE
+        holder.kill()
+    Files(tmp_path).tidy(AT)
+    assert [gzip.decompress(path.read_bytes()) for path in tmp_path.iterdir()] == [LINE]
+
+
+def test_a_turned_file_never_takes_the_place_of_another(tmp_path: Path) -> None:
+    """A container's process has the same number after each start, and may turn in the same second."""
+    for _ in range(2):
+        files = Files(tmp_path, Keeping(turn_bytes=len(LINE)))
+        for _ in range(2):
+            files.write(LINE, AT)
+        files.tidy(AT)
+        files.close()
+    everything = [gzip.decompress(path.read_bytes()) for path in tmp_path.glob("*.gz")]
+    assert b"".join(everything) + (tmp_path / f"requests.{os.getpid()}.jsonl").read_bytes() == LINE * 4
 
 
 def test_the_sink_writes_what_waits_before_it_ends(tmp_path: Path) -> None:

@@ -60,6 +60,20 @@ async def test_requests_are_told_with_the_route_and_the_trace_they_were_of() -> 
     assert registry.get_sample_value("tocsin_http_exports_total", {"signal": "metrics", "outcome": "sent"}) == 1
 
 
+async def test_without_a_lifespan_it_begins_with_the_first_request() -> None:
+    """And what an argument says, a variable may rely on: the endpoint is one, the rest the environment's."""
+    variables = {"TOCSIN_APP_OTLP_METRICS": "yes"}
+    with collecting() as collector:
+        app = protect(
+            hello, supabase_url="off", environment=variables, otlp_endpoint=collector.endpoint, lines=Lines(Kept()),
+            registry=CollectorRegistry(),
+        )  # fmt: skip
+        await app(scope("/hello/ana"), nothing, nowhere)
+        await app.close()
+        [found] = collector.metrics
+    assert [value for _, value in points(found["tocsin_http_requests_total"].sum)] == [1.0]
+
+
 def everything() -> CollectorRegistry:
     """One of each kind."""
     registry = CollectorRegistry()

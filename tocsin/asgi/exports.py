@@ -33,6 +33,7 @@ class Exports:
         """Raises InputError for a DSN that is none."""
         self._settings, self._measures = settings, measures
         self._sink: OtlpSink | None = None
+        self._begun = False
         self.tracing = self._tracing() if settings.otlp_endpoint else None
         self._series = self._series_export() if settings.otlp_metrics else None
         self._sentry = self._forwarder(environment)
@@ -68,7 +69,10 @@ class Exports:
             database.watch.observers = (*database.watch.observers, observe)
 
     def start(self) -> None:
-        """Load what is needed: with the first request it would hold that up."""
+        """Load what is needed: with the first request it would hold that up. Once."""
+        if self._begun:
+            return
+        self._begun = True
         if self.tracing is not None:
             self.tracing.start()
         if self._series is not None:

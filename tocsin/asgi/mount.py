@@ -169,8 +169,7 @@ def protect(
     application must not stand open because a variable is missing.
     """
     environment = os.environ if environment is None else environment
-    settings = settings or Settings.from_environment(environment)
-    settings = replace(settings, **arguments)
+    settings = replace(settings, **arguments) if settings else Settings.from_environment(environment, **arguments)
     measures = measures_of(registry)
     given = tuple(public) or settings.public
     exports = Exports(settings, measures, environment)
@@ -214,6 +213,7 @@ class Protected:
         if scope["type"] == "lifespan":
             await run_lifespan(self.app, self, scope, receive, send)
         else:
+            self.parts.exports.start()  # where the server runs no lifespan
             await self._wrapped(scope, receive, send)
 
     async def start(self) -> None:

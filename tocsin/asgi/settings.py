@@ -30,7 +30,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
@@ -79,6 +79,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str], **arguments: Any) -> Settings:
         """Raises InputError that names each variable that is wrong, and how to write it."""
         known = {f"{PREFIX}{field.name.upper()}": field for field in fields(cls)}
+        given = {name: value for name, value in arguments.items() if value is not None}
         found: dict[str, Any] = {}
         wrong: list[Finding] = []
         for name in sorted(name for name in environment if name.startswith(PREFIX)):
@@ -87,6 +88,8 @@ class Settings:
                 mend = f"did you mean {near[0]}?" if near else "remove it"
                 wrong.append(_finding(f"{name} is not known", mend))
                 continue
+            if known[name].name in given:
+                continue
             read = _READERS.get(str(known[name].type), str)
             try:
                 found[known[name].name] = read(environment[name])
@@ -94,7 +97,7 @@ class Settings:
                 wrong.append(_finding(f"{name}: {error}", "docs/application.md shows each"))
         if wrong:
             raise InputError(*wrong)
-        return replace(cls(**found), **{name: value for name, value in arguments.items() if value is not None})
+        return cls(**found, **given)
 
     def __post_init__(self) -> None:
         """Raises InputError."""

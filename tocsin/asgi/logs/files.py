@@ -4,15 +4,20 @@
     requests.<pid>.<time>-<number>.jsonl.gz           turned
 
 A turn is a rename, so that a reader that follows the file loses nothing. What a process that was killed left behind is
-compressed by the next one that tidies. A disk that is full costs lines, which are counted, and nothing else.
+compressed by the next one that tidies, by one at a time. A disk that is full costs lines, which are counted, and no
+more: what is too old or too much goes all the same. Where somebody else moved or removed the file or its folder
+(logrotate, a clean-up), lines go on in a new one.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gzip
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +61,8 @@ class Files:
     def write(self, data: bytes, now: Seconds) -> bool:
         """Append whole lines; False when the system refused them. `now` in seconds since the epoch."""
         try:
+            if self._file is not None and not self._is_there(self._file):
+                self._drop()
             if self._file is None:
                 self._open(now)
             elif self._size and (
@@ -75,17 +82,37 @@ class Files:
         return True
 
     def tidy(self, now: Seconds) -> None:
-        """Compress what was turned, delete what is too old or too much."""
-        try:
-            for path, found in self._found():
-                if not found["gz"] and (found["turned"] or not self._lives(int(found["pid"]))):
+        """Turn what has its age although nothing is written, compress what was turned, delete what is too old or too
+        much."""
+        with self._told():
+            if self._file is not None and self._size and not 0 <= now - self._since < self._keeping.turn_age:
+                self._turn(now)
+        for path, found in self._found():
+            if not found["gz"] and (found["turned"] or not self._lives(int(found["pid"]))):
+                with self._told():
                     self._compress(path, now)
+        with self._told():
             self._delete(now)
             for path in self.folder.glob("requests.*.gz.part"):
                 if now - path.stat().st_mtime > self._keeping.turn_age:
                     path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What one step is refused is said, and the next is done."""
+        try:
+            yield
         except OSError as error:
             self.why = str(error)
+
+    def _is_there(self, file: BinaryIO) -> bool:
+        """False where the file's name leads nowhere, or to another file."""
+        try:
+            named = self._path.stat()
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(file.fileno())
+        return (named.st_ino, named.st_dev) == (ours.st_ino, ours.st_dev)
 
     def close(self) -> None:
         """Close the file; it goes on where a process with this number opens it again."""
@@ -109,10 +136,17 @@ class Files:
 
     def _turn(self, now: Seconds) -> None:
         self._drop()
-        self._turns += 1
-        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-        self._path.rename(self.folder / f"requests.{self._pid}.{stamp}-{self._turns}.jsonl")
+        self._path.rename(self._turned(self._path, now))
         self._open(now)
+
+    def _turned(self, path: Path, now: Seconds) -> Path:
+        """A name that is free: a process of the same number may have been here in the same second."""
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+        while True:
+            self._turns += 1
+            found = path.with_name(f"{path.stem}.{stamp}-{self._turns}.jsonl")
+            if not found.exists() and not found.with_name(found.name + ".gz").exists():
+                return found
 
     def _drop(self) -> None:
         if self._file is not None:
@@ -123,9 +157,10 @@ class Files:
             self._file = None
 
     def _found(self) -> list[tuple[Path, re.Match[str]]]:
-        if not self.folder.is_dir():
-            return []
-        return [(path, found) for path in self.folder.iterdir() if (found := PATTERN.fullmatch(path.name)) is not None]
+        paths: list[Path] = []
+        with self._told(), contextlib.suppress(FileNotFoundError):
+            paths = list(self.folder.iterdir())
+        return [(path, found) for path in paths if (found := PATTERN.fullmatch(path.name)) is not None]
 
     def _lives(self, pid: int) -> bool:
         if pid == self._pid:
@@ -139,22 +174,27 @@ class Files:
         return True
 
     def _compress(self, path: Path, now: Seconds) -> None:
-        turned = path if PATTERN.fullmatch(path.name)["turned"] else None  # type: ignore[index]
-        if turned is None:  # left by a process that is gone
-            self._turns += 1
-            stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-            turned = path.with_name(f"{path.stem}.{stamp}-{self._turns}.jsonl")
-            path.rename(turned)
-        part, whole = turned.with_name(turned.name + ".gz.part"), turned.with_name(turned.name + ".gz")
-        try:
-            with turned.open("rb") as plain, gzip.open(part, "wb", compresslevel=6) as packed:
-                shutil.copyfileobj(plain, packed, 1024 * 1024)
-            stat = turned.stat()
-            os.utime(part, (stat.st_atime, stat.st_mtime))  # age is the lines', not the packing's
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as plain:  # else another process was quicker
+            try:
+                fcntl.flock(plain, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # another process is at it; the lock goes with it, whatever ends it
+            except OSError:
+                pass  # a file system without locks
+            turned = path
+            if not PATTERN.fullmatch(path.name)["turned"]:  # type: ignore[index]  # left by a process that is gone
+                turned = self._turned(path, now)
+                path.rename(turned)
+            elif not path.exists():
+                return
+            part, whole = turned.with_name(turned.name + ".gz.part"), turned.with_name(turned.name + ".gz")
+            try:
+                _pack(plain, part)
+            except OSError:
+                part.unlink(missing_ok=True)  # on a full disk it would be in the way
+                raise
             part.rename(whole)
             turned.unlink()
-        except FileNotFoundError:
-            return  # another process was quicker
 
     def _delete(self, now: Seconds) -> None:
         turned = []
@@ -171,3 +211,14 @@ class Files:
             if now - changed > self._keeping.keep_age or total > self._keeping.keep_bytes:
                 path.unlink(missing_ok=True)
                 total -= size
+
+
+def _pack(plain: BinaryIO, part: Path) -> None:
+    """`plain`, compressed and on the disk, with the age of its lines and not of the packing."""
+    with part.open("wb") as raw:
+        with gzip.GzipFile(part.name, "wb", compresslevel=6, fileobj=raw) as packed:
+            shutil.copyfileobj(plain, packed, 1024 * 1024)
+        raw.flush()
+        os.fsync(raw.fileno())
+    stat = os.fstat(plain.fileno())
+    os.utime(part, (stat.st_atime, stat.st_mtime))
