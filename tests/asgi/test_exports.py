@@ -202,7 +202,8 @@ async def test_log_lines_are_records_with_their_trace() -> None:
     assert (done["body"], done["severity"], done["number"]) == ("request.done", "INFO", 9)
     for record in (error, done):
         assert (record["trace_id"], record["span_id"]) == (request["trace_id"], request["span_id"])
-        assert record["resource"] == {"service.name": "shop"}
+        assert record["resource"] == request["resource"]
+        assert record["resource"]["service.name"] == "shop"
         assert record["seconds"] > 1_700_000_000
     attributes = done["attributes"]
     assert (attributes["status"], attributes["route"], attributes["stands_for"]) == (500, "/orders/{id}", 1)

@@ -6,9 +6,11 @@ import errno
 import gzip
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from tocsin.asgi.logs.sampling import Sampler
 from tocsin.asgi.logs.writer import FileSink
 from tocsin.asgi.measures import measures_of
 from tocsin.cli import cli
+from tocsin.testing.waiting import eventually
 
 AT = 1_772_000_000.0
 LINE = b'{"event":"request.done","route":"/a","stands_for":1,"timestamp":"2026-02-25T06:13:20Z"}\n'
@@ -78,7 +81,55 @@ def test_a_storm_of_errors_is_counted_in_the_lines_that_are_written() -> None:
     said = [verdict("/a", now) for now in (0.0, 1.0, 2.0, 3.0, 60.0, 61.0, 62.0)]
     assert said == [("error", 1), ("error", 1), ("", 0), ("", 0), ("error", 3), ("error", 1), ("", 0)]
     assert verdict("/b", 62.0) == ("error", 1)
-    assert list(sampler.leftovers()) == [("/a", "error", 1)]
+    assert sampler.leftovers() == [("/a", 500, "error", 1)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_counts_are_true_by_route_and_by_status(seed: int) -> None:
+    """In storms and lulls: weighted by `stands_for`, the lines tell how many of each there were, and no error and no
+    slow request is told as something else."""
+    draw = random.Random(seed)
+    sampler = Sampler(Sampling(share=draw.choice((0.0, 0.01, 0.3)), urgent_per_minute=5))
+    truth: Counter[tuple[str, int, str]] = Counter()
+    told: Counter[tuple[str, int, str]] = Counter()
+    now, written = 0.0, 0
+    for _ in range(4000):
+        now += draw.choice((0.001, 0.01, 0.5, 61.0) if draw.random() < 0.01 else (0.001, 0.01))
+        call = Call(Site(None), scope("/"))
+        route, call.status = draw.choice("ab"), draw.choice((200, 200, 200, 404, 500, 503))
+        took = draw.choice((0.1, 0.1, 2.0))
+        kind = "error" if call.status >= 500 else "slow" if took >= 1 else ""
+        truth[route, call.status, kind] += 1
+        why, stands_for = sampler.verdict(call, route, took, now)
+        written += bool(why)
+        told[route, call.status, why if why in ("error", "slow") else ""] += stands_for
+        if draw.random() < 0.001:
+            told.update({(route, status, why): count for route, status, why, count in sampler.leftovers(now)})
+    for route, status, why, count in sampler.leftovers():
+        told[route, status, why] += count
+    assert +told == truth
+    assert written < 2000
+    assert not sampler.open
+
+
+async def test_what_was_left_out_of_a_quiet_route_is_told_in_time() -> None:
+    """Without another request, and without an end: a day later it would be a peak that never was."""
+    kept = Kept()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    log = RequestLog(
+        app, measures=measures_of(CollectorRegistry()), lines=Lines(kept),
+        sampling=Sampling(share=0.0, slow=3600, at_least_every=0.05),
+    )  # fmt: skip
+    for _ in range(50):
+        await log(scope("/a"), nothing, nowhere)
+    await eventually(lambda: sum(line["stands_for"] for line in kept.lines) == 50)
+    assert {(line["route"], line["status"]) for line in kept.lines} == {("unmatched", 404)}
+    log.close()
+    assert sum(line["stands_for"] for line in kept.lines) == 50
 
 
 def test_services_of_one_trace_write_the_same_requests() -> None:

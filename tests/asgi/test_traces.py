@@ -17,6 +17,7 @@ from tests.asgi.collector import Collector, collecting, until
 from tests.asgi.frameworks import BUILDERS, Site, protected, served
 from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tocsin.asgi import protect
+from tocsin.asgi.call import parent_of
 from tocsin.asgi.settings import Settings
 from tocsin.asgi.traces import Traces, Tracing, outgoing, span
 from tocsin.asgi.traces.names import shown_path, shown_url
@@ -193,6 +194,49 @@ async def test_calls_of_other_services_take_the_trace_along() -> None:
     assert [one["status"] for one in calls] == [0, 0, 0, ERROR, ERROR]
     assert calls[4]["attributes"]["error.type"] == "httpx.ConnectError"
     assert {one["attributes"]["url.full"] for one in calls[:4]} == {f"{other.endpoint}/v1/customers/***"}
+
+
+@pytest.mark.parametrize(("wanted", "goes_on"), [(False, {"ours=2"}), (True, {"ours=2", "tenant=7"})])
+async def test_context_goes_on_to_who_is_called(wanted: bool, goes_on: set[str]) -> None:
+    """tracestate of several headers, baggage of the application's own, and a caller's where that is asked for."""
+    from opentelemetry import context
+    from opentelemetry.baggage import set_baggage
+
+    sent: dict[str, str] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        token = context.attach(set_baggage("ours", "2"))
+        with outgoing("GET", "http://example/") as call:
+            sent.update(call.headers)
+        context.detach(token)
+        await answering(scope, receive, send)
+
+    with collecting() as collector:
+        layer = Traces(app, tracing=Tracing(collector.endpoint, patience=60, baggage=wanted))
+        headers = [
+            (b"traceparent", f"00-{TRACE}-{SPAN}-01".encode()), (b"tracestate", b"a=1,b=2"), (b"tracestate", b"c=3"),
+            (b"baggage", b"tenant=7"),
+        ]  # fmt: skip
+        await layer(scope("/", headers=headers), nothing, nowhere)
+        await layer.close()
+        assert "tenant" not in str(collector.spans)
+    assert (sent["traceparent"][3:35], sent["tracestate"]) == (TRACE, "a=1,b=2,c=3")
+    assert set(sent["baggage"].split(",")) == goes_on
+
+
+@pytest.mark.parametrize(
+    ("header", "is_one"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", True), (f"cc-{TRACE}-{SPAN}-01-more", True), (f"cc-{TRACE}-{SPAN}-01", True),
+        (f"00-{TRACE}-{SPAN}-01-more", False), (f"ff-{TRACE}-{SPAN}-01", False), (f"ff-{TRACE}-{SPAN}-01-x", False),
+        (f"00-{TRACE.upper()}-{SPAN}-01", False), (f"00-{'0' * 32}-{SPAN}-01", False),
+        (f"00-{TRACE}-{'0' * 16}-01", False),
+        (f"cc-{TRACE}-{SPAN}-01.x", False), (f"00-{TRACE}-{SPAN}-1", False), ("", False),
+    ],
+)  # fmt: skip
+def test_what_is_no_traceparent_begins_a_trace_of_its_own(header: str, is_one: bool) -> None:
+    """By the standard's rules for versions, forbidden ids and what follows."""
+    assert parent_of(header.encode()) == ((TRACE, SPAN, True) if is_one else ("", "", False))
 
 
 def free_port() -> int:

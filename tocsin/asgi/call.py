@@ -32,8 +32,8 @@ CURRENT: ContextVar[Call | None] = ContextVar("tocsin.call", default=None)
 """The call that the running task serves, for log lines of the application itself."""
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
-_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-"""https://www.w3.org/TR/trace-context/#traceparent-header"""
+_LATER_TRACEPARENT: Final = re.compile(rb"(?!00|ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+"""A version to come may say more; ff is none. https://www.w3.org/TR/trace-context/#traceparent-header"""
 _HEXADECIMAL: Final = b"0123456789abcdef"
 _NO_TRACE: Final = "0" * 32
 _ODD: Final = "13579bdf"
@@ -240,8 +240,8 @@ def parent_of(header: bytes | None) -> tuple[str, str, bool]:
 
 def _is_traceparent(header: bytes) -> bool:
     if len(header) == 55 and header.translate(None, _HEXADECIMAL) == b"---":  # today's version, at a third of the cost
-        return header[2] == header[35] == header[52] == 0x2D
-    return _TRACEPARENT.fullmatch(header) is not None
+        return header[2] == header[35] == header[52] == 0x2D and header[:2] != b"ff"
+    return _LATER_TRACEPARENT.fullmatch(header) is not None
 
 
 def _principal(scope: Scope) -> str | None:

@@ -92,7 +92,7 @@ class Exports:
         settings = self._settings
         return Tracing(
             settings.otlp_endpoint, headers=headers_of(settings), service=settings.service,
-            share=settings.trace_share, outcome=self._counting("traces"),
+            share=settings.trace_share, outcome=self._counting("traces"), baggage=settings.baggage,
         )  # fmt: skip
 
     def _series_export(self) -> SeriesExport:

@@ -65,6 +65,7 @@ class Settings:
     otlp_logs: bool = False
     otlp_metrics: bool = False
     trace_share: float = 0.1
+    baggage: bool = False
     sentry_dsn: str = ""
     body_limit: int = 10 * 1024 * 1024
     time_limit: Seconds = 30.0

@@ -15,13 +15,17 @@ it was dead.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from tocsin.asgi.call import CALL_KEY, CURRENT, App, Call, Receive, Scope, Send, Site
 from tocsin.asgi.logs.lines import Lines, add_request
 from tocsin.asgi.logs.sampling import Sampler, Sampling
 from tocsin.asgi.measures import Measures, measures_of
+from tocsin.model import Seconds
 
 __all__ = ["Lines", "RequestLog", "Sampling", "add_request"]
 
@@ -42,6 +46,9 @@ class RequestLog:
         self._site = site or Site(app)
         self._lines = lines or Lines()
         self._sampler = Sampler(sampling)
+        self._every = (sampling or Sampling()).at_least_every
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         counter = (measures or measures_of()).log_lines
         self._kept, self._out = counter.labels("kept").inc, counter.labels("sampled_out").inc
 
@@ -59,16 +66,40 @@ class RequestLog:
 
     def close(self) -> None:
         """Tell what was left out since the last lines, so that the counts are whole."""
-        for route, why, count in self._sampler.leftovers():
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tell(self._sampler.leftovers())
+
+    def _tell(self, leftovers: Iterable[tuple[str, int, str, int]]) -> None:
+        for route, status, why, count in leftovers:
             were = {"were": why} if why else {}
-            self._lines.info("request.left_out", route=route, stands_for=count, **were)
+            self._lines.info("request.left_out", route=route, status=status, stands_for=count, **were)
+
+    def _left_out(self, now: Seconds) -> None:
+        """A route that goes quiet is not waited for: its count would come hours late, as a peak that never was, and a
+        kill would take it along."""
+        if now < self._due:
+            return
+        with contextlib.suppress(RuntimeError):  # an event loop that is not asyncio's: at the end, then
+            loop = asyncio.get_running_loop()
+            self._due = now + self._every
+            self._timer = loop.call_later(self._every, self._look)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        self._tell(self._sampler.leftovers(now))
+        if self._sampler.open:
+            self._due = 0.0
+            self._left_out(now)
 
     def _note(self, call: Call) -> None:
         route, took = call.route, call.seconds
         long = call.opened  # a WebSocket lasts as long as somebody looks: that is not slow
-        why, stands_for = self._sampler.verdict(call, route, 0.0 if long else took, time.monotonic())
+        now = time.monotonic()
+        why, stands_for = self._sampler.verdict(call, route, 0.0 if long else took, now)
         if not why:
             self._out()
+            self._left_out(now)
             return
         self._kept()
         fields: dict[str, Any] = {

@@ -7,9 +7,11 @@ https://opentelemetry.io/docs/specs/otel/logs/data-model/
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -71,8 +73,8 @@ def request_of(lines: list[bytes], service: str) -> bytes:
 
     request = ExportLogsServiceRequest()
     group = request.resource_logs.add()
-    if service:
-        _set(group.resource.attributes, "service.name", service)
+    for name, value in _resource(service, os.getpid()).items():
+        _set(group.resource.attributes, name, value)
     scope = group.scope_logs.add()
     scope.scope.name = "tocsin.asgi"
     now = time.time_ns()
@@ -80,6 +82,14 @@ def request_of(lines: list[bytes], service: str) -> bytes:
         _fill(scope.log_records.add(), orjson.loads(line), now)
     found: bytes = request.SerializeToString()
     return found
+
+
+@lru_cache(maxsize=8)
+def _resource(service: str, _: int) -> Mapping[str, Any]:
+    """Who the process is: what its spans and series say too, OTEL_RESOURCE_ATTRIBUTES among it."""
+    from opentelemetry.sdk.resources import Resource
+
+    return Resource.create({"service.name": service} if service else {}).attributes
 
 
 def _fill(record: Any, fields: dict[str, Any], now: int) -> None:

@@ -1,19 +1,19 @@
 """Which requests are written: every error, every slow one, and a share of the rest per route; with the counts.
 
     tail   status 5xx, an exception, slower than `slow`             always, up to `urgent_per_minute` of a route
-    tail   the first of its route in `at_least_every`               always: a rare route is seen
+    tail   the first of its route and status in `at_least_every`    always: what is rare is seen
     head   its trace is kept (traceparent's sampled flag)           always where `follow_traces`
     head   by the ids: SHARE of them                                the same requests in every service of a trace
 
-A written line says `stands_for`: how many requests of its route it speaks for, itself and those left out since the line
-before. The sum over the lines is the number of requests, so rates stay true whatever the share; what is still open at
-the end is told by `leftovers`. Errors stand for errors only, slow requests for slow ones: so the rate of errors is true
-as well, in a storm of them too, of which the log takes `urgent_per_minute` lines and no more.
+A written line says `stands_for`: how many requests of its route and status it speaks for, itself and those left out
+since the line before. The sum over the lines is the number of requests, by route and by status, so rates stay true
+whatever the share; what is still open when a route has gone quiet, or at the end, is told by `leftovers`. Errors stand
+for errors only, slow requests for slow ones, in a storm of them too, of which the log takes `urgent_per_minute` lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,23 +61,24 @@ class Sampler:
 
     def __init__(self, sampling: Sampling | None = None) -> None:
         self._sampling = sampling or Sampling()
-        self._left_out: dict[str, int] = {}
-        self._written: dict[str, Seconds] = {}
-        self._urgent: dict[tuple[str, str], _Urgent] = {}
+        self._left_out: dict[tuple[str, int], int] = {}
+        self._written: dict[tuple[str, int], Seconds] = {}
+        self._urgent: dict[tuple[str, str, int], _Urgent] = {}
 
     def verdict(self, call: Call, route: str, took: Seconds, now: Seconds) -> tuple[str, int]:
         """(why it is written, how many it stands for); ("", 0) when it is not. `now` is monotonic."""
-        why = self._why(call, route, took, now)
+        key = (route, call.status)
+        why = self._why(call, key, took, now)
         if not why:
-            self._left_out[route] = self._left_out.get(route, 0) + 1
+            self._left_out[key] = self._left_out.get(key, 0) + 1
             return "", 0
         if why in ("error", "slow"):
-            stands_for = self._urgently((why, route), now)
+            stands_for = self._urgently((why, *key), now)
             return (why, stands_for) if stands_for else ("", 0)
-        self._written[route] = now
-        return why, 1 + self._left_out.pop(route, 0)
+        self._written[key] = now
+        return why, 1 + self._left_out.pop(key, 0)
 
-    def _urgently(self, key: tuple[str, str], now: Seconds) -> int:
+    def _urgently(self, key: tuple[str, str, int], now: Seconds) -> int:
         """How many it stands for; 0: not written, in a storm of its like."""
         urgent = self._urgent.get(key)
         if urgent is None:
@@ -91,26 +92,33 @@ class Sampler:
         urgent.written += 1
         return stands_for
 
-    def leftovers(self) -> Iterator[tuple[str, str, int]]:
-        """(route, `error`, `slow` or nothing, how many were left out since its last line), and forget them."""
-        left, self._left_out = self._left_out, {}
-        urgent, self._urgent = self._urgent, {}
-        for route, count in left.items():
-            yield route, "", count
-        for (why, route), one in urgent.items():
-            if one.left_out:
-                yield route, why, one.left_out
+    @property
+    def open(self) -> bool:
+        """Something was left out that no line speaks for yet."""
+        return bool(self._left_out) or any(one.left_out for one in self._urgent.values())
 
-    def _why(self, call: Call, route: str, took: Seconds, now: Seconds) -> str:
+    def leftovers(self, now: Seconds | None = None) -> list[tuple[str, int, str, int]]:
+        """(route, status, `error`, `slow` or nothing, how many were left out since its last line), and forget them: all
+        of them, or with `now` those whose like wrote no line for `at_least_every`."""
+        every = self._sampling.at_least_every
+        quiet = [key for key in self._left_out if now is None or now - self._written.get(key, 0.0) >= every]
+        found = [(*key, "", self._left_out.pop(key)) for key in quiet]
+        for (why, route, status), one in self._urgent.items():
+            if one.left_out and (now is None or now - one.since >= 60.0):
+                found.append((route, status, why, one.left_out))
+                one.left_out = 0
+        return found
+
+    def _why(self, call: Call, key: tuple[str, int], took: Seconds, now: Seconds) -> str:
         rules = self._sampling
         if call.failed is not None or call.status >= 500:
             return "error"
         if took >= rules.slow:
             return "slow"
-        written = self._written.get(route)
+        written = self._written.get(key)
         if written is None or now - written >= rules.at_least_every:
             return "first"
-        share = rules.shares.get(route, rules.share)
+        share = rules.shares.get(key[0], rules.share)
         if share >= 1 or (share > 0 and _drawn(call) < share):
             return "share"
         return "trace" if rules.follow_traces and share > 0 and call.trace_sampled else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +44,12 @@ class SeriesExport:
         self._exporter: Any = None
         self._thread: threading.Thread | None = None
         self._began = time.time_ns()
-        self._instance = ""
 
     def start(self) -> None:
         """Load OpenTelemetry and begin. After a fork, not before: a thread is begun."""
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
         if self._thread is None:
-            self._instance = str(uuid.uuid4())
             self._exporter = OTLPMetricExporter(endpoint=self._url, headers=self._headers, timeout=TIMEOUT)
             self._thread = threading.Thread(target=self._run, name="tocsin-otlp-metrics", daemon=True)
             self._thread.start()
@@ -92,8 +89,9 @@ class SeriesExport:
 
         from tocsin.asgi.series.points import metrics_of
 
-        # Several worker processes send the same series: each is an instance, or they would overwrite each other.
-        who = {"service.instance.id": self._instance} | ({"service.name": self._service} if self._service else {})
+        # Several worker processes send the same series: each is an instance (the SDK's own id of the process, which its
+        # spans and log records have as well), or they would overwrite each other.
+        who = {"service.name": self._service} if self._service else {}
         metrics = metrics_of(self._registry.collect(), self._began, time.time_ns())
         scope = ScopeMetrics(scope=InstrumentationScope("tocsin.asgi"), metrics=metrics, schema_url="")
         return MetricsData([ResourceMetrics(resource=Resource.create(who), scope_metrics=[scope], schema_url="")])

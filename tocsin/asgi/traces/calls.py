@@ -146,11 +146,14 @@ def requests_adapter(**arguments: Any) -> Any:
 
 
 def _headers(span: Span) -> dict[str, str]:
-    """https://www.w3.org/TR/trace-context/"""
+    """https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/"""
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator
+
     context = span.get_span_context()
     if not context.is_valid:
         return {}
     found = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"}
     if context.trace_state:
         found["tracestate"] = context.trace_state.to_header()
+    W3CBaggagePropagator().inject(found)
     return found

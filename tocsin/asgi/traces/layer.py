@@ -68,7 +68,7 @@ class Traces:
             await self.start()
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
         began = time.time_ns()
-        span, token = self._serving.begin(self._tracing.tracer, call)
+        span, token = self._serving.begin(self._tracing.tracer, call, baggage=self._tracing.baggage)
         kept = span.is_recording()
         if kept:
             scope[SPAN_KEY] = span

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import Any, Final
 
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context, attach
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -27,13 +28,18 @@ from tocsin.asgi.traces.tracing import mark_failed
 
 _NO_TEMPLATE: Final = frozenset({OTHER, REFUSED, UNMATCHED})
 _UNKNOWN: Final = "/***"
+_BAGGAGE: Final = W3CBaggagePropagator()
+"""Bounded by itself: 8,192 bytes, 180 members."""
 
 
-def begin(tracer: Tracer, call: Call) -> tuple[Span, Any]:
+def begin(tracer: Tracer, call: Call, *, baggage: bool = False) -> tuple[Span, Any]:
     """(the request's span, which runs from now on; what ends that)."""
     parent = None if get_current_span().get_span_context().is_valid else _caller(call)
     span = tracer.start_span(_named(method_of(call.scope.get("method", "GET"))), context=parent, kind=SpanKind.SERVER)
-    token = attach(set_span_in_context(span, parent))
+    around = set_span_in_context(span, parent)
+    if baggage and b"baggage" in call.headers:
+        around = _BAGGAGE.extract({"baggage": call.headers[b"baggage"].decode("latin-1")}, around)
+    token = attach(around)
     call.note_span()
     return span, token
 
@@ -87,13 +93,13 @@ def _caller(call: Call) -> Context | None:
     trace_id, span_id, sampled = parent_of(call.headers.get(b"traceparent"))
     if not trace_id:
         return None
-    state = call.headers.get(b"tracestate")
+    state = [value.decode("latin-1") for name, value in call.scope["headers"] if name == b"tracestate"]
     context = SpanContext(
         trace_id=int(trace_id, 16),
         span_id=int(span_id, 16),
         is_remote=True,
         trace_flags=TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT),
-        trace_state=TraceState.from_header([state.decode("latin-1")]) if state else None,
+        trace_state=TraceState.from_header(state) if state else None,
     )
     return set_span_in_context(NonRecordingSpan(context), Context())
 

@@ -43,11 +43,12 @@ class Tracing:
         outcome: Outcome | None = None,
         provider: TracerProvider | None = None,
         patience: Seconds = PATIENCE,
+        baggage: bool = False,
     ) -> None:
         """To the OTLP/HTTP `endpoint` (`http://collector:4318`), or where a `provider` of your own sends them; that one
         stays yours to close. `share` of the traces that no caller decided on are kept. `service` is the service.name;
         OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are read otherwise. At most `most` spans wait. `outcome` is told
-        what became of how many. Raises ValueError."""
+        what became of how many. `baggage`: a caller's goes on to who is called. Raises ValueError."""
         if not 0 <= share <= 1:
             raise ValueError(f"a share is from 0 to 1, not {share:g}")
         if not endpoint and provider is None:
@@ -55,6 +56,7 @@ class Tracing:
         self._endpoint, self._headers, self._service = endpoint, headers, service
         self._share, self._most, self._patience = share, most, patience
         self._outcome = outcome
+        self.baggage = baggage
         self._export: Export | None = None
         self._provider = provider
         self._tracer: Tracer | None = None
