@@ -15,6 +15,8 @@ import orjson
 
 LEVELS: Final = ("fatal", "error", "warning", "info", "debug")
 MOST_ITEMS: Final = 100
+MOST_EVENT_BYTES: Final = 1 << 20
+"""Sentry's own limit. JSON takes forty times its size in memory, and time in which nothing else runs."""
 _DEFAULT: Final = ("{{ default }}", "{{default}}")
 _LONGEST: Final = 120
 
@@ -35,28 +37,47 @@ class Event:
 
 def events_of(body: bytes) -> tuple[str, tuple[Event, ...]]:
     """(the envelope's event_id, its events). Raises ValueError that says what is wrong with it."""
-    head, _, rest = body.partition(b"\n")
-    header = _object(head, "the envelope's header")
-    return _text(header.get("event_id")), tuple(_event(payload) for payload in _event_items(rest))
+    end = _line_end(body, 0)
+    if end > MOST_EVENT_BYTES:
+        raise ValueError("the envelope's header is longer than any that an SDK sends")
+    header = _object(body[:end], "the envelope's header")
+    return _text(header.get("event_id")), tuple(_event(payload) for payload in _event_items(body, end + 1))
 
 
-def _event_items(rest: bytes) -> Iterator[bytes]:
+def _event_items(body: bytes, at: int) -> Iterator[bytes]:
+    """From offset `at`: what is behind is not copied for each item."""
+    events = 0
     for _ in range(MOST_ITEMS):
-        rest = rest.lstrip(b"\n")
-        if not rest:
+        while body[at : at + 1] == b"\n":
+            at += 1
+        if at >= len(body):
             return
-        line, _, rest = rest.partition(b"\n")
-        header = _object(line, "an item's header")
+        end = _line_end(body, at)
+        if end - at > MOST_EVENT_BYTES:
+            raise ValueError("an item's header is longer than any that an SDK sends")
+        header = _object(body[at:end], "an item's header")
+        at = min(end + 1, len(body))
         length = header.get("length")
         if length is None:
-            payload, _, rest = rest.partition(b"\n")
-        elif type(length) is int and 0 <= length <= len(rest):
-            payload, rest = rest[:length], rest[length:]
+            end = _line_end(body, at)
+        elif type(length) is int and 0 <= length <= len(body) - at:
+            end = at + length
         else:
-            raise ValueError(f"an item says that it is {str(length)[:20]} bytes long, and {len(rest)} are left")
+            raise ValueError(f"an item says that it is {str(length)[:20]} bytes long, and {len(body) - at} are left")
         if header.get("type") == "event":
-            yield payload
+            events += 1
+            if events > 1:
+                raise ValueError("the envelope has more than one event")
+            if end - at > MOST_EVENT_BYTES:
+                raise ValueError(f"an event is larger than the {MOST_EVENT_BYTES >> 20} MiB that Sentry takes")
+            yield body[at:end]
+        at = end
     raise ValueError(f"the envelope has more than {MOST_ITEMS} items")
+
+
+def _line_end(body: bytes, at: int) -> int:
+    found = body.find(b"\n", at)
+    return len(body) if found < 0 else found
 
 
 def _event(payload: bytes) -> Event:

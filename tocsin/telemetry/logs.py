@@ -7,20 +7,22 @@ a Slack token in any field, because an exception's text may quote them.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TextIO, cast
 
 import orjson
 import structlog
 
 _SECRETS: Final = re.compile(
-    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@]*@"  # user:password@ in a URL
+    # Every repeat is bounded, or a text made for it would take seconds.
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,256}):[^\s@]{0,1000}@"  # user:password@ in a URL
     r"|\bxox[a-z]-[A-Za-z0-9-]{8,}"  # Slack tokens
     r"|\bpassword=(?:'[^']*'|\S+)"  # libpq keyword form
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",  # JWTs
+    r"|\beyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",  # JWTs
 )
 
 
@@ -57,8 +59,18 @@ class Unbreakable:
             return
 
 
+def json_of(event: Any, *, default: Callable[[Any], Any] = str) -> bytes:
+    """A line, whatever its fields hold: what orjson refuses (half of a surrogate pair, as in the names of odd files; a
+    number over 64 bits) must not cost the line."""
+    try:
+        return orjson.dumps(event, default=default, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError):
+        text = json.dumps(event, default=default, separators=(",", ":"), ensure_ascii=False)
+        return text.encode("utf-8", "replace")
+
+
 def _to_json(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+    return json_of(event).decode()
 
 
 def set_up(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:

@@ -102,7 +102,10 @@ async def unpacked(request: Request) -> bytes:
     if coding in ("", "identity"):
         return await bounded_body(request, MOST_BYTES)
     if coding not in ("gzip", "x-gzip"):
-        raise HTTPException(415, f"the body is encoded as {coding[:40]}; send gzip, or plain JSON")
+        # sentry-sdk for Python says so where brotli is installed, and keeps the answer to itself.
+        log.warning("ingest.encoding_refused", path=request.url.path, encoding=coding[:40])
+        how = "sentry-sdk: _experiments={'transport_compression_algo': 'gzip'}"
+        raise HTTPException(415, f"the body is encoded as {coding[:40]}; send gzip, or plain JSON ({how})")
     return await asyncio.to_thread(_gunzipped, await bounded_body(request, PACKED_BYTES))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from collectors.sentry import SPEC, SentrySettings
 from collectors.sentry.counts import MOST_ENVIRONMENTS, MOST_FINGERPRINTS, Counts
-from collectors.sentry.envelope import Event, events_of
+from collectors.sentry.envelope import MOST_EVENT_BYTES, Event, events_of
 from collectors.sentry.inlet import SentryInlet
 from tocsin.model import Sample
 from tocsin.ports import CollectorContext
@@ -90,6 +90,10 @@ def test_what_is_no_event_is_left_out() -> None:
         (envelope(({"type": "event", "length": "2"}, b"{}")), "says that it is 2 bytes long"),
         (envelope(({"type": "event", "length": 1}, b"{")), "an event is not JSON"),
         (envelope(*[({"type": "session"}, b"{}")] * 101), "more than 100 items"),
+        (envelope(event(**IN_CART), event(**IN_CART)), "more than one event"),
+        (envelope(event(x="y" * MOST_EVENT_BYTES)), "an event is larger than the 1 MiB"),
+        (b'{"x":"' + b"y" * MOST_EVENT_BYTES, "the envelope's header is longer than any"),
+        (b"{}\n" + b"[" * (MOST_EVENT_BYTES + 1), "an item's header is longer than any"),
     ],
 )
 def test_a_broken_envelope_is_told_what_is_wrong_with_it(body: bytes, why: str) -> None:

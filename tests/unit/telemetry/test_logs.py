@@ -34,6 +34,15 @@ def test_a_line_is_json_with_its_event_and_fields() -> None:
     )
 
 
+def test_a_text_that_is_no_unicode_is_logged_all_the_same() -> None:
+    """As the name of a file that is not UTF-8 is, or a number of more than 64 bits."""
+    out = io.StringIO()
+    set_up(format="json", stream=out)
+    logger().warning("store.odd", path="a\udcff", number=1 << 70)
+    line = out.getvalue()
+    assert ('"path":"a?"' in line, f'"number":{1 << 70}' in line, line.isascii()) == (True, True, True)
+
+
 def test_an_exception_is_logged_with_its_stack_and_without_its_secret() -> None:
     """The stack trace stays whole but for credentials."""
     out = io.StringIO()

@@ -4,7 +4,7 @@
 
 What counts: an exception that reaches us, one that the framework answered with a 5xx (seen while it does), a 5xx that
 the application answered of its own will (then there is no stack to log). 4xx are counted by category and not logged.
-A cancelled request and a client that went away are no errors.
+A cancelled request and a client that went away are no errors. SystemExit is logged, and goes on.
 
 The answer to an exception is an RFC 9457 problem with the request's id. Where a framework has answered an exception
 itself, its 500s and its text and HTML pages are replaced by that (a debug page shows insides), its 5xx in JSON are left
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from tocsin.asgi.call import CALL_KEY, App, Call, Message, Receive, Scope, Send, Site
-from tocsin.asgi.errors.category import TIMEOUT, Categories, is_gone, leaf_of
+from tocsin.asgi.errors.category import TIMEOUT, Categories, is_ending, is_gone, leaf_of, status_of
 from tocsin.asgi.errors.fingerprint import Fingerprints, named
 from tocsin.asgi.errors.report import ErrorReport, Observer, Phase
 from tocsin.asgi.errors.storm import Storms
@@ -80,11 +80,12 @@ class Errors:
         guarded = _Answer(self, call, call.track(send))
         try:
             await self._app(scope, receive, guarded.send)
-        except Exception as error:  # noqa: BLE001 (this is the place where they end)
+        except BaseException as error:
+            # Not only an Exception: what a Rust extension panics with is none.
+            if is_ending(error):
+                self._ending(error, guarded, call)
+                raise
             await self._caught(leaf_of(error), guarded, call)
-        except BaseException:
-            call.fate = "cancelled"
-            raise
         finally:
             # An exception holds this frame, which holds them: none of it would go before the garbage collector comes.
             guarded.reported = call.error = None
@@ -93,6 +94,12 @@ class Errors:
         """Tell what storms left uncounted in the log."""
         for fingerprint, count in self._storms.repeats():
             self._lines.warning("request.failed_repeatedly", fingerprint=fingerprint, times=count)
+
+    def _ending(self, error: BaseException, guarded: _Answer, call: Call) -> None:
+        if isinstance(error, SystemExit):
+            self.report(call, error, _phase(guarded, call), call.status or 500)
+        else:
+            call.fate = "cancelled"
 
     async def _caught(self, error: BaseException, guarded: _Answer, call: Call) -> None:
         if is_gone(error) or (guarded.send_failed and isinstance(error, OSError)):
@@ -218,7 +225,7 @@ class _Answer:
 
     def _see(self, error: BaseException | None) -> None:
         """A framework closes a WebSocket for an error and keeps the error to itself."""
-        meant = isinstance(getattr(error, "status_code", None), int)
+        meant = status_of(error) is not None
         if isinstance(error, Exception) and error is not self.reported and not meant and not is_gone(error):
             self.reported = error
             self._errors.report(self._call, error, Phase.WEBSOCKET, 500)
@@ -244,7 +251,7 @@ def leaf_of_seen(error: BaseException | None) -> BaseException | None:
 def _is_meant(status: int, headers: Any, error: BaseException) -> bool:
     """True for an answer that somebody wrote for this error: leave it."""
     media = next((value for name, value in headers if name.lower() == b"content-type"), b"").partition(b";")[0].strip()
-    if media == MEDIA_TYPE or isinstance(getattr(error, "status_code", None), int):
+    if media == MEDIA_TYPE or status_of(error) is not None:
         return True
     return status != 500 and not media.startswith(b"text/") and media != b""
 

@@ -15,6 +15,7 @@ adds to the mapping or changes it.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Mapping
 from typing import Final
 
@@ -77,6 +78,7 @@ _BY_STATUS: Final = {
     504: TIMEOUT,
 }
 _CHAIN: Final = 5
+_ENDING: Final = (CancelledError, KeyboardInterrupt, GeneratorExit, SystemExit)
 _MOST_TYPES: Final = 4096
 _gone: Final[dict[type, bool]] = {}
 
@@ -109,8 +111,8 @@ class Categories:
             if (found := self._of_type(type(link))) is not None:
                 return found
             link = link.__cause__
-        said = getattr(error, "status_code", None)
-        return of_status(said if isinstance(said, int) and said >= 400 else status)
+        said = status_of(error)
+        return of_status(said if said is not None and said >= 400 else status)
 
     def _of_type(self, kind: type) -> str | None:
         if kind in self._judged:
@@ -124,7 +126,7 @@ class Categories:
         name = name_of(step)
         if name in self._names:
             return self._names[name]
-        module = step.__module__
+        module = str(step.__module__)
         while module:
             if (found := self._names.get(f"{module}.*")) is not None:
                 return found
@@ -135,6 +137,22 @@ class Categories:
 def of_status(status: int) -> str:
     """What a status alone tells."""
     return _BY_STATUS.get(status) or (CLIENT if 400 <= status < 500 else BUG)
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """The status that a framework's exception carries."""
+    try:
+        said = getattr(error, "status_code", None)
+    except Exception:  # noqa: BLE001 (a property of the application's: it must not cost us the error)
+        return None
+    return said if isinstance(said, int) else None
+
+
+def is_ending(error: BaseException) -> bool:
+    """True for what ends more than this request, and is to go on: a cancellation, the process's end."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_ending(one) for one in error.exceptions)
+    return isinstance(error, _ENDING) or name_of(type(error)) == "trio.Cancelled"
 
 
 def is_gone(error: BaseException) -> bool:

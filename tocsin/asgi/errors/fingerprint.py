@@ -2,7 +2,7 @@
 
 Not the message, which holds ids and addresses, and not the line, which every deployment moves: the same error keeps its
 fingerprint across both. A frame is the application's own unless its file is a library's (site-packages, the standard
-library) or a layer of ours; an error with no such frame goes by its last frame.
+library), a layer of ours or no file at all (code that was generated); an error with no such frame goes by its last.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ _MOST: Final = 4096
 
 def is_in_app(file: str) -> bool:
     """True for a file of the application."""
-    return not (
-        file.startswith((*_LIBRARIES, _OURS, "<frozen ")) or "/site-packages/" in file or "/dist-packages/" in file
-    )
+    return not (file.startswith((*_LIBRARIES, _OURS, "<")) or "/site-packages/" in file or "/dist-packages/" in file)
 
 
 class Fingerprints:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
-from tocsin.asgi.errors.scrub import scrubbed
+from tocsin.asgi.errors.scrub import excerpt
 
 MOST_STACK: Final = 16_384
 """Characters; the middle of a longer one (deep recursion, long messages) is left out."""
@@ -54,18 +54,14 @@ class ErrorReport:
         """The exception's text."""
         if self.error is None:
             return ""
-        return scrubbed("".join(traceback.format_exception_only(self.error))[:MOST_STACK]).strip()
+        return excerpt("".join(traceback.format_exception_only(self.error)), MOST_STACK).strip()
 
     @cached_property
     def stack(self) -> str:
         """The whole stack trace, causes included."""
         if self.error is None:
             return ""
-        text = "".join(traceback.format_exception(self.error))
-        if len(text) > MOST_STACK:
-            half = MOST_STACK // 2
-            text = f"{text[:half]}\n… {len(text) - MOST_STACK} characters left out …\n{text[-half:]}"
-        return scrubbed(text)
+        return excerpt("".join(traceback.format_exception(self.error)), MOST_STACK)
 
     def fields(self) -> dict[str, Any]:
         """The log line's fields, without the stack."""

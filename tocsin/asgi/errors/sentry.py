@@ -31,6 +31,7 @@ from tocsin.asgi.errors.report import ErrorReport
 from tocsin.asgi.errors.scrub import text_of
 from tocsin.asgi.shipping import Outcome, Sent, Shipper, post, seconds_of
 from tocsin.model import Seconds
+from tocsin.telemetry.logs import json_of
 
 _DSN: Final = re.compile(r"(https?)://([^:@/\s]+)(?::[^@/\s]*)?@([^/@\s]+)((?:/[^/\s]+)*)/(\d+)/?")
 _MOST_WAITING: Final = 100
@@ -124,7 +125,7 @@ def event_of(report: ErrorReport, service: str = "") -> dict[str, Any]:
 
 def envelope_of(event: Mapping[str, Any]) -> bytes:
     """One item."""
-    payload = orjson.dumps(event, default=str)
+    payload = json_of(event)
     head = orjson.dumps({"event_id": event["event_id"], "sent_at": datetime.now(UTC)}, option=orjson.OPT_UTC_Z)
     item = orjson.dumps({"type": "event", "length": len(payload), "content_type": "application/json"})
     return head + b"\n" + item + b"\n" + payload + b"\n"
@@ -148,7 +149,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     """What it was raised from first, as Sentry wants it."""
     found: list[BaseException] = []
     step: BaseException | None = error
-    while step is not None and step not in found and len(found) < _MOST_CHAIN:
+    while step is not None and all(step is not one for one in found) and len(found) < _MOST_CHAIN:
         found.append(step)
         step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
     return found[::-1]

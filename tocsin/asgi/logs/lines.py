@@ -11,11 +11,11 @@ from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import structlog
 
 from tocsin.asgi.call import CURRENT
 from tocsin.asgi.logs.writer import Sink, StreamSink
+from tocsin.telemetry.logs import json_of
 
 MOST_VALUE = 32_768
 """Characters of one field."""
@@ -101,4 +101,4 @@ def _bounded(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping
 
 
 def _json(event: Any, **_: Any) -> bytes:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+    return json_of(event, default=repr)
