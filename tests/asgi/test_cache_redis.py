@@ -226,6 +226,77 @@ async def test_an_entry_that_is_the_answer_to_something_else_is_not_taken(prices
     assert prices.asked == [1, 2, 2, 1]
 
 
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[1,2,3,4]", b'[200,[["a",1]],"",""]', b"\xff\xfe", b"[200,[[1]],0,0]\n"]
+)
+async def test_what_is_no_answer_of_ours_is_a_miss(redis: RedisServer, body: bytes) -> None:
+    """Whoever wrote it under our name: another version, a broken disk, an attacker."""
+    site = Site({"/a": Rule(ttl=60)}, store=Redis(redis.url, namespace=secrets.token_hex(8), within=20.0))
+    store: Any = site.cache.store
+    first, _ = await site.get(who="ana")
+    async with Client.from_url(redis.url) as client:
+        [name] = [name async for name in client.scan_iter(f"{store._namespace}:1:*")]
+        head, _, _ = (await client.get(name)).partition(b"\n")
+        for garbage in (head + b"\n" + body, head.replace(b"60", b'"x"') + b"\n" + body, body):
+            await client.set(name, garbage, px=60_000)
+            again, _ = await site.get(who="ana")
+            assert again != first
+            first = again
+    await site.app.close()
+
+
+async def test_a_tag_that_is_no_token_of_ours_and_a_value_too_large_harm_nothing(prices: Prices) -> None:
+    """The caller gets what the function gave; the large one is not kept."""
+    peer = prices.peer()
+    async with prices.client() as client:
+        await client.set(f"{prices.namespace}:tag:prices", b"\xff\xfe")
+    assert [(await peer.price(1))["price"], (await peer.price(1))["price"]] == [1, 1]
+    large = "x" * (1 << 20)
+    assert [(await peer.price(large))["price"], (await peer.price(large))["price"]] == [2, 3]
+    assert (len(await prices.kept()), peer.count("unreachable")) == (1, 0)
+
+
+async def test_a_full_redis_is_no_error_and_hears_of_changes(doomed: RedisServer) -> None:
+    """What is there is still given, what is new is worked out, and what is void is void everywhere."""
+    prices = Prices(doomed)
+    working.append(prices)
+    one, other = prices.peer(), prices.peer()
+    await one.price(1)
+    async with prices.client() as client:
+        await client.config_set("maxmemory", 1)
+    assert (await other.price(1))["price"] == 1
+    assert [(await one.price(2))["price"], (await one.price(2))["price"]] == [2, 3]
+    await one.cache.invalidate("prices")
+    assert (await other.price(1))["price"] == 4
+    working.remove(prices)
+    for peer in prices.peers:
+        await peer.cache.close()
+
+
+async def test_many_changes_are_told_after_an_outage_of_any_length(doomed: RedisServer) -> None:
+    """In pieces, each for good."""
+    prices = Prices(doomed)
+    working.append(prices)
+    peer = prices.peer(rest=0.0)
+    await peer.price(1)
+    doomed.stop()
+    gate = prices.gate = asyncio.Event()
+    before = asyncio.create_task(peer.price(1))
+    await prices.worked(2)
+    await peer.cache.invalidate("prices", *(f"article-{number}" for number in range(2_000)))
+    prices.gate = None
+    assert (await peer.price(1))["price"] == 3, "who asks after a change waits for nothing that began before"
+    gate.set()
+    await before
+    await asyncio.to_thread(doomed.start)
+    async with prices.client() as client:
+        await client.set(f"{prices.namespace}:tag:article-1999", "old")
+        await peer.price(1)
+        assert await client.exists(f"{prices.namespace}:tag:article-1999") == 0
+    working.remove(prices)
+    await peer.cache.close()
+
+
 async def test_an_answer_of_the_application_is_shared_with_its_headers(redis: RedisServer) -> None:
     """Its owner's alone, with its age."""
     namespace = secrets.token_hex(8)

@@ -13,9 +13,9 @@ Per user unless said otherwise: an answer to somebody who is signed in is kept f
 proven is never answered from the cache, nor kept.
 
 Of equal questions at once one is worked on and the others wait for its answer (single flight; with Redis, of all
-processes). Within `stale` seconds past `ttl` the old answer is given at once and a new one made meanwhile. `missing`
-keeps 404s, 410s and None, which are not kept otherwise. A function's result is handed to every caller as it is: don't
-change it.
+processes), `patience` seconds at most and only while there may be something to share. Within `stale` seconds past `ttl`
+the old answer is given at once and a new one made meanwhile. `missing` keeps 404s, 410s and None, which are not kept
+otherwise. A function's result is handed to every caller as it is: don't change it.
 
 In memory `most_bytes` bounds what is kept; what was not asked for longest goes first. Each process has its own:
 `invalidate` reaches this one, and `ttl` bounds how old the others' answers are. In Redis `invalidate`, once awaited,

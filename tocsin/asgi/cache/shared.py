@@ -35,6 +35,7 @@ T = TypeVar("T")
 _TOKENS: Final = 7 * 86400
 """Seconds a tag's token is kept: longer than an entry, and no harm when it goes."""
 _RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end"
+_AT_ONCE: Final = 500
 _FIRST_LOOK: Final = 0.01
 _LONGEST_LOOK: Final = 0.1
 
@@ -51,10 +52,12 @@ class Redis:
         rest: Seconds = 1.0,
         lease: Seconds = 5.0,
         connections: int = 16,
+        most_of_one: int = 1 << 20,
         now: Callable[[], Seconds] = time.monotonic,
     ) -> None:
         """`namespace` tells applications that share a Redis apart, and releases whose answers differ. `lease`: how long
-        one process may be at work before others begin. Raises ValueError where redis-py is not installed."""
+        one process may be at work before others begin. `most_of_one`: bytes of an entry; a larger one is not kept, as
+        it would not be there in time. Raises ValueError where redis-py is not installed."""
         try:
             from redis.asyncio import BlockingConnectionPool
             from redis.asyncio import Redis as Client
@@ -71,6 +74,7 @@ class Redis:
         self._errors: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
         self._answered: type[Exception] = ResponseError
         self._namespace, self._within, self._rest, self._lease, self._now = namespace, within, rest, lease, now
+        self._most_of_one = most_of_one
         self._rests_until: Seconds = 0.0
         self._owed: dict[str, int] = {}
         self._telling: set[asyncio.Task[None]] = set()
@@ -114,14 +118,14 @@ class Redis:
     async def keep(self, key: Hashable, entry: Entry, codec: Codec) -> bool:
         """See Store."""
         packed = codec.pack(entry.value)
-        if packed is None or any(token is None for _, token in entry.tags):
+        if packed is None or len(packed) > self._most_of_one or any(token is None for _, token in entry.tags):
             return True  # nobody else gets it; who waited in this process may have it
         try:
             name = self._entry_name(key)
         except Away:
             return True
         fresh, lasts = entry.until - entry.made, entry.stale_until - entry.made
-        head = orjson.dumps([name, [token.decode() for _, token in entry.tags], fresh, lasts])
+        head = orjson.dumps([name, [token.decode("latin-1") for _, token in entry.tags], fresh, lasts])
 
         async def write() -> list[bytes | None]:
             async with self._client.pipeline(transaction=False) as pipe:
@@ -185,14 +189,14 @@ class Redis:
             raise Away(str(error)) from error
 
     async def _pay(self) -> None:
-        owed = dict(self._owed)
-        async with self._client.pipeline(transaction=False) as pipe:
-            for tag in owed:
-                pipe.set(self._tag_name(tag), secrets.token_hex(8), ex=_TOKENS)
-            await pipe.execute()
-        for tag, times in owed.items():
-            if self._owed.get(tag) == times:  # not once more meanwhile
-                del self._owed[tag]
+        """A token that is gone voids what bore it as a new one would, and a Redis that is full forgets it too. Some at
+        a time: after a long outage each is paid for good, also where the time is not enough for all."""
+        while self._owed:
+            owed = dict(list(self._owed.items())[:_AT_ONCE])
+            await self._client.delete(*map(self._tag_name, owed))
+            for tag, times in owed.items():
+                if self._owed.get(tag) == times:  # not once more meanwhile
+                    del self._owed[tag]
 
     async def _taken(
         self, key: Hashable, tags: tuple[str, ...], codec: Codec, token: str
@@ -223,12 +227,12 @@ class Redis:
         head, _, body = packed.partition(b"\n")
         try:
             whose, tokens, fresh, whole = orjson.loads(head)
-            if whose != name or [token and token.decode() for _, token in generations] != tokens:
+            if whose != name or [token and token.decode("latin-1") for _, token in generations] != tokens:
                 return None
+            made, fresh, whole = self._now() - (float(whole) - lasts), float(fresh), float(whole)
             value = codec.unpack(body)
-        except (ValueError, TypeError, KeyError):
-            return None  # another version's, or anybody's
-        made = self._now() - (whole - lasts)
+        except Exception:  # noqa: BLE001 (another version's, or anybody's, read by whatever codec)
+            return None
         return Entry(
             value=value, size=len(packed), made=made, until=made + fresh, stale_until=made + whole, tags=generations
         )

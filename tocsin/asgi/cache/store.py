@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final, Protocol
 
+from tocsin.asgi.cache.weight import weight
 from tocsin.errors import TocsinError
 from tocsin.model import Seconds
 
 Generations = tuple[tuple[str, Any], ...]
 """Tags, each with what it had when the work began: what changes meanwhile voids the result."""
+
+
+_MOST_TAGS: Final = 10_000
 
 
 class Away(TocsinError):
@@ -87,6 +91,30 @@ class Store(Protocol):
         """End."""
 
 
+class Changes:
+    """Which tags were invalidated here, in what order. Whoever names tags by what changes (`article-7`) makes new ones
+    without end: past so many the old ones are forgotten, which voids what bears any of them."""
+
+    def __init__(self, most: int = _MOST_TAGS) -> None:
+        self._most, self._count, self._floor = most, 0, 0
+        self._last: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def note(self, tag: str) -> None:
+        """`tag` changes now."""
+        self._count += 1
+        if tag not in self._last and len(self._last) >= self._most:
+            self._last.clear()
+            self._floor = self._count
+        self._last[tag] = self._count
+
+    def of(self, tags: Iterable[str]) -> Generations:
+        """Each tag's last change."""
+        return tuple((tag, self._last.get(tag, self._floor)) for tag in tags)
+
+
 class Done:
     """An awaitable that is done."""
 
@@ -101,7 +129,7 @@ class Memory:
     def __init__(self, most_bytes: int, now: Callable[[], Seconds]) -> None:
         self._most, self._now = most_bytes, now
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
-        self._generations: dict[str, int] = {}
+        self._changes = Changes()
         self.size = 0
         """Bytes, about."""
 
@@ -117,18 +145,20 @@ class Memory:
                 entry = None
             else:
                 self._entries.move_to_end(key)
-        return Found(entry=entry, generations=self._now_of(tags))
+        return Found(entry=entry, generations=self._changes.of(tags))
 
     async def lead(
         self, key: Hashable, tags: tuple[str, ...], codec: Codec, *, patience: Seconds | None = None
     ) -> Entry | Lease | None:
         """See Store: within a process who leads is known already."""
-        return Lease(generations=self._now_of(tags))
+        return Lease(generations=self._changes.of(tags))
 
     async def keep(self, key: Hashable, entry: Entry, codec: Codec) -> bool:
         """See Store: larger than a tenth of all is too large."""
         if not self._holds(entry.tags):
             return False
+        # The key too: a path, a query and headers are the asker's to choose.
+        entry = replace(entry, size=entry.size + weight(key))
         if entry.size <= self._most // 10:
             self._drop(key)
             self._entries[key] = entry
@@ -143,17 +173,14 @@ class Memory:
     def invalidate(self, tags: Iterable[str]) -> Awaitable[None]:
         """See Store."""
         for tag in tags:
-            self._generations[tag] = self._generations.get(tag, 0) + 1
+            self._changes.note(tag)
         return Done()
 
     async def close(self) -> None:
         """See Store."""
 
-    def _now_of(self, tags: tuple[str, ...]) -> Generations:
-        return tuple((tag, self._generations.get(tag, 0)) for tag in tags)
-
     def _holds(self, tags: Generations) -> bool:
-        return all(self._generations.get(tag, 0) == generation for tag, generation in tags)
+        return self._changes.of(tag for tag, _ in tags) == tags
 
     def _drop(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
