@@ -21,7 +21,8 @@ Yields, per source, at every poll, from the last scan (`every`; the poll itself 
   tocsin_dependency_findings{severity}       vulnerabilities: critical, high, moderate, low, unknown; 0 is said too
   tocsin_dependency_finding{package,version,id,severity,fixed_in}   1 for each, the worst `max_findings` of a source
 
-Severity is the advisory database's own word, or that of an alias (GHSA has one for every advisory). One that nobody
+Severity is the advisory database's own word or CVSS 3 vector, or that of an alias (GHSA has a word for every advisory).
+When it can't be asked for, the scan has failed: what was high does not become unknown. One that nobody
 rated is `unknown`, which is not `low`; a package that is itself an attack (OSV's MAL-…) is `critical`.
 
 A scan that fails (advisories out of reach, a package that they do not know, a lock that can't be read) changes no

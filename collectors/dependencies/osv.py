@@ -99,8 +99,8 @@ class Osv:
         return results
 
     async def severity(self, names: Iterable[str]) -> Severity:
-        """The first of `names` (an id and its aliases) that somebody rated; unknown where none is, or none can be
-        asked, which fails no scan."""
+        """The first of `names` (an id and its aliases) that somebody rated; unknown where none is. Raises CollectError
+        when one can't be asked: what was known to be high must not become unknown for that."""
         for name in names:
             # OSV's ids of packages that are the attack themselves: https://github.com/ossf/malicious-packages
             if name.startswith("MAL-"):
@@ -110,7 +110,7 @@ class Osv:
         return Severity.UNKNOWN
 
     async def record(self, name: str) -> Mapping[str, Any]:
-        """The record; empty where it can't be had."""
+        """The record; empty where there is none. Raises CollectError."""
         if name not in self._records:
             self._records[name] = await self._fetched(name)
         return self._records[name]
@@ -118,9 +118,12 @@ class Osv:
     async def _fetched(self, name: str) -> Mapping[str, Any]:
         try:
             async with self._http.get(f"{self._url}/v1/vulns/{name}") as answer:
+                if answer.status >= 500 or answer.status == 429:
+                    raise CollectError(f"{self._url} answered {answer.status} for {name}; it is asked again later")
                 record = await answer.json(content_type=None) if answer.status == 200 else {}
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return {}
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            raise CollectError(f"{self._url} can't be asked for {name}: {why}; it is asked again later") from None
         return record if isinstance(record, dict) else {}
 
 

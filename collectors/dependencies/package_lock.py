@@ -37,7 +37,8 @@ def packages_in(lock: Mapping[str, Any]) -> tuple[Package, ...]:
         found = set()
     else:
         raise ValueError("no package-lock.json: neither `packages` nor `dependencies` is in it; run npm install")
-    return tuple(sorted(found))
+    # One entry may leave out the hash or the licence that another of the same release has: it is one component.
+    return tuple(sorted({(one.name, one.version): one for one in sorted(found)}.values()))
 
 
 def _by_folder(packages: Mapping[str, Any]) -> Iterator[Package]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from collectors.dependencies.cvss import base_score
 from collectors.dependencies.declarations import AS_OF, FINDING, FINDINGS, PACKAGES
 from tocsin.model import Labels, Metric, Sample, Seconds
 
@@ -66,9 +67,20 @@ def severity_of(word: object) -> Severity:
 
 
 def rated(record: Mapping[str, Any]) -> Severity:
-    """What an OSV record says of itself (database_specific.severity, https://ossf.github.io/osv-schema/)."""
+    """What an OSV record says of itself (https://ossf.github.io/osv-schema/): its word, or else its CVSS 3 vector."""
     specific = record.get("database_specific")
-    return severity_of(specific.get("severity")) if isinstance(specific, Mapping) else Severity.UNKNOWN
+    word = severity_of(specific.get("severity")) if isinstance(specific, Mapping) else Severity.UNKNOWN
+    return word if word is not Severity.UNKNOWN else _by_vector(record.get("severity"))
+
+
+def _by_vector(vectors: object) -> Severity:
+    """By CVSS' own scale (section 5): from 9 critical, 7 high, 4 moderate."""
+    entries = [entry for entry in vectors if isinstance(entry, Mapping)] if isinstance(vectors, list) else []
+    scores = [score for entry in entries if (score := base_score(str(entry.get("score", "")))) is not None]
+    if not scores:
+        return Severity.UNKNOWN
+    scale = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MODERATE))
+    return next((severity for least, severity in scale if max(scores) >= least), Severity.LOW)
 
 
 def samples_of(source: str, report: Report, at: datetime, most: int) -> Iterator[Sample]:

@@ -47,6 +47,8 @@ class FakeOsv:
 
     records: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
+    records_status: int = 200
+    """Of single records alone, as when the limit of requests is reached in the middle of a scan."""
     page: int = 100
     """Ids of a package in one answer to /v1/querybatch."""
     asked: list[str] = field(default_factory=list)
@@ -98,6 +100,8 @@ class FakeOsv:
 
     async def _record(self, request: web.Request) -> web.Response:
         found = [record for record in self.records if record["id"] == request.match_info["id"]]
+        if self.records_status != 200:
+            return web.json_response({"code": 8, "message": "limit"}, status=self.records_status)
         if self.status != 200 or not found:
             return web.json_response({"code": 5, "message": "Bug not found."}, status=max(404, self.status))
         return web.json_response(found[0])

@@ -17,7 +17,9 @@ from pydantic import ValidationError
 
 from collectors.dependencies import SPEC, DependenciesSettings
 from collectors.dependencies.collector import DependenciesCollector
-from collectors.dependencies.package_lock import packages_in
+from collectors.dependencies.cvss import base_score
+from collectors.dependencies.package_lock import Package, packages_in
+from collectors.dependencies.report import Severity, rated
 from tocsin.model import Blind, Sample
 from tocsin.ports import CollectorContext
 from tocsin.testing.osv import FakeOsv, advisory
@@ -164,6 +166,69 @@ async def test_a_scan_that_fails_keeps_the_last_findings_with_their_date(
     mended = await second.scanned(later + timedelta(minutes=10))
     await second.collector.close()
     assert (up(mended), values(mended, "tocsin_dependency_findings", "severity")["high"]) == ([1.0], 0)
+
+
+@pytest.mark.parametrize("status", [429, 500])
+async def test_a_rating_that_can_not_be_asked_for_ends_no_alert(
+    tmp_path: Path, osv: FakeOsv, memory: Memory, status: int
+) -> None:
+    """The advisories answer and their ratings don't: what was high stays so with its date, and the scan has failed."""
+    (tmp_path / "package-lock.json").write_text(json.dumps(NEW_LOCK))
+    osv.records = [advisory("GHSA-npm", "left-pad", "1.0.0", severity="HIGH", ecosystem="npm")]
+    scanning = Scanning(tmp_path, osv.url, memory, sources=[{"name": "site", "npm": "package-lock.json"}])
+    await scanning.scanned()
+    osv.records_status = status
+    found = await scanning.scanned(AT + timedelta(hours=7))
+    await scanning.collector.close()
+    counts = values(found, "tocsin_dependency_findings", "severity")
+    assert (up(found), counts["high"], counts["unknown"]) == ([0.0], 1, 0)
+    assert values(found, "tocsin_dependency_scan_timestamp_seconds", "source") == {"site": AT.timestamp()}
+
+
+@pytest.mark.parametrize(
+    ("vector", "score"),
+    [
+        ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", 9.8),
+        ("CVSS:3.0/AV:N/AC:L/PR:L/UI:N/S:C/C:L/I:L/A:N", 6.4),
+        ("CVSS:3.1/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N", 6.1),
+        ("CVSS:3.1/AV:L/AC:L/PR:L/UI:N/S:U/C:H/I:H/A:H/E:P", 7.8),
+        ("CVSS:3.1/AV:P/AC:L/PR:N/UI:N/S:U/C:L/I:N/A:N", 2.4),
+        ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H", 10.0),
+        ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:N", 0.0),
+        ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", None),
+        ("CVSS:3.1/AV:N", None),
+        ("CVSS:3.1/AV:Z/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", None),
+    ],
+)
+def test_a_vector_has_the_score_that_its_authors_calculator_gives(vector: str, score: float | None) -> None:
+    """Other versions, and vectors that are not whole, have none here."""
+    assert base_score(vector) == score
+
+
+@pytest.mark.parametrize(
+    ("record", "severity"),
+    [
+        ({"severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]}, "critical"),
+        ({"severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:L/AC:L/PR:L/UI:N/S:U/C:H/I:H/A:H"}]}, "high"),
+        (
+            {"severity": [{"type": "CVSS_V4", "score": "CVSS:4.0/AV:N"}], "database_specific": {"severity": "LOW"}},
+            "low",
+        ),
+        ({"severity": "high", "database_specific": None}, "unknown"),
+    ],
+)
+def test_an_advisory_without_a_word_is_rated_by_its_vector(record: dict[str, Any], severity: str) -> None:
+    """As PYSEC's are: a 9.8 is a P1, not a question."""
+    assert rated(record) is Severity(severity)
+
+
+def test_a_release_is_one_component() -> None:
+    """Also where one of its entries leaves out the licence: a bill of materials lists nothing twice."""
+    entry = {"version": "1.0.0", "integrity": "sha512-AAEC"}
+    packages = {"node_modules/a": {**entry, "license": "MIT"}, "node_modules/b/node_modules/a": entry}
+    assert packages_in({"packages": packages}) == (
+        Package(name="a", version="1.0.0", integrity="sha512-AAEC", licence="MIT"),
+    )
 
 
 async def test_a_scan_that_is_not_due_is_not_made(folder: Path, osv: FakeOsv, memory: Memory) -> None:
