@@ -139,7 +139,8 @@ the first burst of a new address counts. What is read before the end of the file
 the counters' first values and is no burst.
 
 A source that is missing or can't be read is blind, with what to do about it, and is picked up when it appears. A silent
-file or drain is not blind: watch tocsin_auth_log_last_event_timestamp_seconds.
+file or drain is not blind: rule AuthLogSilent tells when half an hour has no line where 50 are usual, once three days
+are known; tocsin_auth_log_last_event_timestamp_seconds is there for a limit of your own.
 """
 
 from collectors.auth_logs.collector import AuthLogsCollector
