@@ -32,7 +32,8 @@ management_api. Asks for the project's logs as the dashboard's Logs Explorer sho
 the API allows few calls. Polls overlap by `overlap` and events are known by their ids, so what comes late is counted
 and nothing twice. It reaches back 24 h; what was logged before that while the daemon was down is a gap. An answer
 without any row is unknown, not quiet: each question reaches back to the newest known event, so that a sound answer
-holds it. A project in which nobody signs in for 24 h is blind therefore. After 429 it waits as long as it is told to.
+holds it. A project in which nobody signs in for 24 h is blind therefore. After 429, or a 5xx with Retry-After, it waits
+as long as it is told to.
 
 sql. Reads the tables of Auth's database, beside a collector for the log, not in its place: no table tells of a refused
 sign-in. `interval: 30s` or more, for the audit table has no index on the time. Row security hides all rows from a

@@ -77,7 +77,7 @@ class Analytics:
     async def _ask(self, sql: str, begin: Microseconds, end: Microseconds) -> Any:
         loop = asyncio.get_running_loop()
         if (left := self._not_before - loop.time()) > 0:
-            raise Trouble(f"{self.url} asked us to wait (429); {left:.0f}s are left. Raise this collector's interval")
+            raise Trouble(f"{self.url} asked us to wait; {left:.0f}s are left. Raise this collector's interval")
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         asked = {"sql": sql, "iso_timestamp_start": iso(begin), "iso_timestamp_end": iso(end)}
@@ -90,10 +90,12 @@ class Analytics:
                 asyncio.timeout(self._deadline),
                 self._session.get(self.url, params=asked, headers=headers, allow_redirects=False) as response,
             ):
-                if response.status == 429:
-                    wait = _retry_after(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+                told = response.headers.get("retry-after", "")
+                # An overloaded or closed server says it too, where it can.
+                if response.status == 429 or (response.status >= 500 and told):
+                    wait = _retry_after(told, response.headers.get("date", ""))
                     self._not_before = loop.time() + wait
-                    raise Trouble(f"{self.url} answered 429: it asks us to wait {wait:.0f}s")
+                    raise Trouble(f"{self.url} answered {response.status}: it asks us to wait {wait:.0f}s")
                 body = bytearray()
                 async for part in response.content.iter_chunked(65_536):
                     body += part

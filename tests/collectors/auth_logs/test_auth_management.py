@@ -132,8 +132,12 @@ async def test_a_day_without_us_is_a_gap(auth: Auth, api: FakeManagement, lines:
     assert (await auth.poll(after=30)).value(GAPS) == 1
 
 
-@pytest.mark.parametrize("fault", [LogFault.LIMITED, LogFault.LIMITED_UNTIL])
-async def test_429_is_waited_out(auth: Auth, api: FakeManagement, lines: Lines, fault: LogFault) -> None:
+@pytest.mark.parametrize(
+    ("fault", "status"), [(LogFault.LIMITED, "429"), (LogFault.LIMITED_UNTIL, "429"), (LogFault.CLOSED, "503")]
+)
+async def test_a_wait_that_is_asked_for_is_kept(
+    auth: Auth, api: FakeManagement, lines: Lines, fault: LogFault, status: str
+) -> None:
     """As long as Retry-After says no question is asked; the loop's clock says when it is over."""
     api.add(lines.login(), at=auth.now)
     start(auth, api)
@@ -141,7 +145,7 @@ async def test_429_is_waited_out(auth: Auth, api: FakeManagement, lines: Lines, 
     api.faults.append(fault)
     asked = len(api.asked)
     seen = await auth.poll(after=30)
-    assert (seen.value(UP), "429" in seen.blind[0]) == (0, True)
+    assert (seen.value(UP), f"answered {status}" in seen.blind[0]) == (0, True)
     seen = await auth.poll(after=30)
     assert (seen.value(UP), len(api.asked)) == (0, asked + 1)
     auth.collector._log[0]._api._not_before = 0.0

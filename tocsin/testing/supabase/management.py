@@ -34,6 +34,8 @@ class LogFault(StrEnum):
     """429 with Retry-After."""
     LIMITED_UNTIL = "limited_until"
     """429 with Retry-After as a date."""
+    CLOSED = "closed"
+    """503 with Retry-After."""
     BROKEN = "broken"
     """502 with a page."""
     ERROR = "error"
@@ -127,6 +129,8 @@ class FakeManagement:
                 return web.json_response({"result": []})
             case LogFault.LIMITED:
                 return web.json_response({}, status=429, headers={"Retry-After": str(self.retry_after)})
+            case LogFault.CLOSED:
+                return web.Response(status=503, headers={"Retry-After": str(self.retry_after)})
             case LogFault.LIMITED_UNTIL:
                 headers = {"Retry-After": "Thu, 20 Aug 2026 09:01:00 GMT", "Date": "Thu, 20 Aug 2026 09:00:00 GMT"}
                 return web.json_response({}, status=429, headers=headers)
