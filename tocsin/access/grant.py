@@ -16,6 +16,8 @@ class Grant:
     access_token: str
     refresh_token: str
     expires_at: datetime
+    email: str = ""
+    """The user's, as the answer says it; not kept when it is sealed."""
     factors: tuple[str, ...] = ()
     """Ids of the user's verified TOTP factors: with one, the password alone is half a sign-in."""
 
@@ -48,7 +50,8 @@ class Grant:
         if isinstance(life, bool) or not isinstance(life, (int, float)) or not 0 < life <= 10_000_000:
             return None
         user = body.get("user")
-        listed = user.get("factors") if isinstance(user, dict) else None
+        user = user if isinstance(user, dict) else {}
+        listed, email = user.get("factors"), user.get("email")
         factors = tuple(
             factor["id"]
             for factor in (listed if isinstance(listed, list) else ())
@@ -58,4 +61,5 @@ class Grant:
             and isinstance(factor.get("id"), str)
         )
         expires = datetime.fromtimestamp(now.timestamp() + life, UTC)
-        return cls(access_token=access, refresh_token=refresh, expires_at=expires, factors=factors)
+        return cls(access_token=access, refresh_token=refresh, expires_at=expires, factors=factors,
+                   email=email if isinstance(email, str) else "")  # fmt: skip

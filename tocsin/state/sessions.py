@@ -5,6 +5,7 @@ A cookie's value and a link's code are stored as their SHA-256: who reads the st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -51,11 +52,11 @@ class SessionTable:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def put(self, session: StoredSession, *, instead_of: str = "") -> None:
-        """Store a new one; `instead_of` names the digest that ends with it, so that no id outlives a sign-in."""
+    async def put(self, session: StoredSession, *, instead_of: Sequence[str] = ()) -> None:
+        """Store a new one; `instead_of` names the digests that end with it, so that no id outlives a sign-in."""
         async with self._state.writing() as connection:
             if instead_of:
-                await connection.execute(sa.delete(console_sessions).where(console_sessions.c.digest == instead_of))
+                await connection.execute(sa.delete(console_sessions).where(console_sessions.c.digest.in_(instead_of)))
             await connection.execute(sa.insert(console_sessions), [_row(session)])
 
     async def get(self, digest: str) -> StoredSession | None:

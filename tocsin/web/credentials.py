@@ -13,13 +13,15 @@ from tocsin.state.tokens import Tokens
 
 TOKEN_CACHE: Final = timedelta(seconds=2)
 """A revoked token is refused after this long at the latest."""
+STALE_FOR: Final = timedelta(seconds=60)
+"""While the store does not answer a token is believed for so long, as the allowlist is."""
 USED_EVERY: Final = timedelta(minutes=1)
 _KNOWN: Final = 1000
 """Ids that are remembered: guesses must not fill the memory."""
 
 
 class CachedTokens:
-    """gate.TokenStore over the state store: asked once in a while, and from memory while the store is down."""
+    """gate.TokenStore over the state store: asked once in a while, and for a minute from memory while it is down."""
 
     def __init__(self, tokens: Tokens, clock: Clock) -> None:
         self._tokens = tokens
@@ -28,15 +30,20 @@ class CachedTokens:
         self._used: dict[str, datetime] = {}
 
     async def service_token(self, id: str) -> ServiceToken | None:
-        """The token of this id, at most TOKEN_CACHE old; older only while the store does not answer."""
+        """The token of this id, at most TOKEN_CACHE old; while the store does not answer at most STALE_FOR.
+
+        Raises StateError where it can't be known: nobody is told then that their token is wrong.
+        """
         now = self._clock.now()
         cached = self._known.get(id)
-        if cached is not None and now - cached[0] < TOKEN_CACHE:
+        if cached is not None and _within(cached[0], now, TOKEN_CACHE):
             return cached[1]
         try:
             row = await self._tokens.get(id)
         except StateError:
-            return cached[1] if cached is not None else None
+            if cached is not None and cached[1] is not None and _within(cached[0], now, STALE_FOR):
+                return cached[1]
+            raise
         if len(self._known) > _KNOWN:
             self._known.clear()
         self._known[id] = (now, row)
@@ -49,3 +56,8 @@ class CachedTokens:
             self._used[id] = now
             with contextlib.suppress(StateError):
                 await self._tokens.used(id, now)
+
+
+def _within(then: datetime, now: datetime, life: timedelta) -> bool:
+    # A clock that was set back must not keep a revoked token alive until it has caught up.
+    return timedelta(0) <= now - then < life

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
@@ -80,9 +81,9 @@ class Sessions:
 
     async def open(
         self, *, via: str, now: datetime, email: str = "", auth_session: str = "", grant: Grant | None = None,
-        stage: str = "open", client: str = "", instead_of: str = "",
+        stage: str = "open", client: str = "", instead_of: Iterable[str] = (),
     ) -> tuple[str, StoredSession]:  # fmt: skip
-        """(the cookie's value, the session). `instead_of`: the cookie that the browser came with, which ends."""
+        """(the cookie's value, the session). `instead_of`: the cookies that the browser came with, which end."""
         await self._prune(now)
         cookie = secrets.token_urlsafe(32)
         digest = digest_of(cookie)
@@ -92,7 +93,7 @@ class Sessions:
             created_at=now, seen_at=now, expires_at=now + (self._lifetime if stage == "open" else HALF_WAY),
             client="".join(sign for sign in client if sign.isprintable())[:200],
         )  # fmt: skip
-        await self._table.put(session, instead_of=digest_of(instead_of) if instead_of else "")
+        await self._table.put(session, instead_of=[digest_of(old) for old in instead_of if old])
         return cookie, session
 
     async def close(self, cookie: str) -> None:

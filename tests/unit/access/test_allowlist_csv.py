@@ -72,6 +72,14 @@ def test_excels_byte_order_mark_and_line_ends_are_taken() -> None:
     assert [(entry.value, entry.role) for entry in found] == [("ana@example.com", Role.VIEWER)]
 
 
+def test_what_a_spreadsheet_saves_where_the_comma_is_a_decimal_sign_is_taken() -> None:
+    """Semicolons; a comma in a note is part of it."""
+    data = b"\xef\xbb\xbfvalue;role;note\r\nana@example.com;viewer;left, came back\r\n"
+    (entry,) = import_csv(data, "list.csv", NOW, by="test")
+    assert (entry.value, entry.role, entry.note) == ("ana@example.com", Role.VIEWER, "left, came back")
+    assert "quote cells with ;" in findings(b"value;note\na.example;x;y\n")[0]
+
+
 def test_a_dry_run_says_what_would_change() -> None:
     """Added, changed, removed; what is the same is not mentioned."""
     have = [entry_of(text, NOW, by="ana") for text in ("same.example", "other.example", "old.example")]

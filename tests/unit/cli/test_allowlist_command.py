@@ -190,12 +190,15 @@ def test_the_hook_needs_postgres(admin: Run) -> None:
 def test_the_hook_is_installed_in_the_stores_database(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shown first, then run; and it answers for the list there."""
     with EmbeddedPostgres.start() as postgres:
-        postgres.execute("create role supabase_auth_admin", "create schema tocsin")
+        postgres.execute("create schema tocsin")
         url = make_url(f"postgresql://127.0.0.1:{postgres.port}/postgres?options=-csearch_path%3Dtocsin")
         url = url.set(username="postgres", password=postgres.password)
         monkeypatch.setenv("TOCSIN_STATE__URL", url.render_as_string(hide_password=False))
         assert run("state", "migrate").exit_code == 0
         assert run("allowlist", "add", "example.com").exit_code == 0
+        elsewhere = run("allowlist", "install-hook", "--apply")
+        assert (elsewhere.exit_code, "not the database that Supabase Auth uses" in elsewhere.output) == (1, True)
+        postgres.execute("create role supabase_auth_admin")
         shown = run("allowlist", "install-hook", "--print", "--access-token-hook")
         assert '"tocsin".allowlist' in shown.output
         done = run("allowlist", "install-hook", "--apply", "--access-token-hook")

@@ -25,6 +25,7 @@ PEOPLE = {
     "ana@example.com": Role.ADMIN,
     "vic@example.com": Role.VIEWER,
     "tom@example.com": Role.ADMIN,
+    "tomas@example.com": Role.VIEWER,
     "app@example.com": None,
 }
 PASSWORD = "correct horse"

@@ -20,6 +20,7 @@ from tocsin.testing.supabase.ways import totp
 from tocsin.web.browser import HEADERS, SESSION_COOKIE, safe_next
 from tocsin.web.gate import Gate
 from tocsin.web.login.routes import MFA_COOKIE, NO, OAUTH_COOKIE
+from tocsin.web.login.tries import DEVICE_COOKIE
 
 from .door import HERE, HOOK_KEYS, PASSWORD, SECRET, Browser, Console
 
@@ -140,6 +141,42 @@ async def test_guessing_is_slowed_by_account_whatever_the_address(console: Conso
     assert int(answers[-1].headers["retry-after"]) in range(1, 31)
 
 
+async def test_somebody_elses_guessing_keeps_nobody_out_who_came_in_before(console: Console) -> None:
+    """A browser's tries count for themselves once it signed in; for that account only, and they are as few."""
+    owner = await console.signed_in()
+    for number in range(6):
+        await console.browser().sign_in("ana@example.com", f"guess {number}")
+    kept = console.browser()
+    kept.cookies[DEVICE_COOKIE] = owner.cookies[DEVICE_COOKIE]
+    forged = console.browser()
+    forged.cookies[DEVICE_COOKIE] = owner.cookies[DEVICE_COOKIE][:-1] + "~"
+    assert [(await each.sign_in()).status for each in (forged, kept)] == [429, 303]
+    for number in range(5):
+        await console.browser().sign_in("vic@example.com", f"guess {number}")
+    assert (await kept.sign_in("vic@example.com")).status == 429
+    assert [(await kept.sign_in("ana@example.com", "wrong")).status for _ in range(6)] == [401] * 5 + [429]
+
+
+async def test_who_comes_by_a_provider_with_a_second_factor_is_slowed_by_account(console: Console) -> None:
+    """The provider's sign-in names the account: one count for all who come that way would keep everybody out."""
+
+    async def half_way(email: str) -> Browser:
+        console.auth.oauth_user = email
+        browser = console.browser()
+        away = await browser.ask("GET", "/login/oauth?provider=github", headers={"Host": "testserver"})
+        there = URL(away.headers["location"], encoded=True)
+        async with aiohttp.ClientSession() as http, http.get(there, allow_redirects=False) as response:
+            back = urlsplit(response.headers["Location"])
+        assert (await browser.ask("GET", f"/login/callback?{back.query}")).headers["location"].startswith("/login/mfa")
+        return browser
+
+    guesser, other = await half_way("tom@example.com"), await half_way("tomas@example.com")
+    statuses = [(await guesser.submit("/login/mfa", page="/login/mfa", code="000000")).status for _ in range(6)]
+    code = totp(SECRET, console.port.clock.now().timestamp())
+    right = await other.submit("/login/mfa", page="/login/mfa", code=code)
+    assert (statuses, right.status) == ([401] * 5 + [429], 303)
+
+
 async def test_when_supabase_is_away_nobody_signs_in_and_it_is_said(console: Console) -> None:
     """503 and when to try again; it counts as nobody's mistake."""
     await console.auth.__aexit__()
@@ -148,6 +185,18 @@ async def test_when_supabase_is_away_nobody_signs_in_and_it_is_said(console: Con
 
 
 # Sessions ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_second_factor_ends_the_session_before_it_too(console: Console) -> None:
+    """And the half-way one."""
+    browser = await console.signed_in()
+    before = browser.cookies[SESSION_COOKIE]
+    await browser.sign_in("tom@example.com")
+    code = totp(SECRET, console.port.clock.now().timestamp())
+    right = await browser.submit("/login/mfa", page="/login/mfa", code=code)
+    gone = await Browser(console.app, {SESSION_COOKIE: before}).ask("GET", "/metrics")
+    assert (right.status, gone.status) == (303, 401)
+    assert len(await console.entrance.sessions.list(console.port.clock.now())) == 1
 
 
 async def test_each_sign_in_makes_a_new_id_and_ends_the_one_before(console: Console) -> None:

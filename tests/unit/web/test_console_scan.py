@@ -15,6 +15,7 @@ from tocsin.testing.asking import FORM, ask
 from tocsin.testing.supabase.ways import totp
 from tocsin.web.browser import HEADERS, LOGIN_COOKIE, SESSION_COOKIE, UNSAFE
 from tocsin.web.login.routes import MFA_COOKIE, OAUTH_COOKIE
+from tocsin.web.login.tries import DEVICE_COOKIE
 
 from .door import HERE, SECRET, Browser, Console
 
@@ -105,7 +106,9 @@ async def test_every_cookie_is_for_this_host_and_no_script(console: Console) -> 
     lines += browser.set_cookies
     lines += (await _round_trip(console.browser(), console, "/"))[1:]
     unlike = [line for line in lines if attributes(line) != {"path=/", "secure", "httponly", "samesite=lax"}]
-    assert {line.partition("=")[0] for line in lines} == {SESSION_COOKIE, LOGIN_COOKIE, MFA_COOKIE, OAUTH_COOKIE}
+    assert {line.partition("=")[0] for line in lines} == {
+        SESSION_COOKIE, LOGIN_COOKIE, MFA_COOKIE, OAUTH_COOKIE, DEVICE_COOKIE,
+    }  # fmt: skip
     assert unlike == []
 
 

@@ -1,4 +1,5 @@
-"""The list as CSV: `value,effect,role,expires_at,note`, one header line.
+"""The list as CSV: `value,effect,role,expires_at,note`, one header line; or with `;`, which a spreadsheet
+writes where the comma is a decimal sign.
 
 A spreadsheet takes a cell that begins with = + - @ for a formula, and runs it. Such cells are written with a `'` in
 front, and read back without it. A file with one bad line changes nothing: every finding says its line.
@@ -67,7 +68,9 @@ def _rows(data: bytes, file: str) -> list[tuple[int, dict[str, str]]]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError.at(file, line, "not UTF-8", "save it as CSV UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header_line = text.lstrip("\r\n").partition("\n")[0]
+    separator = ";" if ";" in header_line and "," not in header_line else ","
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     try:
         rows = [
             (reader.line_num, [_plain(cell) for cell in row]) for row in reader if any(cell.strip() for cell in row)
@@ -79,7 +82,9 @@ def _rows(data: bytes, file: str) -> list[tuple[int, dict[str, str]]]:
     header = _header(rows[0][1], file, rows[0][0])
     for line, row in rows[1:]:
         if len(row) > len(header):
-            raise InputError.at(file, line, f"{len(row)} cells under {len(header)} columns", "quote cells with commas")
+            raise InputError.at(
+                file, line, f"{len(row)} cells under {len(header)} columns", f"quote cells with {separator}"
+            )
     blank = dict.fromkeys(COLUMNS, "")
     return [(line, {**blank, **dict(zip(header, row, strict=False))}) for line, row in rows[1:]]
 

@@ -36,6 +36,11 @@ async def listen(dsn: str, heard: Callable[[], None], clock: Clock) -> None:
                 async for _ in connection.notifies():
                     heard()
         except (psycopg.Error, OSError) as error:
-            log.warning("access.list_changes_not_heard", why=str(error).strip().splitlines()[0], again_in=pause)
+            log.warning("access.list_changes_not_heard", why=_why(error), again_in=pause)
         await clock.sleep(pause)
         pause = min(pause * 2, MOST_PAUSE)
+
+
+def _why(error: Exception) -> str:
+    """The first line of it; what a socket raises may have none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -61,6 +61,7 @@ async def install_hook(print_: bool, apply_: bool, access_token_hook: bool, conf
                 "the state store is SQLite, which Supabase Auth can't ask: set state.url to the application's "
                 "database (postgresql://...), run `tocsin state migrate`, and then this"
             )
+        import psycopg
         import sqlalchemy as sa
 
         async with state.reading() as connection:
@@ -73,6 +74,19 @@ async def install_hook(print_: bool, apply_: bool, access_token_hook: bool, conf
             # Many statements in one text: only the driver itself takes that.
             raw = (await connection.get_raw_connection()).driver_connection
             assert raw is not None
-            await raw.execute(sql)
+            try:
+                await raw.execute(sql)
+            except psycopg.Error as error:
+                raise TocsinError(_refused(str(error))) from None
     click.echo(f"installed in the schema {GATE_SCHEMA}. Now switch it on:", err=True)
     click.echo(switch_on(access_token_hook=access_token_hook))
+
+
+def _refused(said: str) -> str:
+    """What Postgres said, and how to mend it; nothing was installed then."""
+    what = said.strip().splitlines()[0]
+    if "supabase_auth_admin" in what:
+        return f"{what}: this is not the database that Supabase Auth uses; point state.url at that one"
+    if "permission denied" in what or "must be owner" in what:
+        return f"{what}: give it to the owner of the tables with --print, or let state.url name that role"
+    return f"Postgres did not take the gate, and nothing was changed: {what}"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from hmac import compare_digest
-from math import ceil
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -33,7 +33,7 @@ from tocsin.web.entrance import Entrance, Project
 from tocsin.web.form import Form, form_of
 from tocsin.web.gate import GuardedRoute, Operation, protected, public
 from tocsin.web.login.pages import page
-from tocsin.web.login.throttle import Throttle, address_key
+from tocsin.web.login.tries import Tries, client_of
 from tocsin.web.people import person_of
 
 MFA_COOKIE: Final = "__Host-tocsin-mfa"
@@ -63,9 +63,11 @@ class Login:
     """The endpoints."""
 
     entrance: Entrance
-    by_address: Throttle = field(default_factory=lambda: Throttle(burst=20, every=6.0))
-    by_account: Throttle = field(default_factory=lambda: Throttle(burst=5, every=30.0))
-    codes_sent: Throttle = field(default_factory=lambda: Throttle(burst=3, every=60.0))
+
+    @cached_property
+    def tries(self) -> Tries:
+        """What is counted."""
+        return Tries(lambda purpose, of: self.entrance.seal.code(purpose, of))
 
     # Pages ---------------------------------------------------------------------------------------------------------
 
@@ -99,12 +101,12 @@ class Login:
             return self._page(request, "login", 403, STALE)
         project, auth = self._project()
         email, where = _email(form.one("email")), browser.safe_next(form.one("next", "/"))
-        if (slow := self._too_often(request, email)) is not None:
+        if (slow := self.tries.sign_in(request, email, self._now())) is not None:
             return self._told(request, slow, "login", email=email, next=where)
         secret = form.one("password")
         if not email or not 0 < len(secret) <= _MOST:
             return self._page(request, "login", 401, NO, email=email, next=where)
-        outcome = await auth.password(email, secret, _client(request), self._now())
+        outcome = await auth.password(email, secret, client_of(request), self._now())
         return await self._signed_in(request, project, outcome, "password", where, "login", email=email)
 
     async def code(self, request: Request) -> Response:
@@ -118,10 +120,9 @@ class Login:
             return self._page(request, "login", 401, NO, next=where)
         if "code" in form:
             return await self._code(request, project, auth, email, form.one("code").strip(), where)
-        slow: Refusal | None = self._wait(self.by_address, address_key(_client(request)))
-        slow = slow or self._wait(self.codes_sent, email)
+        slow: Refusal | None = self.tries.send_code(request, email, self._now())
         if slow is None:
-            slow = await auth.send_code(email, _client(request))
+            slow = await auth.send_code(email, client_of(request))
         if slow is not None:
             return self._told(request, slow, "login", email=email, next=where)
         return self._page(request, "login_code", email=email, next=where)
@@ -129,11 +130,11 @@ class Login:
     async def _code(
         self, request: Request, project: Project, auth: SupabaseAuth, email: str, code: str, where: str
     ) -> Response:
-        if (slow := self._too_often(request, email)) is not None:
+        if (slow := self.tries.sign_in(request, email, self._now())) is not None:
             return self._told(request, slow, "login_code", email=email, next=where)
         if not 0 < len(code) <= _MOST:
             return self._page(request, "login_code", 401, NO, email=email, next=where)
-        outcome = await auth.code(email, code, _client(request), self._now())
+        outcome = await auth.code(email, code, client_of(request), self._now())
         return await self._signed_in(request, project, outcome, "otp", where, "login_code", email=email)
 
     # OAuth ---------------------------------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ class Login:
         provider = request.query_params.get("provider", "")
         if provider not in project.settings.providers:
             raise HTTPException(404, "That provider is not configured (web.supabase.providers).")
-        if (slow := self._wait(self.by_address, address_key(_client(request)))) is not None:
+        if (slow := self.tries.anonymous(request, self._now())) is not None:
             return self._told(request, slow, "login")
         verifier, now = Verifier.fresh(), self._now()
         where = browser.safe_next(request.query_params.get("next", "/"))
@@ -166,11 +167,11 @@ class Login:
         code = request.query_params.get("code", "")
         if kept is None or not 0 < len(code) <= _MOST:
             response = self._page(request, "login", 401, NO)
-        elif (slow := self._wait(self.by_address, address_key(_client(request)))) is not None:
+        elif (slow := self.tries.anonymous(request, self._now())) is not None:
             return self._told(request, slow, "login")
         else:
             verifier, provider, where = kept
-            outcome = await auth.exchange(code, Verifier(text=verifier), _client(request), self._now())
+            outcome = await auth.exchange(code, Verifier(text=verifier), client_of(request), self._now())
             response = await self._signed_in(request, project, outcome, f"oauth:{provider}", where, "login")
         browser.drop_cookie(response, OAUTH_COOKIE)
         return response
@@ -202,11 +203,12 @@ class Login:
             return self._page(request, "login_mfa", 403, STALE)
         project, auth = self._project()
         where, code = browser.safe_next(form.one("next", "/")), form.one("code").replace(" ", "")
-        if (slow := self._too_often(request, session.email)) is not None:
+        # Who has no address is counted alone: one count for all of them would be anybody's to use up.
+        if (slow := self.tries.sign_in(request, session.email or session.id, now)) is not None:
             return self._told(request, slow, "login_mfa", next=where)
         outcome: Outcome = NotAllowed(reason=Reason.WEAK_SIGN_IN)
         for factor in grant.factors[:10] if 0 < len(code) <= 16 else ():
-            outcome = await auth.second_factor(grant, factor, code, _client(request), now)
+            outcome = await auth.second_factor(grant, factor, code, client_of(request), now)
             if isinstance(outcome, (Grant, Unavailable, SlowDown)):
                 break
         response = await self._signed_in(
@@ -228,28 +230,28 @@ class Login:
             return self._told(request, outcome, again, email=email, next=where)
         now = self._now()
         if outcome.factors and not is_whole:
-            return await self._half_way(request, outcome, via, where, email)
+            return await self._half_way(request, outcome, via, where, email or _email(outcome.email))
         found = await project.known(outcome.access_token, now)
         if isinstance(found, Refusal) or found.role is None:
             await project.sign_out(outcome.access_token)
             why = found if isinstance(found, Refusal) else NotAllowed(reason=Reason.ROLE_TOO_LOW, because="no role")
             return self._told(request, why, "login", email=email, next=where)
         who = found.principal
-        for key in {email, who.email} - {""}:
-            self.by_account.forgive(key)
-        old = instead_of or browser.cookie_of(request, browser.SESSION_COOKIE)
         cookie, session = await self.entrance.sessions.open(
             via=via, now=now, email=who.email, auth_session=who.session_id, grant=outcome,
-            client=request.headers.get("user-agent", ""), instead_of=old,
+            client=request.headers.get("user-agent", ""),
+            instead_of=(instead_of, browser.cookie_of(request, browser.SESSION_COOKIE)),
         )  # fmt: skip
         log.info("console.signed_in", session=session.id, via=via, sub=who.sub)
-        return self._let_in(cookie, session.expires_at - now, where)
+        response = self._let_in(cookie, session.expires_at - now, where)
+        self.tries.came_in(request, response, email, _email(who.email))
+        return response
 
     async def _half_way(self, request: Request, grant: Grant, via: str, where: str, email: str) -> Response:
         cookie, session = await self.entrance.sessions.open(
             via=via, now=self._now(), email=email, grant=grant, stage="mfa",
             client=request.headers.get("user-agent", ""),
-            instead_of=browser.cookie_of(request, MFA_COOKIE),
+            instead_of=(browser.cookie_of(request, MFA_COOKIE),),
         )  # fmt: skip
         response = RedirectResponse(f"/login/mfa?{urlencode({'next': where})}", 303)
         life = (session.expires_at - session.created_at).total_seconds()
@@ -290,7 +292,7 @@ class Login:
         form = await self._form(request)
         if form is None:
             return self._page(request, "login_link", 403, STALE, code=code)
-        if self._wait(self.by_address, address_key(_client(request))) is not None:
+        if self.tries.anonymous(request, self._now()) is not None:
             return self._page(request, "login_link", 429, TOO_OFTEN, code="")
         now = self._now()
         if not await self.entrance.sessions.use_link(form.one("code"), now):
@@ -298,7 +300,7 @@ class Login:
             return self._page(request, "login_link", 401, error, code="")
         cookie, session = await self.entrance.sessions.open(
             via="link", now=now, client=request.headers.get("user-agent", ""),
-            instead_of=browser.cookie_of(request, browser.SESSION_COOKIE),
+            instead_of=(browser.cookie_of(request, browser.SESSION_COOKIE),),
         )  # fmt: skip
         log.info("console.signed_in", session=session.id, via="link")
         return self._let_in(cookie, session.expires_at - now, "/")
@@ -339,13 +341,6 @@ class Login:
             raise HTTPException(404, "Nobody signs in here: web.supabase with its api_key is not configured.")
         return project, project.auth
 
-    def _too_often(self, request: Request, email: str) -> SlowDown | None:
-        return self._wait(self.by_address, address_key(_client(request))) or self._wait(self.by_account, email)
-
-    def _wait(self, throttle: Throttle, key: str) -> SlowDown | None:
-        wait = throttle.take(key, self._now())
-        return SlowDown(reason=Reason.NO_CREDENTIAL, because=str(ceil(wait))) if wait else None
-
     def _now(self) -> datetime:
         return self.entrance.clock.now()
 
@@ -356,10 +351,6 @@ def _email(text: str) -> str:
         return parse_typed(text).text
     except BadAddress:
         return ""
-
-
-def _client(request: Request) -> str:
-    return request.client.host if request.client is not None else ""
 
 
 def login_routes(entrance: Entrance) -> list[GuardedRoute]:
