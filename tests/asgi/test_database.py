@@ -177,6 +177,52 @@ async def test_a_slow_statement_is_logged_without_its_values(postgres: EmbeddedP
     assert not {"hunter2", "ana"} & set(json.dumps(made.kept.lines).replace('"', " ").split())
 
 
+async def test_a_slow_statement_is_told_however_its_rows_are_fetched(postgres: EmbeddedPostgres) -> None:
+    """Streamed, from a cursor on the server, by COPY, many at once; broken off is no error, failed is one."""
+    made = Made(postgres.dsn(), slow=0.0001, wait=20.0)
+    async with made.database as database, database.transaction() as connection:
+        cursor = connection.cursor()
+        assert [row["n"] async for row in cursor.stream("select pg_sleep(0.001), 1 as n")] == [1]
+        async for _ in cursor.stream("select pg_sleep(0.001), n as broken_off from generate_series(1, 9) as n"):
+            break
+        with contextlib.suppress(psycopg.errors.UndefinedTable):
+            async with connection.transaction():
+                _ = [row async for row in cursor.stream("select 'streamed' from nowhere, pg_sleep(0.001)")]
+        async with connection.cursor("named") as named:
+            await named.execute("select n as named from generate_series(1, 9) as n, pg_sleep(0.001)")
+            await named.fetchone()
+            await named.fetchmany(2)
+            assert [row["named"] async for row in named] == [4, 5, 6, 7, 8, 9]
+        async with cursor.copy("copy (select pg_sleep(0.001), 'x' as copied) to stdout") as copy:
+            assert [len(row) async for row in copy.rows()] == [2]
+        await cursor.executemany("select pg_sleep(0.001), %s::int as many", [(1,), (2,)])
+    told = {(line["statement"], line["error"]) for line in made.kept.of("database.slow")}
+    assert told >= {
+        ("select pg_sleep(?), ? as n", None),
+        ("select pg_sleep(?), n as broken_off from generate_series(?) as n", None),
+        ("select ? from nowhere, pg_sleep(?)", "UndefinedTable"),
+        ("select n as named from generate_series(?) as n, pg_sleep(?)", None),
+        ("copy (select pg_sleep(?), ? as copied) to stdout", None),
+        ("select pg_sleep(?), ?::int as many", None),
+    }
+    assert made.value("slow_statements_total", route="outside") >= 6
+
+
+async def test_what_is_done_between_fetches_is_not_the_statements_time(postgres: EmbeddedPostgres) -> None:
+    """A slow reader of a cursor on the server is no slow statement."""
+    seen: list[Event] = []
+    async with opened(postgres.dsn(), observers=[seen.append]) as made, made.database.transaction() as connection:
+        began = time.perf_counter()
+        async with connection.cursor("named") as cursor:
+            await cursor.execute("select 2")
+            await asyncio.sleep(0.2)
+            assert await cursor.fetchall() == [{"?column?": 2}]
+        lasted = time.perf_counter() - began
+    [named] = [one for one in seen if isinstance(one, Statement)]
+    assert named.shape == "select ?"
+    assert named.seconds <= lasted - 0.2
+
+
 async def test_observers_are_told_of_statements_and_waits(postgres: EmbeddedPostgres) -> None:
     """In the order in which they end, for spans."""
     seen: list[Event] = []

@@ -97,6 +97,22 @@ async def test_an_application_that_is_mounted_twice_is_two() -> None:
     ]  # fmt: skip
 
 
+async def test_an_application_mounted_in_litestar_is_one_route() -> None:
+    """Named for its mount, which may be in a router; what is not there is `unmatched`."""
+    from litestar import Litestar, Router, asgi
+
+    mounted = asgi("/star", is_mount=True, copy_scope=True)(ok)
+    inner = Litestar([Router("/api", route_handlers=[mounted])], logging_config=None)
+    kept = Kept()
+    app = protect(
+        inner, environment={}, registry=CollectorRegistry(), supabase_url="off", lines=Lines(kept), log_share=1.0
+    )
+    for path in ("/api/star/items/1", "/api/star", "/api/star/items/2", "/nowhere"):
+        await app(scope(path), nothing, Client().send)
+    routes = [line["route"] for line in kept.of("request.done")]
+    assert routes == ["/api/star/{path}", "/api/star/{path}", "/api/star/{path}", "unmatched"]
+
+
 def guarded(app: Any, **arguments: Any) -> Any:
     gate = Gate("https://project.supabase.co/auth/v1", allowlist=["ana@example.com"], jwt_secret=SECRET)
     return protect(

@@ -21,7 +21,7 @@ from tests.asgi.collector import Collector, collecting, until
 from tests.asgi.frameworks import Kept
 from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tocsin.asgi import Database, Lines, protect
-from tocsin.asgi.traces import AsyncCursor, Cursor, Tracing, span, waiting
+from tocsin.asgi.traces import AsyncCursor, AsyncServerCursor, Cursor, Tracing, span, waiting
 from tocsin.asgi.traces.sql import summary_of
 from tocsin.testing.postgres import EmbeddedPostgres
 
@@ -97,7 +97,7 @@ async def test_psycopg_s_own_pools_and_cursors(postgres: EmbeddedPostgres) -> No
                 cursor.executemany("update items set name = %s where id = %s", [("one", 1), ("two", 2)])
                 with cursor.copy("copy items from stdin") as copy:
                     copy.write_row((7, "seven"))
-                assert list(cursor.stream("select 1 where 1 = %s", [1])) == [(1,)]
+                assert list(cursor.stream("select id from items where id = 7")) == [(7,)]
             connection.rollback()
             pool.putconn(connection)
         kwargs: dict[str, Any] = {"cursor_factory": AsyncCursor}
@@ -111,16 +111,21 @@ async def test_psycopg_s_own_pools_and_cursors(postgres: EmbeddedPostgres) -> No
                     await other_cursor.executemany(b"update items set name = %s", [("one",)])
                     async with other_cursor.copy("copy items to stdout") as out:
                         assert [row async for row in out.rows()] == [("1", "one")]
-                    assert [row async for row in other_cursor.stream("select 2 from items")] == [(2,)]
+                    assert [row async for row in other_cursor.stream("select 5")] == [(5,)]
+                found.server_cursor_factory = AsyncServerCursor
+                async with found.cursor("named") as named:
+                    await named.execute("select id from items")
+                    assert await named.fetchall() == [(1,)]
                 await found.rollback()
                 await other.putconn(found)
     one = [
         (WAIT, ""), ("SELECT", "select ?"), ("UPDATE items", "update items set name = ? where id = ?"),
-        ("COPY items", "copy items from stdin"), ("SELECT", "select ? where ? = ?"), ("work", ""),
+        ("COPY items", "copy items from stdin"), ("SELECT items", "select id from items where id = ?"), ("work", ""),
     ]  # fmt: skip
     two = [
         (WAIT, ""), ('SELECT "items"', 'select ? from "items"'), ("UPDATE items", "update items set name = ?"),
-        ("COPY items", "copy items to stdout"), ("SELECT items", "select ? from items"), ("more work", ""),
+        ("COPY items", "copy items to stdout"), ("SELECT", "select ?"), ("SELECT items", "select id from items"),
+        ("more work", ""),
     ]  # fmt: skip
     assert shown(collector) == one + two
     assert {span["attributes"]["db.namespace"] for span in collector.named("SELECT")} == {"postgres"}

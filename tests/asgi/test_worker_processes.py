@@ -7,6 +7,7 @@ written its first line, as gunicorn does with --preload.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -164,6 +165,37 @@ def test_two_processes_are_one_application(how: str, tmp_path: Path) -> None:
     assert len({line["request_id"] for line in done}) == len(done)
     made = [pid for pid, found in lines.items() for line in found if line["event"] == "app.made"]
     assert len(made) == (how == "forks")
+
+
+QUIET = """
+import os, sys
+from pathlib import Path
+from tocsin.asgi.logs.files import Files
+from tocsin.asgi.logs.writer import FileSink
+
+sink = FileSink(Files(Path(sys.argv[1])))  # no line before the fork: the ordinary case of gunicorn --preload
+children = []
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        sink.put(b"%d" % os.getpid())
+        sink.close()
+        os._exit(0)
+    children.append(child)
+for child in children:
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_log_made_before_a_fork_is_written_to_a_file_of_each_child(tmp_path: Path) -> None:
+    """Though nothing was written before: in a shared one, what a child writes is lost when another turns it."""
+    subprocess.run([sys.executable, "-c", QUIET, str(tmp_path)], check=True, timeout=60)
+    found: dict[str, str] = {}
+    for path in tmp_path.glob("requests.*"):  # who came second has packed what the first, already gone, left
+        data = path.read_bytes()
+        found[path.name.split(".")[1]] = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    assert len(found) == 2
+    assert {pid: f"{pid}\n" for pid in found} == found
 
 
 def test_a_worker_that_was_killed_leaves_nothing_in_flight(tmp_path: Path) -> None:

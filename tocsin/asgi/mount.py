@@ -39,7 +39,7 @@ from tocsin.asgi.logs import Lines, RequestLog, Sampling
 from tocsin.asgi.logs.files import Files, Keeping
 from tocsin.asgi.logs.writer import FileSink, Sink, StreamSink
 from tocsin.asgi.measures import Measures, measures_of
-from tocsin.asgi.settings import Settings
+from tocsin.asgi.settings import Settings, checked
 from tocsin.errors import InputError
 
 if TYPE_CHECKING:
@@ -166,9 +166,13 @@ def protect(
     opened before the application starts and closed after it has stopped, and counts and logs where the layers do.
 
     Raises InputError where neither a gate nor a Supabase project is given and access isn't said to be `off`: an
-    application must not stand open because a variable is missing.
+    application must not stand open because a variable is missing. TypeError for an argument that is not known or of
+    another kind.
     """
     environment = os.environ if environment is None else environment
+    if isinstance(public, str):
+        raise TypeError(f"public is a list of routes: public=[{public!r}]")
+    arguments = checked(arguments)
     settings = replace(settings, **arguments) if settings else Settings.from_environment(environment, **arguments)
     measures = measures_of(registry)
     given = tuple(public) or settings.public

@@ -5,7 +5,7 @@ the framework leaves behind, in this order:
 
     Starlette, FastAPI   scope["route"]; templates of mounts are put in front, found in the application's route tree,
                          as are the prefixes of FastAPI's included routers, which it leaves in scope["fastapi"]
-    Litestar             scope["path_template"]
+    Litestar             scope["path_template"]; of a mounted application the mount's path
     Django               request.resolver_match, through the handler's `request_class`
     anything else        scope["tocsin.route"], which the application may set to a template
 
@@ -57,9 +57,25 @@ class Templates:
         template = scope.get("path_template") or scope.get(ROUTE_KEY)
         if isinstance(template, str):
             return self._bounded(template)
+        if "path_template" in scope:
+            return self._mount_of(scope.get("route_handler"))
         request = scope.get(DJANGO_KEY)
         match = getattr(request, "resolver_match", None)
         return self._bounded("/" + match.route.removeprefix("^")) if match is not None else None
+
+    def _mount_of(self, handler: Any) -> str | None:
+        """Litestar leaves no template of what is mounted: all below it is one route, as its scope is a copy."""
+        known = self._known.get(id(handler))
+        if known is not None and known[0] is handler:
+            return known[1]
+        for layer in _layers(self._app):
+            for route in getattr(layer, "routes", None) or ():
+                if handler is not None and getattr(route, "route_handler", None) is handler:
+                    label = self._bounded(f"{route.path.rstrip('/')}/{{path}}")
+                    if len(self._known) < self._most * 4:
+                        self._known[id(handler)] = (handler, label)
+                    return label
+        return None
 
     def _learn_included(self, included: Any, app: Any) -> str:
         """A router may be included twice: what FastAPI made of it counts, and not the route."""

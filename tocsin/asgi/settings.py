@@ -38,6 +38,20 @@ from tocsin.errors import Finding, InputError
 from tocsin.model import Seconds
 
 PREFIX: Final = "TOCSIN_APP_"
+_OTHERS: Final = (
+    "gate", "public", "needs", "user", "observers", "categories", "cache", "database", "inside", "layers", "registry",
+    "lines", "settings", "environment",
+)  # fmt: skip
+"""Arguments of `protect` that are no field of Settings."""
+_KINDS: Final[Mapping[str, tuple[Any, str]]] = {
+    "str": (str, "a text"),
+    "bool": (bool, "True or False"),
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "Seconds": ((int, float), "a number of seconds"),
+    "tuple[str, ...]": ((list, tuple), "a list of texts"),
+}
+"""By a field's type, what may be given for it."""
 Value = TypeVar("Value")
 
 
@@ -130,6 +144,20 @@ class Settings:
             wrong.append(_finding("user_key has fewer than 16 characters", "make one: openssl rand -hex 32"))
         if wrong:
             raise InputError(*wrong)
+
+
+def checked(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `protect` that are fields of Settings. Raises TypeError that says what is meant."""
+    known = {field.name: str(field.type) for field in fields(Settings)}
+    for name, value in arguments.items():
+        if name not in known:
+            near = get_close_matches(name, [*known, *_OTHERS], n=1)
+            raise TypeError(f"protect() knows no {name}" + (f": did you mean {near[0]}?" if near else ""))
+        kinds, meant = _KINDS[known[name]]
+        # None: by the environment, or the default.
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
+            raise TypeError(f"protect({name}=…) is {meant}, not {type(value).__name__}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
 
 
 def _finding(what: str, mend: str) -> Finding:

@@ -18,7 +18,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from tocsin.asgi.database.failures import Saturated, Unreachable, translated
-from tocsin.asgi.database.watch import Observer, Watch, cursor_class
+from tocsin.asgi.database.watch import Observer, Watch, cursor_classes
 from tocsin.asgi.logs.lines import Lines
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import Unavailable
@@ -67,6 +67,7 @@ class Database:
         self._slow, self._lines, self._measures = slow, lines, measures
         self.watch = Watch(name, measures or measures_of(), lines or Lines(), 1.0 if slow is None else slow)
         self.watch.observers = tuple(observers)
+        self._cursor, self._server_cursor = cursor_classes(self.watch)
         self._timeouts = {
             "statement_timeout": f"{statement_timeout * 1000:.0f}",
             "lock_timeout": f"{lock_timeout * 1000:.0f}",
@@ -95,7 +96,7 @@ class Database:
             kwargs={
                 "row_factory": dict_row,
                 "autocommit": True,
-                "cursor_factory": cursor_class(self.watch),
+                "cursor_factory": self._cursor,
                 "connect_timeout": connect_timeout,
                 "application_name": self.name,
                 **({"prepare_threshold": None} if self._by_transaction else {}),
@@ -225,6 +226,7 @@ class Database:
         return meant
 
     async def _configure(self, connection: Connection) -> None:
+        connection.server_cursor_factory = self._server_cursor
         await _set(connection, self._session, local=False)
         self._used[connection] = time.monotonic()
         self._count_size()

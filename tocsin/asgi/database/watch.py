@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from psycopg import AsyncCursor
 from psycopg.sql import Composable
 
 from tocsin.asgi.call import CURRENT, Call
+from tocsin.asgi.database.cursors import AsyncTellingCursor, AsyncTellingServerCursor, Waited
 from tocsin.asgi.database.shape import shape_of
-from tocsin.asgi.database.streams import streamed_async
 from tocsin.asgi.errors.fingerprint import is_in_app, named
 from tocsin.asgi.errors.storm import Storms
 from tocsin.asgi.logs.lines import Lines
@@ -88,9 +86,8 @@ class Watch:
         self.waiting = measures.database_waiting.labels(self.database)
         self.in_use = measures.database_in_use.labels(self.database).set
 
-    def statement(self, query: Any, began: Seconds, error: BaseException | None = None) -> None:
-        """`query` ended just now."""
-        seconds = time.perf_counter() - began
+    def statement(self, query: Any, seconds: Seconds, error: BaseException | None = None) -> None:
+        """`query` ended just now; so long it was waited for."""
         call = CURRENT.get()
         route = call.route if call is not None else OUTSIDE
         observe = self._observe.get(route)
@@ -144,46 +141,15 @@ class Watch:
         )
 
 
-def cursor_class(watch: Watch) -> type[AsyncCursor[Any]]:
-    """psycopg's cursor that tells `watch`."""
+def cursor_classes(watch: Watch) -> tuple[type[AsyncTellingCursor], type[AsyncTellingServerCursor]]:
+    """psycopg's cursors that tell `watch`: the ordinary one, and that on the server."""
 
-    class Watched(AsyncCursor[Any]):
-        async def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-            return await _told(watch, query, super().execute(query, *args, **kwargs))
+    def told(self: object, query: Any, waited: Waited, *, many: bool = False) -> None:
+        watch.statement(query, waited.seconds, waited.error)
 
-        async def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
-            await _told(watch, query, super().executemany(query, *args, **kwargs))
-
-        def stream(self, query: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
-            rows = cast("AsyncGenerator[Any]", super().stream(query, *args, **kwargs))
-            return streamed_async(
-                rows, lambda spent, error: watch.statement(query, time.perf_counter() - spent, error)
-            )  # fmt: skip
-
-        @asynccontextmanager
-        async def copy(self, statement: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            began, error = time.perf_counter(), None
-            try:
-                async with super().copy(statement, *args, **kwargs) as copy:
-                    yield copy
-            except BaseException as found:
-                error = found
-                raise
-            finally:
-                watch.statement(statement, began, error)
-
-    return Watched
-
-
-async def _told(watch: Watch, query: Any, running: Any) -> Any:
-    began = time.perf_counter()
-    try:
-        answer = await running
-    except BaseException as error:
-        watch.statement(query, began, error)
-        raise
-    watch.statement(query, began)
-    return answer
+    members = {"told": told}
+    on_server = type("WatchedOnServer", (AsyncTellingServerCursor,), members)
+    return type("Watched", (AsyncTellingCursor,), members), on_server
 
 
 def text_of(query: Any) -> str:

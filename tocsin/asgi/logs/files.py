@@ -81,6 +81,11 @@ class Files:
         self.why = ""
         return True
 
+    def of_this_process(self) -> Files:
+        """Itself, or after a fork one whose file is the child's own. Two processes in one file would turn it under each
+        other, and lose what one writes into a file that the other has packed."""
+        return self if self._pid == os.getpid() else Files(self.folder, self._keeping)
+
     def tidy(self, now: Seconds) -> None:
         """Turn what has its age although nothing is written, compress what was turned, delete what is too old or too
         much."""

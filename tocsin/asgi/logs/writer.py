@@ -92,9 +92,8 @@ class FileSink:
             if self._thread is not None and self._pid == os.getpid():
                 return
             if self._pid and self._pid != os.getpid():
-                # A fork: what waits in the queue is the parent's to write, and the file its own.
-                self._files = Files(self._files.folder, self._files._keeping)
-                self._queue = SimpleQueue()
+                self._queue = SimpleQueue()  # a fork: what waits in the queue is the parent's to write
+            self._files = self._files.of_this_process()  # made before a fork, though perhaps not yet written to
             self._pid = os.getpid()
             self._closing = threading.Event()
             self._thread = threading.Thread(target=self._run, name="tocsin-log", daemon=True)

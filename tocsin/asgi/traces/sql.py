@@ -3,6 +3,7 @@
     Database(dsn, observers=[observe])                                      # `protect(database=…)` does it by itself
     psycopg.connect(dsn, cursor_factory=Cursor)                             # psycopg itself, sync
     AsyncConnectionPool(dsn, kwargs={"cursor_factory": AsyncCursor})        # and async
+    connection.server_cursor_factory = AsyncServerCursor                    # cursors with a name, on the server
     with waiting("app"): connection = pool.getconn()                        # the wait, as a span of its own
 
 A span is named for what is done to what (`SELECT campaigns`) and holds the statement's shape, without any literal; what
@@ -14,15 +15,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import psycopg
-
+from tocsin.asgi.database.cursors import AsyncTellingCursor, AsyncTellingServerCursor, TellingCursor, Waited
 from tocsin.asgi.database.shape import shape_of
-from tocsin.asgi.database.streams import Ended, streamed, streamed_async
 from tocsin.asgi.database.watch import Event, Statement, text_of
 from tocsin.asgi.traces.tracing import Tracing, active
 from tocsin.model import Seconds
@@ -63,80 +62,35 @@ def waiting(pool: str) -> Iterator[None]:
         _wait(tracing, pool, time.perf_counter() - began, error)
 
 
-class Cursor(psycopg.Cursor[Any]):
+class Cursor(TellingCursor):
     """psycopg's, with a span for each statement."""
 
-    def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        """As psycopg's."""
-        with _recorded(query, self):
-            return super().execute(query, *args, **kwargs)
-
-    def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
-        """As psycopg's."""
-        with _recorded(query, self, many=True):
-            super().executemany(query, *args, **kwargs)
-
-    def stream(self, query: Any, *args: Any, **kwargs: Any) -> Generator[Any]:
-        """As psycopg's; the span ends with the rows and has the time that was waited for them."""
-        rows = cast("Generator[Any]", super().stream(query, *args, **kwargs))
-        return streamed(rows, _ended(query, self))
-
-    @contextmanager
-    def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """As psycopg's; the span lasts as long as the block."""
-        with _recorded(statement, self), super().copy(statement, *args, **kwargs) as copy:
-            yield copy
+    def told(self, query: Any, waited: Waited, *, many: bool = False) -> None:
+        """A span."""
+        _told(self, query, waited, many)
 
 
-class AsyncCursor(psycopg.AsyncCursor[Any]):
+class AsyncCursor(AsyncTellingCursor):
     """The same for asyncio."""
 
-    async def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        """As psycopg's."""
-        with _recorded(query, self):
-            return await super().execute(query, *args, **kwargs)
-
-    async def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
-        """As psycopg's."""
-        with _recorded(query, self, many=True):
-            await super().executemany(query, *args, **kwargs)
-
-    def stream(self, query: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
-        """As psycopg's; the span ends with the rows and has the time that was waited for them."""
-        rows = cast("AsyncGenerator[Any]", super().stream(query, *args, **kwargs))
-        return streamed_async(rows, _ended(query, self))
-
-    @asynccontextmanager
-    async def copy(self, statement: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        """As psycopg's; the span lasts as long as the block."""
-        with _recorded(statement, self):
-            async with super().copy(statement, *args, **kwargs) as copy:
-                yield copy
+    def told(self, query: Any, waited: Waited, *, many: bool = False) -> None:
+        """A span."""
+        _told(self, query, waited, many)
 
 
-@contextmanager
-def _recorded(query: Any, cursor: Any, *, many: bool = False) -> Iterator[None]:
-    began = time.perf_counter()
-    ended = _ended(query, cursor, many=many)
-    error: BaseException | None = None
-    try:
-        yield
-    except BaseException as found:
-        error = found
-        raise
-    finally:
-        ended(time.perf_counter() - began, error)
+class AsyncServerCursor(AsyncTellingServerCursor):
+    """The same for a cursor on the server."""
+
+    def told(self, query: Any, waited: Waited, *, many: bool = False) -> None:
+        """A span."""
+        _told(self, query, waited, many)
 
 
-def _ended(query: Any, cursor: Any, *, many: bool = False) -> Ended:
+def _told(cursor: Any, query: Any, waited: Waited, many: bool) -> None:
     tracing = active()
-    if tracing is None:
-        return lambda _, __: None
-
-    def record(seconds: Seconds, error: BaseException | None) -> None:
-        _record(tracing, lambda: shape_of(text_of(query)), seconds, error, info=cursor.connection.info, many=many)
-
-    return record
+    if tracing is not None:
+        info = cursor.connection.info
+        _record(tracing, lambda: shape_of(text_of(query)), waited.seconds, waited.error, info=info, many=many)
 
 
 def _record(
