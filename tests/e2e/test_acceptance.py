@@ -96,17 +96,18 @@ async def test_an_exception_is_logged_with_its_stack_and_answered_without(stage:
     assert "InjectedFault" in stack
     assert "examples/campaigns/faults.py" in stack
     assert (report["category"], report["level"]) == ("bug", "error")
+    assert (report["status"], report["method"]) == (500, "GET")
     assert report["fingerprint"]
 
 
 @ON_STAGE
 async def test_a_query_over_a_second_is_told_in_slack(stage: Stage) -> None:
-    """While nobody but the daemon looks at the database."""
+    """As a P1, while nobody but the daemon looks at the database."""
     await stage.until(lambda: not firing(stage), 30)
     before = len(stage.slack.posted())
     await stage.faults("POST", "/query", {"seconds": 1.6})
     assert await stage.until(lambda: len(stage.slack.posted()) > before, 30)
-    assert "A query over 1 s in campaigns" in stage.slack.posted()[before].text
+    assert "P1 A query over 1 s in campaigns" in stage.slack.posted()[before].text
 
 
 def firing(stage: Stage) -> bool:

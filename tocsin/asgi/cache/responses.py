@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from tocsin.asgi.cache.rules import Keeping, Rule, cookies_of, keeping_of, key_of
-from tocsin.asgi.cache.store import Away, Codec, Entry, Lease
+from tocsin.asgi.cache.rules import Keeping, Rule, cookies_of, key_of
+from tocsin.asgi.cache.store import Away, Entry, Lease
+from tocsin.asgi.cache.taping import ANSWER, Answer, Flight, Lost, Taping
 from tocsin.asgi.call import App, Message, Receive, Scope, Send, call_of
 from tocsin.asgi.routes import ROUTE_KEY
-from tocsin.model import Seconds
 
 if TYPE_CHECKING:
     from tocsin.asgi.cache.functions import Cache
@@ -29,97 +27,6 @@ if TYPE_CHECKING:
 _CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
 _LONGEST_REFRESH: Final = 60.0
 """Seconds."""
-_OVERHEAD: Final = 500
-"""Bytes of an entry beside its body, about."""
-
-
-@dataclass(slots=True)
-class _Answer:
-    """A response, and the template of the route that gave it."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes = b""
-    route: str = ""
-    cookies: str = ""
-    """Of who may have it, where it is by cookie."""
-
-    def size(self) -> int:
-        """Bytes, about."""
-        return _OVERHEAD + len(self.body) + sum(len(name) + len(value) + 100 for name, value in self.headers)
-
-
-class _Flight:
-    """An answer that is being made, and those who wait for it."""
-
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.began = loop.time()
-        self._landed: asyncio.Future[Entry | None] = loop.create_future()
-
-    def land(self, entry: Entry | None) -> None:
-        """What can be given to others; None: nothing. The first word counts."""
-        if not self._landed.done():
-            self._landed.set_result(entry)
-
-    def lost(self) -> None:
-        """Whoever made it went away: the next one is to."""
-        if not self._landed.done():
-            self._landed.cancel()
-
-    async def wait(self, patience: Seconds) -> Entry | None:
-        """What it brings; None where that is nothing, or takes longer. Raises Lost."""
-        left = self.began + patience - asyncio.get_running_loop().time()
-        await asyncio.wait([self._landed], timeout=max(0.0, left))
-        if self._landed.cancelled():
-            raise _Lost
-        return self._landed.result() if self._landed.done() else None
-
-
-class _Lost(Exception):
-    """Nobody is at it any more."""
-
-
-@dataclass(slots=True)
-class _Taping:
-    """`send`, with a copy of what passes for as long as it may be kept."""
-
-    send: Send
-    rule: Rule
-    owned: bool
-    most: int
-    whole: Callable[[_Answer, Keeping], None]
-    """Told once all is there, before the last of it is sent: who reads slowly holds up nobody else."""
-    nothing: Callable[[], None]
-    """Told as soon as it is clear that nothing will be kept."""
-    status: int = 0
-    answer: _Answer | None = None
-    _keeping: Keeping = field(default_factory=Keeping)
-    _parts: list[bytes] = field(default_factory=list)
-    _size: int = 0
-
-    async def __call__(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.start":
-            self.status, headers = message["status"], message.get("headers", ())
-            self._keeping = keeping_of(self.rule, self.status, headers, owned=self.owned)
-            if self._keeping.lasts > 0 and not message.get("trailers"):
-                self.answer = _Answer(self.status, [(bytes(name), bytes(value)) for name, value in headers])
-            else:
-                self.nothing()
-        elif self.answer is not None:
-            self._size += len(message.get("body", b""))
-            if kind != "http.response.body" or self._size > self.most:
-                self.answer = None  # a file that the server sends, or more than is kept of one answer
-                self._parts.clear()
-                self.nothing()
-            else:
-                self._parts.append(bytes(message.get("body", b"")))
-                if not message.get("more_body", False):
-                    self.answer.body = b"".join(self._parts)
-                    self.whole(self.answer, self._keeping)
-                    self.answer = None
-        await self.send(message)
 
 
 class Responses:
@@ -135,7 +42,7 @@ class Responses:
         self._exact = {path: rule for path, rule in rules.items() if not path.endswith("/*")}
         # The longest first: the more special rule speaks.
         self._below = sorted(((p, r) for p, r in rules.items() if p.endswith("/*")), key=lambda item: -len(item[0]))
-        self._flights: dict[Hashable, _Flight] = {}
+        self._flights: dict[Hashable, Flight] = {}
         self._keeping: set[asyncio.Task[None]] = set()
         self._refreshing: dict[Hashable, asyncio.Task[None]] = {}
 
@@ -171,7 +78,7 @@ class Responses:
                 return
             try:
                 entry = await flight.wait(self._cache.patience)
-            except _Lost:
+            except Lost:
                 continue
             if entry is not None and _is_for(entry, scope):
                 self._count(name, "joined")
@@ -195,7 +102,7 @@ class Responses:
         self, place: Hashable, asked: _Asked, missed: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Do the work; those who wait get what can be kept of it, also when this asker goes away."""
-        flight = self._flights[place] = _Flight()
+        flight = self._flights[place] = Flight()
 
         def landed(entry: Entry | None) -> None:
             flight.land(entry)
@@ -228,7 +135,7 @@ class Responses:
             return 0
         keeping: list[asyncio.Task[None]] = []
 
-        def whole(answer: _Answer, how: Keeping) -> None:
+        def whole(answer: Answer, how: Keeping) -> None:
             call = call_of(scope)
             answer.route = call.route if call is not None else ""
             answer.cookies = cookies_of(scope) if how.by_cookie else ""
@@ -238,7 +145,7 @@ class Responses:
             task.add_done_callback(self._keeping.discard)
 
         most = self._cache.most_of_one
-        taping = _Taping(send, asked.rule, asked.owned, most, whole, lambda: landed(None))
+        taping = Taping(send, asked.rule, asked.owned, most, whole, lambda: landed(None))
         try:
             await self._app(scope, receive, taping)
         finally:
@@ -249,7 +156,7 @@ class Responses:
         return taping.status
 
     async def _keep(
-        self, asked: _Asked, lease: Lease, answer: _Answer, how: Keeping, landed: Callable[[Entry | None], None]
+        self, asked: _Asked, lease: Lease, answer: Answer, how: Keeping, landed: Callable[[Entry | None], None]
     ) -> None:
         now = self._cache.now()
         until = now + how.lasts
@@ -295,7 +202,7 @@ class Responses:
             self._cache.refresh_failed(asked.name, error)
 
     async def _replay(self, entry: Entry, scope: Scope, send: Send) -> None:
-        answer: _Answer = entry.value
+        answer: Answer = entry.value
         if answer.route:
             scope.setdefault(ROUTE_KEY, answer.route)
         age = str(max(0, int(self._cache.now() - entry.made))).encode()
@@ -330,20 +237,5 @@ def _is_for(entry: Entry, scope: Scope) -> bool:
     return not cookies or cookies == cookies_of(scope)
 
 
-def _packed(answer: _Answer) -> bytes:
-    headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in answer.headers]
-    return orjson.dumps([answer.status, headers, answer.route, answer.cookies]) + b"\n" + answer.body
-
-
-def _unpacked(data: bytes) -> _Answer:
-    head, _, body = data.partition(b"\n")
-    status, headers, route, cookies = orjson.loads(head)
-    if not (isinstance(status, int) and isinstance(route, str) and isinstance(cookies, str)):
-        raise ValueError("no answer")
-    named = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return _Answer(status, named, body, route, cookies)
-
-
-ANSWER: Final = Codec(pack=_packed, unpack=_unpacked)
 _CARRIED: Final = frozenset({"tocsin.admitted"})
 """Who asks stays who asks."""
