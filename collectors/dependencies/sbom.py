@@ -17,7 +17,13 @@ from collectors.dependencies.package_lock import Package
 from collectors.dependencies.report import Finding, Severity
 from tocsin.model import Seconds
 
-_ALGORITHMS: Final = {"sha512": "SHA-512", "sha384": "SHA-384", "sha256": "SHA-256", "sha1": "SHA-1"}
+_ALGORITHMS: Final = {
+    "sha512": ("SHA-512", 64),
+    "sha384": ("SHA-384", 48),
+    "sha256": ("SHA-256", 32),
+    "sha1": ("SHA-1", 20),
+}
+"""CycloneDX's names, and how many bytes a digest has: one of another length would make the whole document invalid."""
 
 
 def cyclonedx(packages: Sequence[Package], findings: Sequence[Finding], as_of: Seconds) -> dict[str, Any]:
@@ -65,10 +71,11 @@ def _purl(name: str, version: str) -> str:
 def _hash(integrity: str) -> dict[str, str] | None:
     algorithm, _, digest = integrity.partition("-")
     try:
-        content = base64.b64decode(digest, validate=True).hex()
+        content = base64.b64decode(digest, validate=True)
     except (binascii.Error, ValueError):
         return None
-    return {"alg": _ALGORITHMS[algorithm], "content": content} if algorithm in _ALGORITHMS else None
+    name, length = _ALGORITHMS.get(algorithm, ("", -1))
+    return {"alg": name, "content": content.hex()} if len(content) == length else None
 
 
 def _word(severity: Severity) -> str:

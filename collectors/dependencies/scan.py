@@ -57,7 +57,14 @@ class Scanner:
         wanted = arguments_for(source, self.folder)
         told = await self._pip_audit(source, *wanted, "--format=json", "--desc=off", "--aliases=on")
         if source.sbom is not None:
-            await self._pip_audit(source, *wanted, "--format=cyclonedx-json", f"--output={self.folder / source.sbom}")
+            # Beside its place, and moved there when it is whole.
+            place = self.folder / source.sbom
+            made = place.with_name(f"{place.name}.new")
+            await self._pip_audit(source, *wanted, "--format=cyclonedx-json", f"--output={made}")
+            try:
+                made.replace(place)
+            except OSError as error:
+                raise CollectError(f"{source.name}: the sbom {place} can't be written: {error.strerror}") from None
         packages = _object(told, source.name).get("dependencies", [])
         skipped = [entry["name"] for entry in packages if "skip_reason" in entry]
         if skipped:
@@ -103,7 +110,12 @@ class Scanner:
             findings = await osv.npm(packages)
         if source.sbom is not None:
             text = json.dumps(cyclonedx(packages, findings, now), indent=1)
-            await asyncio.to_thread((self.folder / source.sbom).write_text, text, encoding="utf-8")
+            try:
+                await asyncio.to_thread((self.folder / source.sbom).write_text, text, encoding="utf-8")
+            except OSError as error:
+                raise CollectError(
+                    f"{source.name}: the sbom {source.sbom} can't be written: {error.strerror}"
+                ) from None
         return Report(as_of=now, packages=len(packages), findings=tuple(findings))
 
     async def _npm_audit(self, lock: Path, now: Seconds) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from collectors.dependencies.collector import DependenciesCollector
 from collectors.dependencies.cvss import base_score
 from collectors.dependencies.package_lock import Package, packages_in
 from collectors.dependencies.report import Severity, rated
+from collectors.dependencies.sbom import cyclonedx
 from tocsin.model import Blind, Sample
 from tocsin.ports import CollectorContext
 from tocsin.testing.osv import FakeOsv, advisory
@@ -29,6 +31,7 @@ HIGH = advisory("GHSA-high", "left-pad", "1.0", severity="HIGH", fixed="1.1")
 UNRATED = advisory("PYSEC-2026-1", "right-pad", "2.0", aliases=("CVE-2026-1",))
 BY_ALIAS = advisory("PYSEC-2026-2", "right-pad", "2.0", aliases=("GHSA-other",))
 ALIAS = advisory("GHSA-other", "elsewhere", severity="MODERATE")
+SHA512 = "sha512-" + b64encode(bytes(64)).decode()
 PACKAGE_LOCK = {
     "name": "site",
     "version": "1.0.0",
@@ -222,13 +225,31 @@ def test_an_advisory_without_a_word_is_rated_by_its_vector(record: dict[str, Any
     assert rated(record) is Severity(severity)
 
 
+@pytest.mark.parametrize("source", [{"lock": "requirements.lock"}, {"npm": "package-lock.json"}])
+async def test_an_sbom_that_can_not_be_written_is_told(
+    folder: Path, osv: FakeOsv, memory: Memory, source: dict[str, str]
+) -> None:
+    """Nobody finds out a year later that there is none."""
+    (folder / "package-lock.json").write_text(json.dumps(NEW_LOCK))
+    scanning = Scanning(folder, osv.url, memory, sources=[{"name": "api", "sbom": "gone/bom.json", **source}])
+    found = await scanning.scanned()
+    await scanning.collector.close()
+    assert ["can't be written" in item.why for item in found if isinstance(item, Blind)] == [True]
+
+
+@pytest.mark.parametrize("integrity", ["sha512-AAEC", "md5-AAEC", "sha512-%%", "no"])
+def test_a_digest_that_is_none_is_left_out_of_the_sbom(integrity: str) -> None:
+    """One of another length would make the whole document invalid by CycloneDX's schema."""
+    package = Package(name="a", version="1", integrity=f"{integrity} {SHA512}")
+    bom = cyclonedx([package], [], AT.timestamp())
+    assert bom["components"][0]["hashes"] == [{"alg": "SHA-512", "content": "00" * 64}]
+
+
 def test_a_release_is_one_component() -> None:
     """Also where one of its entries leaves out the licence: a bill of materials lists nothing twice."""
-    entry = {"version": "1.0.0", "integrity": "sha512-AAEC"}
+    entry = {"version": "1.0.0", "integrity": SHA512}
     packages = {"node_modules/a": {**entry, "license": "MIT"}, "node_modules/b/node_modules/a": entry}
-    assert packages_in({"packages": packages}) == (
-        Package(name="a", version="1.0.0", integrity="sha512-AAEC", licence="MIT"),
-    )
+    assert packages_in({"packages": packages}) == (Package(name="a", version="1.0.0", integrity=SHA512, licence="MIT"),)
 
 
 async def test_a_scan_that_is_not_due_is_not_made(folder: Path, osv: FakeOsv, memory: Memory) -> None:
@@ -304,7 +325,7 @@ NEW_LOCK = {
         "": {"name": "site", "version": "1.0.0"},
         "web": {"name": "web", "version": "0.1.0"},
         "node_modules/web": {"resolved": "web", "link": True},
-        "node_modules/@a/b": {"version": "1.0.0", "license": "MIT", "integrity": "sha512-AAEC"},
+        "node_modules/@a/b": {"version": "1.0.0", "license": "MIT", "integrity": SHA512},
         "node_modules/@a/b/node_modules/left-pad": {"version": "1.0.0"},
         "node_modules/pad": {"name": "left-pad", "version": "1.1.0"},
     },
@@ -352,7 +373,7 @@ async def test_a_package_lock_is_looked_up_in_osv_without_npm(
     assert (bom["bomFormat"], bom["specVersion"]) == ("CycloneDX", "1.5")
     assert bom["components"][0] == {
         "type": "library", "bom-ref": "pkg:npm/%40a/b@1.0.0", "name": "@a/b", "version": "1.0.0",
-        "purl": "pkg:npm/%40a/b@1.0.0", "hashes": [{"alg": "SHA-512", "content": "000102"}],
+        "purl": "pkg:npm/%40a/b@1.0.0", "hashes": [{"alg": "SHA-512", "content": "00" * 64}],
         "licenses": [{"expression": "MIT"}],
     }  # fmt: skip
     assert [(one["id"], one["ratings"][0]["severity"]) for one in bom["vulnerabilities"]] == [
