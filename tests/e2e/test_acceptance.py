@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ import pytest_asyncio
 from examples.campaigns.app import ROUTES
 from tocsin.testing.demo import Stage, set_stage
 from tocsin.testing.demo.traffic import OFFICE, OUTSIDER
+from tocsin.testing.osv import FakeOsv, advisory
 
 ON_STAGE = pytest.mark.asyncio(loop_scope="module")
 
@@ -148,6 +150,24 @@ async def test_the_locks_have_no_known_vulnerability_that_is_high(stage: Stage, 
         pytest.skip(f"the advisories can't be asked from here, so nothing is known: {found['unknown'][:120]}")
     assert [one for one in found["findings"] if one["severity"] in ("critical", "high")] == []
     assert found["packages"] > 20
+
+
+async def test_a_high_one_in_our_own_lock_would_be_found_and_fail(root: Path) -> None:
+    """`make audit` with a stand-in for the advisories: a planted one fails it and is named, a moderate one does not."""
+    locked = dict(
+        re.findall(r"^([a-z0-9-]+)(?:\[.*\])?==([^ ;]+)", (root / "requirements.lock").read_text(), re.MULTILINE)
+    )
+    package, version = next(iter(locked.items()))
+    for severity, code in (("HIGH", 1), ("MODERATE", 0)):
+        planted = advisory("GHSA-planted", package, version, severity=severity, fixed="999")
+        async with FakeOsv(records=[planted]) as osv:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tocsin", "doctor", "dependencies", "--osv-url", osv.url, "requirements.lock",
+                cwd=root, stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            out, _ = await process.communicate()
+        expected = f"{severity.lower()} requirements.lock: {package} {version}: GHSA-planted, mended by 999"
+        assert (process.returncode, expected in out.decode()) == (code, True)
 
 
 def test_a_hundred_campaigns_are_served_under_two_seconds_at_p95(root: Path) -> None:
