@@ -117,7 +117,8 @@ silent. What is left is what an address does: stolen passwords show as AuthBrute
 found then: each of them fails once or twice, as people do; a refused request's line has neither user nor e-mail, and
 the audit log has no refusals at all.
 Users are shown as hashes, `top_users` of them. Different users and addresses are estimated by sketches (recent.py): a
-few per cent off, bounded in memory, at most 4096 addresses and users at a time.
+few per cent off up to about 1,000, a tenth at 2,000, and never above 3,549, which stands for that many and any number
+more; bounded in memory, at most 4096 addresses and users at a time.
 
 Sessions. Auth overwrites a session's address and user agent at each refresh; each is compared with what it was. A phone
 that roams has another address, an updated browser another version: neither is a move. Another address and another kind

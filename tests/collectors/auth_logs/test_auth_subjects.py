@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import exp, sqrt
 from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from collectors.auth_logs import SPEC
 from collectors.auth_logs.counts import Counts
+from collectors.auth_logs.naming import digest
 from collectors.auth_logs.quiet import Quiet
 from collectors.auth_logs.recent import CELLS, Recent, Spread
 
@@ -43,6 +45,18 @@ def test_different_members_are_counted_about_right(members: set[int]) -> None:
         recent.see(crc32(str(member).encode()), 100.0)
     # Two members in one cell are the only cause of error: n²/2m pairs are expected to share one.
     assert abs(recent.count(60, 100.0) - len(members)) <= 3 + 0.15 * len(members)
+
+
+@pytest.mark.parametrize("members", [15, 50, 300, 1000, 2000])
+def test_the_error_is_that_of_linear_counting(members: int) -> None:
+    """Four standard errors by Whang et al., sqrt(e^t - t - 1) / (t sqrt(m)) with t = n / m; one is 8 % at 2,000."""
+    load = members / CELLS
+    bound = 4 * sqrt(exp(load) - load - 1) / (load * sqrt(CELLS))
+    for crowd in range(8):
+        recent = Recent()
+        for member in range(members):
+            recent.see(int.from_bytes(digest(b"salt", f"{crowd} {member}", 8)), 1.0)
+        assert abs(recent.count(60, 1.0) - members) <= bound * members + 1
 
 
 def test_a_window_slides() -> None:
