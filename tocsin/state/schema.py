@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest migration. A store at this version is opened without importing alembic."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -141,6 +141,20 @@ async def test_the_audit_can_only_grow(state: State, table: AllowlistTable, stat
     assert len(await table.audit()) == 1
 
 
+async def test_no_line_of_the_audit_is_written_over(state: State, table: AllowlistTable) -> None:
+    """By either database's way to replace a row while it is inserted."""
+    await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
+    ((seq, line),) = [(each.seq, each.line) for each in await table.audit()]
+    row = f"allowlist_audit VALUES ({seq}, 0, 'mallory', 'add', 'x.example', '', '')"
+    statement = f"INSERT OR REPLACE INTO {row}"
+    if state.dialect == "postgresql":
+        statement = f"INSERT INTO {row} ON CONFLICT (seq) DO UPDATE SET actor = excluded.actor"
+    with pytest.raises(StateError, match="append-only"):
+        async with state.writing() as connection:
+            await connection.execute(sa.text(statement))
+    assert [each.line for each in await table.audit()] == [line]
+
+
 async def test_a_refused_change_leaves_no_trace(table: AllowlistTable) -> None:
     """Neither in the list nor in the audit."""
     await table.change(Put((made("ana@example.com", role=Role.ADMIN),)), "cli:root", NOW)

@@ -19,7 +19,7 @@ from tocsin.testing.clock import START as NOW
 
 from .conftest import new_database
 
-RELEASED = ("0001", "0002", "0003", "0004", "0005", "0006")
+RELEASED = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 ALERT = Alert(rule="g;Down", labels=Labels(alertname="Down"), state=AlertState.PENDING, value=1.0, active_at=NOW)
 
 
