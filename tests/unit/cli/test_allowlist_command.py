@@ -208,4 +208,14 @@ def test_the_hook_is_installed_in_the_stores_database(run: Run, monkeypatch: pyt
             row = connection.execute(
                 "select tocsin_gate.is_allowed('ana@example.com'), tocsin_gate.is_allowed('ana@evil.example')"
             ).fetchone()
-    assert row == (True, False)
+        # As docs/access.md says it is taken out; and it can be installed again.
+        page = (Path(__file__).parents[3] / "docs" / "access.md").read_text()
+        taken_out = page[page.index("    drop schema tocsin_gate") : page.index("To try it without a project")]
+        postgres.execute("set search_path to tocsin; " + taken_out)
+        with psycopg.connect(postgres.dsn()) as connection:
+            left = connection.execute(
+                "select to_regnamespace('tocsin_gate') is null,"
+                " has_table_privilege('supabase_auth_admin', 'tocsin.allowlist', 'select')"
+            ).fetchone()
+        again = run("allowlist", "install-hook", "--apply")
+    assert (row, left, again.exit_code) == ((True, False), (True, False), 0)
