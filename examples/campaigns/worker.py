@@ -1,7 +1,8 @@
 """The worker: delivers the sends of running campaigns, a batch at a time.
 
 A batch is claimed, delivered and settled in one transaction. A worker that is killed gives its batch back, so a mail is
-delivered at least once and, apart from such a moment, exactly once. Any number of workers may run.
+delivered at least once and, apart from such a moment, exactly once: `Mail.key` lets a provider tell that it has one
+already. Any number of workers may run.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from examples.campaigns.database import row, rows, run
 from examples.campaigns.measures import Measures
@@ -33,6 +34,8 @@ class Bounced(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mail:
+    key: str
+    """The same at each attempt to deliver this mail, and no other's: what a provider takes as Idempotency-Key."""
     to: str
     subject: str
     body: str
@@ -89,7 +92,7 @@ class Worker:
     async def _deliver_batch(self) -> int:
         async with self._database.transaction() as connection:
             claimed = await rows(connection, "claim_sends", limit=BATCH)
-            outcomes = [await self._outcome(Mail(to=c["email"], subject=c["subject"], body=c["body"])) for c in claimed]
+            outcomes = [await self._outcome(_mail(send)) for send in claimed]
             if claimed:
                 await run(
                     connection,
@@ -128,3 +131,8 @@ class Worker:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def _mail(send: Mapping[str, Any]) -> Mail:
+    key = f"campaigns-{send['recipient_id']}"
+    return Mail(key=key, to=send["email"], subject=send["subject"], body=send["body"])
