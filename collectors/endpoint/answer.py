@@ -16,11 +16,15 @@ from tocsin.model import Seconds
 
 
 class Reason(StrEnum):
-    """Why a target is not up. The first seven mean that there is no answer to judge."""
+    """Why a target is not up. Down to REDIRECT it means that there is no answer to judge."""
 
     DNS = "dns"
     CONNECT = "connect"
     TLS = "tls"
+    EXPIRED = "certificate_expired"
+    EARLY = "certificate_not_yet_valid"
+    WRONG_HOST = "certificate_of_another_host"
+    UNTRUSTED = "certificate_untrusted"
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
     HTTP_VERSION = "http_version"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Final
 
 import aiohttp
 
@@ -11,6 +12,15 @@ from collectors.endpoint.exchange import BadRedirect
 from collectors.endpoint.http2 import NotHttp2
 from collectors.endpoint.resolver import NoSuchName
 from collectors.endpoint.stopwatch import Stopwatch
+
+_BY_VERIFY_CODE: Final = {9: Reason.EARLY, 10: Reason.EXPIRED, 62: Reason.WRONG_HOST, 64: Reason.WRONG_HOST}
+"""OpenSSL's x509_vfy.h. Whatever else it says (an unknown issuer, a missing link, a weak key) is distrust."""
+
+
+def of_certificate(error: aiohttp.ClientConnectorCertificateError) -> Reason:
+    """What is wrong with the certificate that was shown."""
+    code = getattr(error.certificate_error, "verify_code", 0)
+    return _BY_VERIFY_CODE.get(code, Reason.UNTRUSTED)
 
 
 def reason_for(error: Exception, watch: Stopwatch) -> Reason:
@@ -21,6 +31,8 @@ def reason_for(error: Exception, watch: Stopwatch) -> Reason:
         return Reason.HTTP_VERSION
     if isinstance(error, aiohttp.ClientConnectorDNSError | NoSuchName):
         return Reason.DNS
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return of_certificate(error)
     # A peer that hangs up in the handshake shows as a plain connection error.
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError) or "tls" in watch.began:
         return Reason.TLS

@@ -19,7 +19,7 @@ from collectors.endpoint import name_server
 from collectors.endpoint.answer import Answer, Reason, body_fits
 from collectors.endpoint.certificates import expiry_of, expiry_shown_by, untrusted
 from collectors.endpoint.exchange import Request, Way
-from collectors.endpoint.faults import reason_for
+from collectors.endpoint.faults import of_certificate, reason_for
 from collectors.endpoint.http1 import Http1
 from collectors.endpoint.http2 import ALPN, Http2
 from collectors.endpoint.journey import CLEANING, Journey, answered
@@ -95,7 +95,7 @@ class Prober:
                     found = await self._asked(target, way)
                 except aiohttp.ClientConnectorCertificateError as error:
                     # The probe has failed by now; its certificate is looked at within what is left of its time.
-                    failure = Reason.TLS
+                    failure = of_certificate(error)
                     expiry += await expiry_shown_by(error.host, error.port)
         except TimeoutError:
             failure = failure or Reason.TIMEOUT

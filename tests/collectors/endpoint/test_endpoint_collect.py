@@ -66,15 +66,18 @@ async def test_phases_of_tls_add_up(endpoints: Endpoints, certificate: Callable[
     assert seen.value("probe_ssl_earliest_cert_expiry") == made.expires_at.timestamp()
 
 
-@pytest.mark.parametrize("days", [30, -1], ids=["self-signed", "expired"])
+@pytest.mark.parametrize(
+    ("days", "issuer_known", "reason"),
+    [(30, False, "untrusted"), (-1, True, "expired"), (400, True, "not_yet_valid")],
+)
 async def test_a_certificate_that_cannot_be_trusted_still_tells_its_end(
-    endpoints: Endpoints, certificate: Callable[..., Certificate], days: int
+    endpoints: Endpoints, certificate: Callable[..., Certificate], days: int, issuer_known: bool, reason: str
 ) -> None:
-    """An untrusted or expired certificate is the failure `tls`, and its expiry is a figure all the same."""
+    """What is wrong with it is the reason of the failure, and its expiry is a figure all the same."""
     made = certificate(days)
     url = await endpoints.serve(ok, tls=made.server())
-    seen = await endpoints.poll({"url": url})
-    assert (seen.value("tocsin_endpoint_up"), seen.reasons()) == (0, {"tls"})
+    seen = await endpoints.poll({"url": url, **({"tls": {"ca_file": made.pem.name}} if issuer_known else {})})
+    assert (seen.value("tocsin_endpoint_up"), seen.reasons()) == (0, {f"certificate_{reason}"})
     assert seen.value("tocsin_endpoint_certificate_expiry_timestamp_seconds") == made.expires_at.timestamp()
 
 
@@ -425,7 +428,7 @@ async def test_redirects_end_at_their_limit(endpoints: Endpoints) -> None:
     assert (seen.reasons("2"), seen.reasons("3")) == (set(), {"redirect"})
 
 
-async def test_a_certificate_for_another_name_and_an_old_tls_are_tls(
+async def test_a_certificate_for_another_name_and_an_old_tls_are_told_apart(
     endpoints: Endpoints, certificate: Callable[..., Certificate]
 ) -> None:
     """Trusted is not enough: it must be this host's, and the protocol not older than wanted."""
@@ -441,7 +444,7 @@ async def test_a_certificate_for_another_name_and_an_old_tls_are_tls(
         {"url": url, "name": "new", "tls": {**trusted, "min_version": "1.3"}},
     )
     assert {name: seen.reasons(name) for name in ("name", "1.2 will do", "old", "new")} == {
-        "name": {"tls"}, "1.2 will do": set(), "old": {"tls"}, "new": set()
+        "name": {"certificate_of_another_host"}, "1.2 will do": set(), "old": {"tls"}, "new": set()
     }  # fmt: skip
 
 

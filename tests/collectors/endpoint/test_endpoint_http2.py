@@ -154,7 +154,7 @@ async def test_what_goes_wrong_on_the_way_is_told_as_over_http1(
                  "tls": tls},
             )  # fmt: skip
     assert {name: seen.reasons(name) for name in ("untrusted", "closed", "silent", "rude")} == {
-        "untrusted": {"tls"}, "closed": {"connect"}, "silent": {"timeout"}, "rude": {"protocol"}
+        "untrusted": {"certificate_untrusted"}, "closed": {"connect"}, "silent": {"timeout"}, "rude": {"protocol"}
     }  # fmt: skip
     expiry = seen.value("tocsin_endpoint_certificate_expiry_timestamp_seconds", instance="untrusted")
     assert expiry == made.expires_at.timestamp()

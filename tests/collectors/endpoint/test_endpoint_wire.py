@@ -76,7 +76,7 @@ async def test_a_certificate_without_http_is_checked_and_its_end_told(
         )
     finally:
         server.close()
-    assert (seen.reasons("trusted"), seen.reasons("untrusted")) == (set(), {"tls"})
+    assert (seen.reasons("trusted"), seen.reasons("untrusted")) == (set(), {"certificate_untrusted"})
     for name in ("trusted", "untrusted"):
         told = seen.value("tocsin_endpoint_certificate_expiry_timestamp_seconds", instance=name)
         assert told == made.expires_at.timestamp()
