@@ -128,4 +128,5 @@ async def test_a_notifier_that_was_replaced_while_the_daemon_was_dead_leaves_its
     await daemon.start()
     await eventually(lambda: len(slack.posted()) == 2)
     heard = slack.posted()[1]
-    await eventually(lambda: "Resolved" in str(heard.blocks) or len(slack.thread(heard)) >= 1)
+    # The message itself says so where the end was seen before it was sent.
+    await eventually(lambda: "RESOLVED" in slack.posted()[1].text or len(slack.thread(heard)) >= 1)
