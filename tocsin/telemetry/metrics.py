@@ -7,16 +7,17 @@ against the list.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from prometheus_client import CollectorRegistry
+from prometheus_client import Metric as Family
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tocsin.model import Labels, Metric, MetricType, Sample
+from tocsin.model import Labels, Metric, MetricType, Sample, Seconds, utc
 from tocsin.telemetry.instruments import (
     AccessMetrics,
     DaemonMetrics,
@@ -34,6 +35,9 @@ from tocsin.telemetry.instruments import (
 JOB: Final = "tocsin"
 
 _TYPES: Final = {kind.value: kind for kind in MetricType}
+_RISING: Final = frozenset({"counter", "histogram"})
+_MOMENT: Final = timedelta(milliseconds=1)
+"""Two samples of a series are apart by that at least."""
 
 
 class Telemetry(
@@ -67,14 +71,39 @@ class Telemetry(
         ReplicaMetrics.__init__(self, self.registry)
         RemoteMetrics.__init__(self, self.registry)
         DaemonMetrics.__init__(self, self.registry)
+        self._shown: set[tuple[str, Labels]] = set()
+        """What rises and was read before."""
+        self._read_at: datetime | None = None
 
     def samples_at(self, at: datetime) -> Iterator[Sample]:
-        """The registry as samples of job `tocsin`."""
+        """The registry as samples of job `tocsin`. Finish it: what is new in the next reading is told by this one.
+
+        What rises and is read for the first time, above zero already, is told with the zero that it rose from: a
+        counter with labels is there from its first event on, and increase() would miss that. Also where the store
+        knows the series: it is of the process before, which may have ended at the very same value.
+        """
         for family in self.registry.collect():
+            rises = family.type in _RISING
             for sample in family.samples:
-                if not sample.name.endswith("_created"):
-                    labels = Labels({**sample.labels, "job": JOB})
-                    yield Sample(name=sample.name, labels=labels, value=float(sample.value), at=at)
+                if sample.name.endswith("_created"):
+                    continue
+                labels, value = Labels({**sample.labels, "job": JOB}), float(sample.value)
+                if rises and (key := (sample.name, labels)) not in self._shown:
+                    self._shown.add(key)
+                    if value and (born := self._born(family, sample.labels, at)) is not None:
+                        yield Sample(name=sample.name, labels=labels, value=0.0, at=born)
+                yield Sample(name=sample.name, labels=labels, value=value, at=at)
+        self._read_at = at
+
+    def _born(self, family: Family, labels: Mapping[str, str], at: datetime) -> datetime | None:
+        """When it was at zero: as prometheus_client noted, after the last reading and before this one."""
+        of = {name: value for name, value in labels.items() if name != "le"}
+        told: Seconds | None = next(
+            (each.value for each in family.samples if each.name.endswith("_created") and each.labels == of), None
+        )
+        if told is None:
+            return self._read_at
+        return min(max(utc(told), self._read_at or utc(told)), at - _MOMENT)
 
     def declarations(self) -> tuple[Metric, ...]:
         """What the registry may yield."""
