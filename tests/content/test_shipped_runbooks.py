@@ -5,24 +5,26 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
+import pytest
+
 from tests.content.declared import Declared
-from tocsin.cli import COMMANDS
+from tests.content.pages import command_of, commands_in, parses, sections_of, statements_in, typed_on
 from tocsin.promql import compile_expr
 from tocsin.rules import AlertRule
 
 SECTIONS = ["What it means", "Check", "Mend", "Escalate"]
 
 
+def commands_on(page: str) -> list[list[str]]:
+    """Every `tocsin …` line of a page."""
+    return [words for piece in typed_on("", page) for words in commands_in(piece)]
+
+
 def queries_in(page: str) -> list[str]:
     """What a page's `tocsin query …` lines ask, less those that leave the expression to the reader."""
-    found = re.findall(r"tocsin query (?:'([^']*)'|([^\s'`]+))", page)
-    return [quoted or bare for quoted, bare in found if (quoted or bare) != "EXPR"]
-
-
-def sections_of(page: str) -> dict[str, str]:
-    """The text under each heading of the second level."""
-    parts = re.split(r"^## (.+)$", page, flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    asked = [words[1] for words in commands_on(page) if words[0] == "query" and words[1:]]
+    return [query for query in asked if query != "EXPR"]
 
 
 def test_every_alert_has_its_page_and_every_page_its_alert(
@@ -99,9 +101,34 @@ def test_no_command_stands_in_the_prose(runbooks: dict[str, str]) -> None:
     assert [name for name, page in pages.items() if bare.search(page)] == []
 
 
-def test_commands_on_the_pages_are_there(runbooks: dict[str, str]) -> None:
-    """`tocsin WORD` is a command of this Tocsin."""
-    used = {word for page in runbooks.values() for word in re.findall(r"`tocsin ([a-z]+)\b", page)}
-    used |= {word for page in runbooks.values() for word in re.findall(r"^tocsin ([a-z]+)\b", page, re.MULTILINE)}
-    assert "query" in used
-    assert sorted(used - set(COMMANDS)) == []
+def test_commands_on_the_pages_can_be_typed(
+    root: Path, runbooks: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a command of this Tocsin, with options that it has and values that they take. What is only named (`tocsin
+    allowlist add`) is there."""
+    monkeypatch.chdir(tmp_path)
+    for file in ("LOCK", "FILE"):
+        (tmp_path / file).touch()
+    wrong: dict[str, str] = {}
+    pages = {**runbooks, "README": (root / "runbooks" / "README.md").read_text()}
+    lines = [(name, words) for name, page in pages.items() for words in commands_on(page)]
+    for name, words in lines:
+        command, inner = command_of(words)
+        try:
+            if command is None or len(inner) > 1:
+                parses(words)
+        except (click.UsageError, AssertionError) as error:
+            wrong[f"{name}: tocsin {' '.join(words)}"] = str(error)
+    assert wrong == {}
+    assert len(lines) > 60
+
+
+def test_every_block_is_of_a_kind_that_is_tried_somewhere(runbooks: dict[str, str]) -> None:
+    """SQL is run (tests/collectors/postgres), `tocsin` is parsed; what begins otherwise is another program's."""
+    programs = re.compile(r"\s*(?:jq|curl|journalctl|openssl|for i in|tocsin) ")
+    blocks = [piece for name, page in runbooks.items() for piece in typed_on(name, page) if piece.block]
+    assert [
+        f"{piece.page}: {piece.text}"
+        for piece in blocks
+        if not programs.match(piece.text) and not list(statements_in(piece))
+    ] == []

@@ -20,6 +20,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.content.pages import command_of, parses
 from tocsin.cli import COMMANDS, cli
 
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -198,8 +199,7 @@ def test_every_example_does_what_the_page_shows(
 
 def patient(arguments: list[str]) -> list[str]:
     """On a busy machine the daemon's answer takes more than the five seconds that are enough elsewhere."""
-    command = cli.get_command(click.Context(cli), arguments[0])
-    inner = command.commands.get(arguments[1]) if isinstance(command, click.Group) and arguments[1:] else command
+    inner, _ = command_of(arguments)
     waits = inner is not None and any(option.name == "wait" for option in inner.params)
     return [*arguments, "--wait", f"{PATIENCE:g}s"] if waits and "--wait" not in arguments else arguments
 
@@ -212,14 +212,3 @@ def learn(world: World, arguments: list[str], result: Result) -> None:
         found = re.search(r"\bs-[0-9a-f]+\b", result.stdout)
         assert found is not None, result.output
         world.names["SILENCE"] = found[0]
-
-
-def parses(arguments: list[str]) -> None:
-    """The options are there and take these values; nothing is started."""
-    command = cli.get_command(click.Context(cli), arguments[0])
-    if isinstance(command, click.Group):
-        command = command.commands[arguments[1]]
-        arguments = arguments[1:]
-    assert command is not None
-    with command.make_context(arguments[0], arguments[1:]):
-        pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from starlette.routing import Route
@@ -18,6 +20,14 @@ async def test_every_route_is_told_with_its_methods(port: Port) -> None:
     # The same path may be several routes, one per method.
     routes = [route for route in port.app._app.routes if isinstance(route, Route)]
     assert found == {(route.path, method) for route in routes for method in (route.methods or ()) if method != "HEAD"}
+
+
+async def test_the_paths_that_runbooks_send_people_to_are_there(port: Port, root: Path) -> None:
+    """On the pages our own address is HOST:9475."""
+    pages = [path.read_text() for path in sorted((root / "runbooks").glob("*.md"))]
+    named = {path for page in pages for path in re.findall(r"HOST:9475(/[\w/.-]*)", page)}
+    assert named >= {"/readyz", "/ingest/auth-logs", "/silences/new"}
+    assert sorted(named - set((await port.get("/openapi.json"))["paths"])) == []
 
 
 async def test_references_lead_somewhere_and_ids_are_unique(port: Port) -> None:
