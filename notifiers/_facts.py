@@ -249,7 +249,8 @@ def push_text(facts: Facts, limit: int = 99) -> str:
     """
     match facts.state:
         case State.RESOLVED:
-            mark, tail = " RESOLVED", f", {facts.lasted}."
+            why = f": {clip(facts.why_ended.rstrip('.'), 50)}" if facts.why_ended else ""
+            mark, tail = " RESOLVED", f", {facts.lasted}{why}."
         case State.UNKNOWN:
             mark, tail = " UNKNOWN", f" since {facts.unknown_since}."
         case State.ACKED:

@@ -380,6 +380,8 @@ class Reason(StrEnum):
     MEMBERS_CHANGED = "members_changed"
     ACKED = "acked"
     RECOVERED = "recovered"
+    CLOSED = "closed"
+    """It ended without recovering: closed by hand, or what it is about is not configured any more."""
     REOPENED = "reopened"
     RESOLUTION_DEBT = "resolution_debt"
     SILENCED_BY = "silenced_by"

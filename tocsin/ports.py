@@ -94,6 +94,14 @@ class CollectorSettings(BaseModel):
         """Seconds a poll may take."""
         return self.deadline if self.deadline is not None else min(self.interval, 10.0)
 
+    @property
+    def subjects(self) -> Sequence[Mapping[str, str]]:
+        """Of a collector with several targets: the labels that tell the series of each from the others'.
+
+        Alerts about a target that is taken out of the settings end for that reason.
+        """
+        return ()
+
 
 class Collector(Protocol):
     """Looks at one source when asked. Its module's docstring is its manual."""

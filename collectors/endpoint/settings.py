@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
@@ -59,6 +60,11 @@ class EndpointSettings(CollectorSettings):
         if any(not low < high for low, high in pairwise(self.buckets)) or self.buckets[0] <= 0:
             raise ValueError("buckets must be positive and rise")
         return self
+
+    @property
+    def subjects(self) -> Sequence[Mapping[str, str]]:
+        """Its targets."""
+        return [{"instance": target.instance} for target in self.targets]
 
     @property
     def budget(self) -> Seconds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -103,6 +104,11 @@ class ScrapeSettings(CollectorSettings):
                     f"({self.time_limit:g}s); raise the collector's `deadline` or `interval`"
                 )
         return self
+
+    @property
+    def subjects(self) -> Sequence[Mapping[str, str]]:
+        """Its targets."""
+        return [{"instance": target.instance} for target in self.targets]
 
     @property
     def budget(self) -> Seconds:

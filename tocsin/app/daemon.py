@@ -15,7 +15,6 @@ import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +27,6 @@ from tocsin.app.workshop import Setup, Workshop
 from tocsin.config import Config, content_path, plan_of
 from tocsin.errors import InputError, StateError
 from tocsin.incidents import Book, Correction
-from tocsin.model import METRIC_NAME, Matcher, MatchOp
 from tocsin.ports import secret_text
 from tocsin.runtime.canary import NAME as CANARY
 from tocsin.runtime.canary import Canary
@@ -44,6 +42,8 @@ from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.memory import open_store
 from tocsin.runtime.pipeline import Parts, Pipeline
 from tocsin.runtime.polling import Poller
+from tocsin.runtime.register import NAME as REGISTER
+from tocsin.runtime.register import Register
 from tocsin.runtime.remote import Remote
 from tocsin.runtime.scheduler import Scheduler
 from tocsin.runtime.sources import Source
@@ -63,8 +63,6 @@ from tocsin.web.inside import Inside
 from tocsin.web.reading import Reader
 from tocsin.web.server import Server, application, listen
 
-LOOKBACK: Final = timedelta(minutes=5)
-"""How long PromQL believes a sample that no newer one follows."""
 DRAIN_SECONDS: Final = 10.0
 """How long what is due may take to be sent when the daemon ends."""
 HANDOVER_SECONDS: Final = 1.0
@@ -94,6 +92,7 @@ class Daemon:
     leadership: Leadership = field(init=False)
     replica: Replica = field(init=False)
     chores: Chores = field(init=False)
+    register: Register = field(init=False)
     heartbeat: Heartbeat | None = None
     address: str = ""
     """HOST:PORT, once it listens."""
@@ -145,11 +144,13 @@ class Daemon:
             known=self.lifeboat.known, permit=self.leadership.permit, page_gone=self.head_start.page_gone,
         )  # fmt: skip
         self.workshop = Workshop(
-            state=self.state, clock=self.clock, telemetry=self.telemetry, tracing=self.tracing,
+            state=self.state, store=self.store, clock=self.clock, telemetry=self.telemetry, tracing=self.tracing,
             pipeline=lambda: self.pipeline, endpoints=self.delivery.endpoints, poke=self._poke,
             permit=self.leadership.permit,
         )  # fmt: skip
         self.heartbeat = self.workshop.heartbeat(config)
+        self.register = await Register.load(self.state.checkpoint(REGISTER))
+        self.register.turn_to(config.collectors, self.clock.now())
         self.pipeline = Pipeline(
             Parts(
                 store=self.store,
@@ -164,6 +165,7 @@ class Daemon:
             rules=self.setup.rule_book(()),
             sources=self._sources(),
             leads=False,
+            removed=self.register.removed,
         )
         self.pipeline.canary = self._canary()
         self.watchdog = LoopWatchdog(self.telemetry, environ=self.environ)
@@ -183,11 +185,6 @@ class Daemon:
 
     def _sources(self) -> list[Source]:
         sources = [self.workshop.source(self.setup, settings) for settings in self.setup.config.collectors]
-        recorded = {name for group in self.setup.groups for name in group.yields}
-        for source in sources:
-            job = Matcher(name="job", op=MatchOp.EQUAL, value=source.name)
-            stored = self.store.series([job], after=self.clock.now() - LOOKBACK)
-            source.remember(labels for labels in stored if labels[METRIC_NAME] not in recorded)
         return [*sources, *([self.heartbeat.source()] if self.heartbeat is not None else [])]
 
     def _destinations(self) -> list[Endpoint]:
@@ -198,6 +195,7 @@ class Daemon:
 
     async def _resumed(self) -> None:
         await forget_walks(self.state, CANARY)
+        await self.register.save()
         if self.heartbeat is not None:
             self.heartbeat.start()
 
@@ -356,7 +354,9 @@ class Daemon:
         else:
             sources += await self._replace_heartbeat(setup.config)
         await self.entrance.configure(setup.config)
-        await self.pipeline.reconfigure(setup.rule_book, sources, plan_of(setup.config))
+        self.register.turn_to(setup.config.collectors, self.clock.now())
+        await self.pipeline.reconfigure(setup.rule_book, sources, plan_of(setup.config), self.register.removed)
+        await self.register.save()
         olds = dict(self.workshop.notifiers)
         await self.delivery.replace(self._destinations())
         # The old ones end before their successors begin: two readers of one checkpoint would count twice.

@@ -17,7 +17,9 @@ from tocsin.runtime.evaluation import RuleBook
 from tocsin.runtime.heartbeat import Heartbeat, HeartbeatPlan
 from tocsin.runtime.pipeline import Pipeline
 from tocsin.runtime.polling import Poller
+from tocsin.runtime.register import stored
 from tocsin.runtime.sources import Source, new_source
+from tocsin.series import Store
 from tocsin.state import State
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
@@ -58,6 +60,7 @@ class Workshop:
     """What it makes works with these."""
 
     state: State
+    store: Store
     clock: SteadyClock
     telemetry: Telemetry
     tracing: Tracing
@@ -80,8 +83,11 @@ class Workshop:
             for name in rule.plan.reads or ()
             if name not in declared
         }
-        spec = plugins.collectors().find(settings.kind)
-        return new_source(settings, spec, foreign=frozenset(foreign), now=self.clock.now())
+        spec, now = plugins.collectors().find(settings.kind), self.clock.now()
+        source = new_source(settings, spec, foreign=frozenset(foreign), now=now)
+        recorded = frozenset(name for group in setup.groups for name in group.yields)
+        source.remember(stored(self.store, source.name, recorded, now))
+        return source
 
     def poller(self, settings: CollectorSettings, folder: Path) -> Poller:
         """A collector with what polls it."""

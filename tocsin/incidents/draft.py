@@ -39,8 +39,8 @@ class Draft:
         """Incidents that an alert has joined: what ended reopens."""
         self.sampled: dict[str, datetime] = {}
         """Incident → the newest sample that its changes are made of."""
-        self.why: dict[str, str] = {}
-        """Incident → why it ended, where its alerts alone don't say it."""
+        self.why: dict[str, dict[str, str]] = {}
+        """Incident → alert → why that ended, where it did not recover."""
         self.stirred: set[str] = set()
         """Storm summaries that may have something to say."""
         self._all_touched = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 from tocsin.incidents.book import File
 from tocsin.incidents.draft import Draft
@@ -11,6 +12,9 @@ from tocsin.incidents.grouping import forgotten, incident_id, new_incident, with
 from tocsin.incidents.routes import Route
 from tocsin.incidents.told import Told
 from tocsin.model import Alert, AlertState, IncidentState, Transition
+
+_NAMED: Final = 2
+"""So many reasons of an end are named: it is a line of a message."""
 
 
 def take(draft: Draft, transition: Transition) -> None:
@@ -26,6 +30,8 @@ def take(draft: Draft, transition: Transition) -> None:
             draft.add_holder(id, holder)
     for holder in holders:
         draft.change(holder, alert)
+        if transition.why:
+            draft.why.setdefault(holder, {})[id] = transition.why
         if transition.sampled_at is not None:
             draft.sampled[holder] = max(transition.sampled_at, draft.sampled.get(holder, transition.sampled_at))
 
@@ -59,7 +65,7 @@ def retire(draft: Draft, id: str, alerts: list[Alert]) -> None:
     """These members' rule is gone: they have ended."""
     for alert in alerts:
         draft.change(id, replace(alert, state=AlertState.RESOLVED, resolved_at=draft.now))
-    draft.why[id] = "its rule was removed"
+        draft.why.setdefault(id, {})[alert.id] = "its rule was removed"
 
 
 def rebuild(draft: Draft, id: str) -> None:
@@ -76,9 +82,19 @@ def rebuild(draft: Draft, id: str) -> None:
         incident = replace(file.incident, members=tuple(alerts.values()))
     else:
         incident = with_alerts(file.incident, alerts, changed.values(), draft.now)
-    if id in draft.why and incident.state is IncidentState.RESOLVED:
-        incident = replace(incident, resolved_why=draft.why[id])
+    ends = incident.state is IncidentState.RESOLVED is not file.incident.state
+    if ends and id in draft.why:
+        incident = replace(incident, resolved_why=_why(draft.why[id], changed))
     draft.keep(replace(file, incident=incident, alerts=alerts))
+
+
+def _why(whys: dict[str, str], changed: dict[str, Alert]) -> str:
+    """Why an incident has ended whose last members did not all recover."""
+    said = list(dict.fromkeys(whys[id] for id in changed if id in whys))
+    more = f" (and {len(said) - _NAMED} more)" if len(said) > _NAMED else ""
+    text = "; ".join(said[:_NAMED]) + more
+    recovered = sum(id not in whys and alert.state is AlertState.RESOLVED for id, alert in changed.items())
+    return f"{text}; {recovered} of its alerts recovered" if recovered else text
 
 
 def _open(draft: Draft, id: str, alerts: dict[str, Alert]) -> None:

@@ -145,7 +145,8 @@ def resolution_debt(incident: Incident, context: Context, now: datetime) -> Deci
     if context.mute is not None:
         because = f"{why} after {lasted}; told although {context.mute.because}, as its beginning was"
         return Decision(action=Action.RESOLVE, reason=Reason.RESOLUTION_DEBT, because=because)
-    return Decision(action=Action.RESOLVE, reason=Reason.RECOVERED, because=f"{why} after {lasted}")
+    reason = Reason.CLOSED if incident.resolved_why else Reason.RECOVERED
+    return Decision(action=Action.RESOLVE, reason=reason, because=f"{why} after {lasted}")
 
 
 def acked(incident: Incident, context: Context, now: datetime) -> Decision | None:

@@ -5,7 +5,8 @@
     gone = orphans(alerts, groups, now)                                            after a reload
 
 Where to read: `rule` (what a file holds), `load` (files), `template` (Go's templates), `lifecycle` (pending, firing,
-resolved, frozen), `blindness` (what a rule can't see), `evaluate` (a group), `unit_tests` (promtool's test format).
+resolved, frozen), `blindness` (what a rule can't see), `removed` (what is configured no more), `evaluate` (a group),
+`unit_tests` (promtool's test format).
 """
 
 from tocsin.rules.evaluate import (
@@ -16,13 +17,13 @@ from tocsin.rules.evaluate import (
     RuleProblem,
     abandoned,
     evaluate_group,
-    orphans,
 )
 from tocsin.rules.load import expand, load_rules, load_text, repeated
+from tocsin.rules.removed import NOTHING_REMOVED, AllRemoved, Removed, orphans
 from tocsin.rules.rule import ALERTS, ALERTS_FOR_STATE, AlertRule, Group, RecordingRule, Rule
 
 __all__ = [
-    "ALERTS", "ALERTS_FOR_STATE", "NO_MEMORY", "AlertRule", "Group", "GroupMemory", "GroupResult", "ProblemKind",
-    "RecordingRule", "Rule", "RuleProblem", "abandoned", "evaluate_group", "expand", "load_rules", "load_text",
-    "orphans", "repeated",
+    "ALERTS", "ALERTS_FOR_STATE", "NOTHING_REMOVED", "NO_MEMORY", "AlertRule", "AllRemoved", "Group", "GroupMemory",
+    "GroupResult", "ProblemKind", "RecordingRule", "Removed", "Rule", "RuleProblem", "abandoned", "evaluate_group",
+    "expand", "load_rules", "load_text", "orphans", "repeated",
 ]  # fmt: skip

@@ -42,7 +42,8 @@ from tocsin.model import (
 from tocsin.promql import Plan, Result
 
 from .blindness import View, failed, view
-from .lifecycle import Found, advance, ended
+from .lifecycle import Found, advance
+from .removed import NOTHING_REMOVED, AllRemoved
 from .rule import ALERTS, ALERTS_FOR_STATE, AlertRule, Group, RecordingRule, Rule
 from .sight import Sight
 from .vectors import Unknown, alerts_found, query, recorded
@@ -116,12 +117,14 @@ def evaluate_group(
     sampled_at: datetime | None = None,
     external_labels: Mapping[str, str] = NO_LABELS,
     external_url: str = "",
+    removed: AllRemoved = NOTHING_REMOVED,
 ) -> GroupResult:
     """Evaluate every rule of `group` as of `now`.
 
     `rounds(at)` gives a Round over the storage as it is then; it is asked anew after something was recorded that a
     later rule reads. `record` stores samples and may raise TocsinError (the store is full): that is a problem of the
-    rule, never of the group. `alerts` may hold other groups' alerts and resolved ones; they are left alone.
+    rule, never of the group. `alerts` may hold other groups' alerts and resolved ones; they are left alone. Alerts
+    about what is `removed` end, and none begins.
     """
     return _Evaluation(
         group=group,
@@ -134,6 +137,7 @@ def evaluate_group(
         sampled_at=sampled_at,
         external_labels=external_labels,
         external_url=external_url,
+        removed=removed,
     ).run()
 
 
@@ -151,6 +155,7 @@ class _Evaluation:
     sampled_at: datetime | None
     external_labels: Mapping[str, str]
     external_url: str
+    removed: AllRemoved
     alerts: dict[str, Alert] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -200,7 +205,7 @@ class _Evaluation:
             failure, broken = str(unknown), ""
         if failure or broken:
             self._problem(rule, ProblemKind.FAILED if failure else ProblemKind.TEMPLATE, failure or broken)
-        sight = Sight(seen, failure, self.before.hidden, self.now)
+        sight = Sight(seen, failure, self.before.hidden, self.removed, self.now)
         step = advance(rule, mine, found, sight, self.now)
         self.alerts |= step.alerts
         self.hidden |= sight.hidden
@@ -302,21 +307,6 @@ class _Evaluation:
 
     def _problem(self, rule: Rule, kind: ProblemKind, what: str) -> None:
         self.problems.append(RuleProblem(rule=rule.id, kind=kind, what=what))
-
-
-def orphans(alerts: Mapping[str, Alert], groups: Sequence[Group], now: datetime) -> tuple[Transition, ...]:
-    """The ends of the alerts whose rule is gone: after a reload, whoever was told of them is told that."""
-    rules = {rule.id for group in groups for rule in group.rules}
-    return tuple(
-        Transition(
-            alert=ended(alert, now),
-            before=alert.state,
-            at=now,
-            why=f"its rule {alert.name!r} was removed or its labels were changed",
-        )
-        for alert in alerts.values()
-        if alert.rule not in rules and alert.state is not AlertState.RESOLVED
-    )
 
 
 def abandoned(memory: GroupMemory, groups: Sequence[Group], now: datetime) -> tuple[Sample, ...]:

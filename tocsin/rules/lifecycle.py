@@ -3,6 +3,7 @@
     seen                 begins or goes on; fires once it has lasted `for`
     not seen             a pending one is gone, a firing one resolves, after `keep_firing_for` where that is set
     not to be known      kept as it is, with the reason: it neither fires, nor resolves, nor counts time
+    not configured       gone, with that reason, whatever is seen; none begins
 
 A frozen alert that is seen again goes on at once. One that is still missing when its inputs are back resolves as
 soon as the windows of its expression hold fresh samples again: right after the gap `rate(x[5m])` is empty for want of
@@ -50,6 +51,9 @@ class Doubt(Protocol):
     def presence(self, alert: Alert) -> str:
         """Why the alert's presence in the result proves nothing."""
 
+    def removal(self, labels: Labels) -> str:
+        """Why there is no alert with these labels, whatever the result says: what it is about is removed."""
+
 
 def advance(
     rule: AlertRule, alerts: Mapping[str, Alert], found: Mapping[str, Found], doubt: Doubt, now: datetime
@@ -59,13 +63,16 @@ def advance(
     transitions: list[Transition] = []
     for id, alert in alerts.items():
         known = _not_after(alert, now)
-        state = _seen(rule, known, found[id], doubt, now) if id in found else _missing(rule, known, doubt, now)
+        if why := doubt.removal(alert.labels):
+            state = ended(known, now)
+        else:
+            state = _seen(rule, known, found[id], doubt, now) if id in found else _missing(rule, known, doubt, now)
         if state.state is not AlertState.RESOLVED:
             after[id] = state
         if state.state is not alert.state:
-            transitions.append(Transition(alert=state, before=alert.state, at=now))
+            transitions.append(Transition(alert=state, before=alert.state, at=now, why=why))
     for id, news in found.items():
-        if id not in alerts:
+        if id not in alerts and not doubt.removal(news.labels):
             after[id] = _begun(rule, news, doubt, now)
             transitions.append(Transition(alert=after[id], before=None, at=now))
     return Step(after, tuple(transitions))

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from tocsin.model import Alert, AlertState, Transition
+from tocsin.model import Alert, AlertState, Labels, Transition
 from tocsin.promql.storage import Bools
 
 from .lifecycle import Found, advance
@@ -26,6 +26,9 @@ class _NoDoubt:
         return ""
 
     def presence(self, alert: Alert) -> str:
+        return ""
+
+    def removal(self, labels: Labels) -> str:
         return ""
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tocsin.model import Alert, since
+from tocsin.model import Alert, Labels, since
 
-from .blindness import View, reach
+from .blindness import View, own_labels, reach
+from .removed import AllRemoved
 
 
 @dataclass
@@ -20,6 +21,7 @@ class Sight:
     """Why the evaluation failed; empty where it did not."""
     before: Mapping[str, datetime]
     """When each alert was last hidden, by id."""
+    removed: AllRemoved
     now: datetime
     hidden: dict[str, datetime] = field(default_factory=dict)
 
@@ -43,6 +45,13 @@ class Sight:
         """Why the alert's presence in the result proves nothing; empty: it is a fact."""
         spot = self.view.echo(alert)
         return self._hides(alert, f"{spot.source}: {spot.why}") if spot is not None else ""
+
+    def removal(self, labels: Labels) -> str:
+        """Why an alert with these labels has ended whatever is seen: what it is about is not configured any more."""
+        if not self.removed:
+            return ""
+        found = self.removed.of(labels.without("alertname", *own_labels(self.view.rule)))
+        return found.why if found is not None else ""
 
     def _hides(self, alert: Alert, why: str) -> str:
         self.hidden[alert.id] = self.now

@@ -27,6 +27,8 @@ from tocsin.model import (
 from tocsin.promql import Round, Storage
 from tocsin.rules import (
     NO_MEMORY,
+    NOTHING_REMOVED,
+    AllRemoved,
     Group,
     GroupMemory,
     GroupResult,
@@ -123,11 +125,12 @@ class RuleBook:
         monotonic: Callable[[], Seconds] = lambda: 0.0,
         rounds: Rounds | None = None,
         among: Callable[[Group], bool] = lambda _: True,
+        removed: AllRemoved = NOTHING_REMOVED,
     ) -> Evaluation:
         """Run `due`, in the order of the files, and after them whoever reads what they record.
 
         `rounds`: where the values come from when it is not `storage`; it takes what is recorded, too. `among`: which
-        groups run here at all.
+        groups run here at all. `removed`: what no alert is about any more.
         """
         done = Evaluation()
         waiting = {group.key for group in due}
@@ -141,7 +144,7 @@ class RuleBook:
             result = evaluate_group(
                 group, rounds.at, self.alerts[group.key], (*blind, *inherited), now,
                 record=rounds.record, memory=self._memory.get(group.key, NO_MEMORY), sampled_at=sampled_at,
-                external_labels=self._external_labels, external_url=self._external_url,
+                external_labels=self._external_labels, external_url=self._external_url, removed=removed,
             )  # fmt: skip
             self._took[group.key] = max(0.0, monotonic() - began)
             self._keep(group, result, now, done)

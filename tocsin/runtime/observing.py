@@ -74,9 +74,7 @@ def tell_decided(outcome: Outcome, telemetry: Telemetry) -> None:
 
 def tell_blindness(source: Source, rules: RuleBook, telemetry: Telemetry, *, was_blind: bool) -> None:
     """What a source can't see any more and which rules that blinds, or that it sees again."""
-    for gauge in (telemetry.blind, telemetry.blind_rule):
-        for labels in [key for key in _label_values(gauge) if key[0] == source.name]:
-            gauge.remove(*labels)
+    forget_blindness(source.name, telemetry)
     if not source.spots:
         if was_blind:
             logger().info("source.seen", collector=source.name)
@@ -93,6 +91,13 @@ def tell_blindness(source: Source, rules: RuleBook, telemetry: Telemetry, *, was
         )  # fmt: skip
     if len(source.spots) > NAMED:
         logger().warning("source.blind_more", collector=source.name, more=len(source.spots) - NAMED)
+
+
+def forget_blindness(name: str, telemetry: Telemetry) -> None:
+    """A source that sees, or is no more."""
+    for gauge in (telemetry.blind, telemetry.blind_rule):
+        for labels in [key for key in _label_values(gauge) if key[0] == name]:
+            gauge.remove(*labels)
 
 
 def measure(book: Book, rules: RuleBook, external: Iterable[Alert], store: Store, telemetry: Telemetry) -> None:

@@ -18,7 +18,7 @@ from tocsin.errors import Deposed
 from tocsin.incidents import Book, Correction, Outcome, Plan, heard, react, reconfigure, retire, tick
 from tocsin.model import Alert, Sample, Seconds
 from tocsin.ports import Clock
-from tocsin.rules import Group
+from tocsin.rules import AllRemoved, Group, Removed
 from tocsin.runtime import observing
 from tocsin.runtime.canary import NAME as CANARY
 from tocsin.runtime.canary import Canary
@@ -27,6 +27,7 @@ from tocsin.runtime.external import ExternalAlerts, News, Posted
 from tocsin.runtime.head_start import HeadStart
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.polling import Poll
+from tocsin.runtime.register import series_ends
 from tocsin.runtime.sources import NOT_YET, Source, blind_spots
 from tocsin.series import Store
 from tocsin.series.remote.inquiry import Attempt
@@ -69,6 +70,7 @@ class Pipeline:
         sources: Iterable[Source],
         external: ExternalAlerts | None = None,
         leads: bool = True,
+        removed: Sequence[Removed] = (),
     ) -> None:
         self.leads = leads
         """False on a replica that follows: it polls and evaluates, and neither decides nor stores."""
@@ -78,6 +80,7 @@ class Pipeline:
         self.canary: Canary | None = None
         """Set while a heartbeat is configured."""
         self.sources = {source.name: source for source in sources}
+        self._removed, self._all_removed = removed, AllRemoved(removed)
         self._parts = parts
         self._lock = asyncio.Lock()
         self._head_start = parts.head_start or HeadStart(parts.clock)
@@ -175,8 +178,10 @@ class Pipeline:
         async with self._lock:
             await self._hear(correction)
 
-    async def reconfigure(self, rules_of: RulesOf, sources: Iterable[Source], plan: Plan) -> None:
-        """A reload: other rules, sources, routes. What was told stays told; alerts of rules that are gone end."""
+    async def reconfigure(
+        self, rules_of: RulesOf, sources: Iterable[Source], plan: Plan, removed: Sequence[Removed] = ()
+    ) -> None:
+        """A reload: other rules, sources, routes. What was told stays told; alerts of what is gone end."""
         async with self._lock:
             now = self._parts.clock.now()
             older = self.rules
@@ -185,7 +190,11 @@ class Pipeline:
             rules.take_over_from(older)
             self._append("rules", rules.end_series(older, now))
             # A collector that stays keeps its memory; one whose settings changed begins anew.
-            self.sources = {source.name: source for source in sources}
+            known, self.sources = self.sources, {source.name: source for source in sources}
+            for name in known.keys() - self.sources.keys():
+                observing.forget_blindness(name, self._parts.telemetry)
+            self._removed, self._all_removed = removed, AllRemoved(removed)
+            self._end_removed(now)
             gone = set(self.book.plan.destinations) - set(plan.destinations)
             unheard = await self._parts.ledger.unheard(gone) if gone else ()
             outcome = reconfigure(self.book, plan, now, unheard)
@@ -208,6 +217,7 @@ class Pipeline:
         # A destination may have been replaced while nobody ran, or the daemon died before it had stored a reload.
         if gone := self.book.strangers():
             await self._commit(reconfigure(self.book, self.book.plan, now, await self._parts.ledger.unheard(gone)))
+        self._end_removed(now)
         await self._end_orphans(now)
         await self._commit(tick(self.book, now))
 
@@ -251,6 +261,11 @@ class Pipeline:
         alive = {**self.rules.all_alerts(), **self.external.alerts}
         await self._commit(retire(self.book, lambda alert: alert.id in alive, now))
 
+    def _end_removed(self, now: datetime) -> None:
+        """The series of what is not configured any more; its alerts end at the evaluation that comes next."""
+        recorded = frozenset(name for group in self.rules.groups for name in group.yields)
+        self._append("rules", series_ends(self._removed, self._parts.store, recorded, now))
+
     # Steps -----------------------------------------------------------------------------------------------------------
 
     def _append(self, source: str, samples: Sequence[Sample]) -> None:
@@ -279,6 +294,7 @@ class Pipeline:
                 record=self.store_recorded,
                 monotonic=parts.clock.monotonic,
                 among=self.is_own if parts.ask is not None else lambda _: True,
+                removed=self._all_removed,
             )
         parts.telemetry.evaluation_seconds.observe(parts.clock.monotonic() - began)
         await self._conclude(done, now)
@@ -307,7 +323,7 @@ class Pipeline:
                 done = trial.evaluate(
                     due, parts.store, blind_spots(self.sources, now), now, sampled_at=sampled_at,
                     record=self.store_recorded, monotonic=parts.clock.monotonic, rounds=attempt,
-                    among=lambda group: not self.is_own(group),
+                    among=lambda group: not self.is_own(group), removed=self._all_removed,
                 )  # fmt: skip
             if not attempt.missing:
                 parts.telemetry.evaluation_seconds.observe(parts.clock.monotonic() - began)

@@ -173,7 +173,10 @@ def test_the_phone_line_begins_with_severity_service_and_symptom() -> None:
     ("incident", "expected"),
     [
         (an_acked_incident(), "P0 checkout-api: 12.4 % of requests fail (limit 0.1 %), 3 min. Ana acked."),
-        (a_resolved_incident(), "P0 RESOLVED checkout-api: 12.4 % of requests fail (limit 0.1 %), 3 min."),
+        (
+            a_resolved_incident(),
+            "P0 RESOLVED checkout-api: 12.4 % of requests fail (limit 0.1 %), 3 min: all alerts have ended.",
+        ),
         (
             an_incident(members=(an_alert(frozen_since=START, frozen_why="x"),)),
             "P0 UNKNOWN checkout-api: 12.4 % of requests fail (limit 0.1 %) since 14:02 UTC.",

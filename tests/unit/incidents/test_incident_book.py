@@ -377,6 +377,21 @@ def test_a_rule_that_is_removed_ends_its_alerts_and_pays_its_debts() -> None:
     assert retire(first.book, lambda each: True, later(5)).empty
 
 
+def test_an_end_that_is_no_recovery_says_why() -> None:
+    """What is no longer configured is told as that, and beside it what did recover."""
+    one, two = alert(), alert(pod="b")
+    first = seen(book(), one, two)
+    ends = [
+        Transition(alert=ended(each, later(5)), before=AlertState.FIRING, at=later(5), why=why)
+        for each, why in ((one, "a of web is no longer configured"), (two, ""))
+    ]
+    over = react(first.book, ends, later(5))
+    assert over.incidents[0].resolved_why == "a of web is no longer configured; 1 of its alerts recovered"
+    assert [decided.decision.reason for decided in over.decisions] == [Reason.CLOSED]
+    plain = react(first.book, [replace(end, why="") for end in ends], later(5))
+    assert [decided.decision.reason for decided in plain.decisions] == [Reason.RECOVERED]
+
+
 def test_a_reload_says_nothing_anew() -> None:
     """A route that is renamed, or has other receivers, tells only what is new."""
     first = seen(book(), alert())

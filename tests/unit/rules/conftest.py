@@ -12,7 +12,16 @@ import pytest
 from tocsin.errors import EvaluationError
 from tocsin.model import Alert, AlertState, BlindSpot, Labels, Sample, utc
 from tocsin.promql import Dictionary, Frame, Plan, Result, Vector
-from tocsin.rules import NO_MEMORY, Group, GroupMemory, GroupResult, evaluate_group, load_text
+from tocsin.rules import (
+    NO_MEMORY,
+    NOTHING_REMOVED,
+    AllRemoved,
+    Group,
+    GroupMemory,
+    GroupResult,
+    evaluate_group,
+    load_text,
+)
 
 START = utc(1_700_000_000)
 Pairs = Sequence[tuple[Mapping[str, str], float]]
@@ -48,6 +57,7 @@ class Bench:
     says: dict[str, Pairs | Exception | Result] = field(default_factory=dict)
     alerts: Mapping[str, Alert] = field(default_factory=dict)
     blind: list[BlindSpot] = field(default_factory=list)
+    removed: AllRemoved = NOTHING_REMOVED
     memory: GroupMemory = NO_MEMORY
     stored: list[Sample] = field(default_factory=list)
     asked_at: list[datetime] = field(default_factory=list)
@@ -67,6 +77,7 @@ class Bench:
             memory=self.memory,
             external_labels={"region": "eu"},
             external_url="http://tocsin.example/x",
+            removed=self.removed,
         )
         self.alerts, self.memory = result.alerts, result.memory
         return result

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tocsin.model import AlertState, Labels, Sample, Series, is_stale
-from tocsin.rules import abandoned, evaluate_group, load_text, orphans
+from tocsin.rules import AllRemoved, Removed, abandoned, evaluate_group, load_text, orphans
 
 PENDING, FIRING, RESOLVED = AlertState.PENDING, AlertState.FIRING, AlertState.RESOLVED
 ONE = [({"__name__": "m", "i": "1"}, 5.0)]
@@ -186,3 +186,26 @@ def test_the_poll_that_caused_a_change_is_noted(instant):
         sampled_at=instant.now - timedelta(seconds=1),
     )
     assert [instant.now - timedelta(seconds=1)] == [change.sampled_at for change in result.transitions]
+
+
+def test_an_alert_about_what_is_not_configured_any_more_ends_as_that_and_does_not_begin_anew(instant):
+    """It did not recover; and windows go on showing what was removed for as long as they reach back."""
+    both = [({"job": "web", "instance": name}, 1.0) for name in ("a", "b")]
+    instant.step(m=both)
+    instant.removed = AllRemoved([Removed(labels=Labels(job="web", instance="a"), at=instant.now)])
+    result = instant.step(5, m=both)
+    assert [(each.alert.labels["instance"], each.alert.state, each.why) for each in result.transitions] == [
+        ("a", RESOLVED, "a of web is no longer configured")
+    ]
+    assert instant.step(5, m=both).transitions == ()
+
+
+def test_an_alert_about_a_whole_source_that_is_removed_ends_and_others_go_on(instant):
+    """Whatever its other labels are. An alert whose labels don't say what it is about is left to its expression."""
+    several = [({"job": "web", "instance": "a"}, 1.0), ({"job": "shop", "instance": "a"}, 1.0), ({}, 1.0)]
+    instant.step(m=several)
+    instant.removed = AllRemoved([Removed(labels=Labels(job="web"), at=instant.now)])
+    result = instant.step(5, m=several)
+    assert [(each.alert.labels.get("job"), each.why) for each in result.transitions] == [
+        ("web", "web is no longer configured")
+    ]
