@@ -66,7 +66,8 @@ def test_categories_are_by_type_then_by_what_it_came_from_then_by_status() -> No
     [
         "postgresql://app:hunter2@db/app", "Authorization: Bearer abcdefghijkl", "api_key='hunter2'", "ana@example.com",
         "Key (phone)=(12345) already exists", "card 4111 1111 1111 1111", "call +43 660 1234567",
-        "sk_live_abcdefghij123456",
+        "sk_live_abcdefghij123456", "<anà.müller@exämple.de>", "the secret key: 'hunter2'",
+        "https://hooks.slack.com/services/T0/B0/abcdefghij", "-----BEGIN EC PRIVATE KEY-----\nabcdefghij",
         "IBAN DE89 3704 0044 0532 0130 00", "Failing row contains (1, ana, secret)",
     ],
 )  # fmt: skip
@@ -74,7 +75,7 @@ def test_secrets_and_personal_data_are_masked(text: str) -> None:
     """What an exception's text quotes."""
     kept = scrubbed(text)
     assert "***" in kept
-    secrets = ("hunter2", "abcdefghij", "ana", "12345", "4111", "660", "3704")
+    secrets = ("hunter2", "abcdefghij", "ana", "müller", "12345", "4111", "660", "3704")
     assert [secret for secret in secrets if secret in kept] == []
 
 

@@ -1,8 +1,8 @@
 """Structured logs: a line is a constant event plus fields, as JSON on standard error.
 
 `log.warning("delivery.throttled", destination=…, retry_after=…)`. On a terminal the same events are readable text.
-Secrets never reach a line: settings hold them as SecretStr, and `redacted` masks what looks like a DSN's password or
-a Slack token in any field, because an exception's text may quote them.
+Secrets never reach a line: settings hold them as SecretStr, and `redacted` masks what looks like a DSN's password, a
+Slack token, a webhook's address, a JWT or a private key in any field, because an exception's text may quote them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,22 @@ _SECRETS: Final = re.compile(
     r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,256}):[^\s@]{0,1000}@"  # user:password@ in a URL
     r"|\bxox[a-z]-[A-Za-z0-9-]{8,}"  # Slack tokens
     r"|\bpassword=(?:'[^']*'|\S+)"  # libpq keyword form
-    r"|\beyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",  # JWTs
+    r"|\beyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"  # JWTs
+    # Incoming webhooks: who has the address may write.
+    r"|(?P<hook>\bhttps://(?:hooks\.slack(?:-gov)?\.com/[a-z]{1,20}|(?:[a-z]{1,10}\.)?discord(?:app)?\.com/api/webhooks"
+    r"|[a-z0-9-]{1,63}\.webhook\.office\.com)/)[^\s'\"<>)]+"
+    r"|-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY-----(?:[A-Za-z0-9+/=:,\s\\]|-(?!-)){0,20000}"
+    r"(?:-----END [A-Z0-9 ]{1,40}-----)?",
 )
 
 
 def redacted(text: str) -> str:
     """`text` with credentials masked."""
-    return _SECRETS.sub(lambda match: f"{match['scheme']}:***@" if match["scheme"] else "***", text)
+    return _SECRETS.sub(_masked, text)
+
+
+def _masked(match: re.Match[str]) -> str:
+    return f"{match['scheme']}:***@" if match["scheme"] else f"{match['hook'] or ''}***"
 
 
 def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -15,6 +15,10 @@ from tocsin.telemetry.logs import logger, redacted, set_up
         ("postgresql://tocsin:s3cret@db:5432/app", "postgresql://tocsin:***@db:5432/app"),
         ("host=db password=s3cret user=x", "host=db *** user=x"),
         ("token xoxb-1234567890-abcdef failed", "token *** failed"),
+        ("POST https://hooks.slack.com/services/T0/B0/s3cret: 404", "POST https://hooks.slack.com/services/*** 404"),
+        ("https://discord.com/api/webhooks/1/s3cret?wait=1", "https://discord.com/api/webhooks/***"),
+        ("a -----BEGIN RSA PRIVATE KEY-----\nMIIs3cret==\n-----END RSA PRIVATE KEY----- b", "a *** b"),
+        (r'"-----BEGIN PRIVATE KEY-----\nMIIs3cret"', '"***"'),
         ("https://example.com/a:b@c", "https://example.com/a:b@c"),
     ],
 )

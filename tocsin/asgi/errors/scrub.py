@@ -19,7 +19,7 @@ _PERSONAL: Final = re.compile(
     r"|(?P<cookie>\b(?:set-)?cookie\s{0,3}:\s{0,3})[^\n'\"]+"
     r"|(?P<query>/[^\s?#'\"@/]{0,200}\?)[^\s'\"=]{1,100}=[^\s'\"<>]*"
     r"|(?P<name>(?:pass(?:word|wd|phrase)?|pwd|secret|token|authorization|cookie|session(?:_?id)?|credential"
-    r"|(?:api|secret|private|access|role|sentry|signing|encryption)[_-]?key)s?"
+    r"|(?:api|secret|private|access|role|sentry|signing|encryption)[_ -]?key)s?"
     r"['\"]?\s{0,3}(?:[=:]|,(?=\s?b?['\"]))\s{0,3}(?:b(?=['\"]))?(?:(?:Bearer|Basic|Digest|Token|Sentry) )?)"
     r"(?:'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"|[^\s,;&)}\]]+)"
     r"|\b(?:sk|pk|rk|sb|ghp|gho|glpat|AKIA)[-_]?(?:live|test|secret|publishable)?[-_]?[A-Za-z0-9]{16,}[A-Za-z0-9_-]*"
@@ -34,7 +34,7 @@ _PERSONAL: Final = re.compile(
     re.IGNORECASE,
 )
 _EMAIL: Final = re.compile(
-    r"[A-Za-z0-9.!#$%&*+/=?^_{|}~-]{1,64}(?:@|%40)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}", re.IGNORECASE
+    r"[\w.!#$%&*+/=?^{|}~-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"  # letters of any script
 )
 MASK: Final = "***"
 
