@@ -12,7 +12,8 @@ Yields, per target and poll (`instance` is the target's name, or its URL without
   tocsin_endpoint_failure{reason}         1 for each expectation that was not met; absent when all were
   tocsin_endpoint_phase_seconds{phase}    dns, connect, tls, first_byte, total; a phase that was not reached is absent
   tocsin_endpoint_status_code             the status of the last answer
-  tocsin_endpoint_certificate_expiry_timestamp_seconds   notAfter of the certificate that was shown, trusted or not
+  tocsin_endpoint_certificate_expiry_timestamp_seconds   the first notAfter of its certificates: of the chain that was
+                                          built up to a root where they are trusted, else of all that was shown
   tocsin_endpoint_duration_seconds        histogram of `total`; a timeout counts with the time that was waited
   tocsin_endpoint_probes_total{outcome}   success, failure
   tocsin_endpoint_tries_total{outcome}    the same by try: with `retries: N` a failed try that the next one made good is
@@ -28,10 +29,11 @@ Yields, per target and poll (`instance` is the target's name, or its URL without
 and blackbox_exporter's probe_success, probe_duration_seconds, probe_http_status_code and probe_ssl_earliest_cert_expiry
 for rules that exist (off: `blackbox_names: false`).
 
-Reasons: dns, connect, tls, timeout, protocol (the peer broke off or spoke no HTTP), http_version (`http: 2`, and it
-fell back), redirect (too many, to no web address, or not to `url_matches`), status, body, json, header, extract (a
-journey's variable was not there, or can't stand where it is used), nxdomain, servfail, rcode (another one), records,
-slow.
+Reasons: dns (also a lookup that hangs), connect, tls, certificate_expired, certificate_not_yet_valid,
+certificate_of_another_host, certificate_untrusted, timeout, protocol (the peer broke off or spoke no HTTP),
+http_version (`http: 2`, and it fell back), redirect (too many, to no web address, or not to `url_matches`), status,
+body, json, header, extract (a journey's variable was not there, or can't stand where it is used), nxdomain, servfail,
+rcode (another one), records, slow.
 
 A journey is a target with `steps`, each a request with its own `expect`; see docs/endpoints.md:
 

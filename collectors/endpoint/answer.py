@@ -64,6 +64,8 @@ class Answer:
     phases: Mapping[str, Seconds] = field(default_factory=dict)
     """dns, connect, tls, first_byte: those that were completed, summed over redirects."""
     failure: Reason | None = None
+    timed_out: bool = False
+    """Its time was up before there was an answer."""
     status: int | None = None
     is_http: bool = True
     """False for a connection alone, which has no status."""
@@ -89,7 +91,7 @@ class Answer:
     def was_waited_for(self) -> bool:
         """Answered, or waited for to the end: then its duration says something. A port that refuses at once would
         make a broken service look fast."""
-        return self.was_answered or self.failure is Reason.TIMEOUT
+        return self.was_answered or self.timed_out
 
 
 def shortfalls(expect: Expect, answer: Answer) -> tuple[Reason, ...]:

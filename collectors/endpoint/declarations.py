@@ -38,7 +38,7 @@ METRICS: Final = (
     Metric(
         name="tocsin_endpoint_certificate_expiry_timestamp_seconds",
         type=_GAUGE,
-        help="When the certificate that the endpoint shows expires (notAfter), whether it is trusted or not.",
+        help="When the first of the endpoint's certificates expires (notAfter), intermediates too, trusted or not.",
         labels=("instance", "service"),
         unit="seconds",
     ),

@@ -23,6 +23,11 @@ def of_certificate(error: aiohttp.ClientConnectorCertificateError) -> Reason:
     return _BY_VERIFY_CODE.get(code, Reason.UNTRUSTED)
 
 
+def of_timeout(watch: Stopwatch) -> Reason:
+    """Of a probe whose time was up. A lookup that hangs is the name's matter: nobody was asked yet."""
+    return Reason.DNS if "dns" in watch.began else Reason.TIMEOUT
+
+
 def reason_for(error: Exception, watch: Stopwatch) -> Reason:
     """Of what a request raised, while `watch` ran."""
     if isinstance(error, BadRedirect):

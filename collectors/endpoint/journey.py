@@ -16,7 +16,7 @@ from yarl import URL
 from collectors.endpoint.answer import Answer, Reason, StepResult, shortfalls
 from collectors.endpoint.exchange import Request, Response, Way
 from collectors.endpoint.expect import compiled
-from collectors.endpoint.faults import reason_for
+from collectors.endpoint.faults import of_timeout, reason_for
 from collectors.endpoint.json_path import MISSING, find, parsed
 from collectors.endpoint.steps import Extract, Step
 from collectors.endpoint.stopwatch import Stopwatch, running
@@ -62,7 +62,7 @@ class Journey:
                 self._request(step), follow=step.follow_redirects, keep=bool(step.expect.reads_body or step.extract)
             )
         except asyncio.CancelledError:
-            self._note(step, perf_counter() - began, (Reason.TIMEOUT,), cleanup=cleanup)
+            self._note(step, perf_counter() - began, (of_timeout(self._way.watch),), cleanup=cleanup)
             raise
         except _NotSent:
             return self._note(step, None, (Reason.EXTRACT,), cleanup=cleanup)

@@ -16,10 +16,10 @@ from aiohttp import CookieJar
 from yarl import URL
 
 from collectors.endpoint import name_server
-from collectors.endpoint.answer import Answer, Reason, body_fits
+from collectors.endpoint.answer import Answer, body_fits
 from collectors.endpoint.certificates import expiry_of, expiry_shown_by, untrusted
 from collectors.endpoint.exchange import Request, Way
-from collectors.endpoint.faults import of_certificate, reason_for
+from collectors.endpoint.faults import of_certificate, of_timeout, reason_for
 from collectors.endpoint.http1 import Http1
 from collectors.endpoint.http2 import ALPN, Http2
 from collectors.endpoint.journey import CLEANING, Journey, answered
@@ -89,6 +89,7 @@ class Prober:
 
     async def _single(self, target: Target, way: Way, deadline: Seconds) -> Answer:
         failure, found, expiry, began = None, _NOTHING, list[Seconds](), perf_counter()
+        timed_out = False
         try:
             async with asyncio.timeout(deadline):
                 try:
@@ -98,13 +99,15 @@ class Prober:
                     failure = of_certificate(error)
                     expiry += await expiry_shown_by(error.host, error.port)
         except TimeoutError:
-            failure = failure or Reason.TIMEOUT
+            timed_out = failure is None
+            failure = failure or of_timeout(way.watch)
         except (aiohttp.ClientError, OSError) as error:
             failure = reason_for(error, way.watch)
         return replace(
             found if failure is None else _NOTHING,
             total=perf_counter() - began,
             failure=failure,
+            timed_out=timed_out,
             certificate_expires_at=min(expiry, default=None),
         )
 

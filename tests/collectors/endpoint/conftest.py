@@ -177,3 +177,71 @@ def certificate(tmp_path: Path) -> Callable[..., Certificate]:
         return Certificate(pem, expires_at)
 
     return make
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A root, an intermediate and the certificate of 127.0.0.1."""
+
+    root: Path
+    pem: Path
+    """What a server shows: its key, its certificate and those above it but for the root."""
+    leaf: bytes
+    """In DER."""
+    ends: dict[str, float]
+
+    def server(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.pem)
+        return context
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Callable[..., Chain]:
+    """`chain(root=400, intermediate=10, leaf=80)`: so many days each; `extra`: one more that is shown for nothing."""
+    made = 0
+
+    def make(*, root: int, intermediate: int, leaf: int, extra: int | None = None) -> Chain:
+        nonlocal made
+        made += 1
+        days = {"root": root, "intermediate": intermediate, "leaf": leaf} | ({} if extra is None else {"extra": extra})
+        keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in days}
+        above = {"root": "root", "intermediate": "root", "leaf": "intermediate", "extra": "extra"}
+        ends = {
+            name: (datetime.now(UTC) + timedelta(days=count)).replace(microsecond=0) for name, count in days.items()
+        }
+        signed = {
+            name: (
+                x509.CertificateBuilder()
+                .subject_name(_called(name, made))
+                .issuer_name(_called(above[name], made))
+                .public_key(keys[name].public_key())
+                .serial_number(x509.random_serial_number())
+                .not_valid_before(ends[name] - timedelta(days=900))
+                .not_valid_after(ends[name])
+                .add_extension(
+                    x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+                )
+                .add_extension(x509.BasicConstraints(ca=name != "leaf", path_length=None), critical=True)
+                .sign(keys[above[name]], hashes.SHA256())
+            )
+            for name in days
+        }
+        texts = {name: one.public_bytes(serialization.Encoding.PEM) for name, one in signed.items()}
+        key = keys["leaf"].private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (top := tmp_path / f"root{made}.pem").write_bytes(texts["root"])
+        (pem := tmp_path / f"chain{made}.pem").write_bytes(
+            key + texts["leaf"] + texts["intermediate"] + texts.get("extra", b"")
+        )
+        return Chain(
+            top, pem, signed["leaf"].public_bytes(serialization.Encoding.DER),
+            {name: end.timestamp() for name, end in ends.items()},
+        )  # fmt: skip
+
+    return make
+
+
+def _called(name: str, number: int) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {number}")])

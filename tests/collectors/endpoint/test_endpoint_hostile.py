@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -176,3 +177,24 @@ async def test_a_goodbye_after_the_answer_is_no_broken_answer() -> None:
     talk._take(events.StreamEnded(stream_id=1))
     talk._take(events.ConnectionTerminated())
     assert talk._ended
+
+
+async def test_a_lookup_that_hangs_is_the_names_failure(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dns`, in whichever way it is asked, and not `timeout`: nobody was asked yet. What was waited counts."""
+    let_go = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: let_go.wait(30) and [])
+    target = {"url": "https://slow.example", "deadline": "50ms"}
+    steps = [{"name": "one"}]
+    try:
+        seen = await endpoints.poll(
+            {**target, "name": "http1"},
+            {**target, "name": "http2", "http": 2},
+            {"url": "tcp://slow.example:25", "deadline": "50ms", "name": "tcp"},
+            {**target, "name": "journey", "steps": steps},
+        )
+    finally:
+        let_go.set()
+    names = ("http1", "http2", "tcp", "journey")
+    assert {name: seen.reasons(name) for name in names} == {name: {"dns"} for name in names}
+    counted = [seen.value("tocsin_endpoint_duration_seconds_count", instance=name) for name in names]
+    assert counted == [1, 1, 1, 1]
