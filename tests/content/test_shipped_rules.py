@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.content.declared import Declared
 from tocsin.cli import cli
 from tocsin.model import Severity
 from tocsin.promql import compile_expr
-from tocsin.promql.syntax import Selector, selectors
+from tocsin.promql.syntax import Aggregate, Binary, Call, Selector, selectors, walk
 from tocsin.rules import AlertRule, Group
 from tocsin.rules.unit_tests import UnitTestFile
 
@@ -66,6 +67,33 @@ def test_rules_use_only_labels_that_are_declared(groups: tuple[Group, ...], decl
     """A matcher on a label that is never there matches nothing, or everything."""
     found = {rule.name: declared.unknown_labels(rule.plan) for group in groups for rule in group.rules}
     assert {name: unknown for name, unknown in found.items() if unknown} == {}
+
+
+def test_no_alert_loses_its_service(alerts: tuple[AlertRule, ...]) -> None:
+    """Routes group by it and messages begin with it: whoever sums by `job`, or joins on it alone, drops it."""
+    lost: set[str] = set()
+    for rule in alerts:
+        for node in walk(rule.plan.tree):
+            if isinstance(node, Aggregate) and not node.without:
+                kept = node.labels
+            elif isinstance(node, Binary) and node.matching and node.matching.on and node.matching.card == "one-to-one":
+                kept = node.matching.labels
+            else:
+                continue
+            if "job" in kept and "service" not in kept:
+                lost.add(f"{at(rule)}: {node.op} {sorted(kept)}")
+    assert lost == set()
+
+
+def test_counts_are_told_as_whole_numbers(alerts: tuple[AlertRule, ...]) -> None:
+    """increase() extrapolates: "5.455 deadlocks" is no figure for a phone."""
+    fraction = re.compile(r"\{\{ *\$value *(?:\}\}|\| *humanize *\}\})")
+    assert [
+        at(rule)
+        for rule in alerts
+        if any(isinstance(node, Call) and node.function == "increase" for node in walk(rule.plan.tree))
+        and fraction.search(written(rule, "summary") + written(rule, "description"))
+    ] == []
 
 
 def test_unit_tests_feed_only_series_that_are_declared(

@@ -10,6 +10,7 @@ import psycopg
 
 from collectors.postgres import SPEC
 from tocsin.testing.postgres import EmbeddedPostgres
+from tocsin.testing.waiting import eventually
 
 Watching = Any
 Client = Callable[..., Awaitable[psycopg.AsyncConnection[Any]]]
@@ -93,10 +94,36 @@ async def test_a_primary_and_its_replica_show_the_rest(
         # The lags are known only while there is something to ship.
         breakable.execute("create table if not exists shipped (n int)", "vacuum pg_class")
         primary = await watch.poll_until(lambda told: told.names >= REPLICAS)
+    # Whoever reads the log for a while is no replica: its end would be told as one that is lost.
+    backup = streaming(breakable)
+    await eventually(lambda: len(senders(breakable)) == 2)
+    async with watching(breakable.dsn(user="watcher")) as watch:
+        beside = await watch.poll_until(lambda told: "tocsin_pg_replicas" in told.names)
+    backup.finish()
     async with watching(standby_dsn) as watch:
         standby = await watch.poll_until(lambda told: told.names >= STANDBY and told.state == "in_recovery")
     assert (REPLICAS - lags <= primary.names, STANDBY - standby.names) == (True, set())
     assert (primary.value("tocsin_pg_replicas"), standby.value("tocsin_pg_wal_receiver_up")) == (1, 1)
+    assert beside.value("tocsin_pg_replicas") == 1
+
+
+def streaming(server: EmbeddedPostgres) -> psycopg.pq.abc.PGconn:
+    """A connection that streams the log as pg_basebackup's second one does: over a slot that ends with it."""
+    where = psycopg.conninfo.make_conninfo(server.dsn(), replication="true", application_name="nightly")
+    connection = psycopg.pq.PGconn.connect(where.encode())
+    connection.exec_(b"CREATE_REPLICATION_SLOT nightly TEMPORARY PHYSICAL RESERVE_WAL")
+    position = connection.exec_(b"IDENTIFY_SYSTEM").get_value(0, 2)
+    assert position is not None
+    begun = connection.exec_(b"START_REPLICATION SLOT nightly PHYSICAL " + position)
+    assert begun.status == psycopg.pq.ExecStatus.COPY_BOTH, begun.get_error_message()
+    return connection
+
+
+def senders(server: EmbeddedPostgres) -> list[str]:
+    """Who streams, by application_name."""
+    with psycopg.connect(server.dsn()) as connection:
+        found = connection.execute("select application_name from pg_stat_replication where state = 'streaming'")
+        return [name for (name,) in found]
 
 
 async def test_labels_are_those_declared(server: EmbeddedPostgres, watching: Watching) -> None:
