@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from tocsin.asgi.errors.fingerprint import InApp
 from tocsin.asgi.errors.report import Observer
 from tocsin.asgi.logs.writer import Sink
 from tocsin.asgi.measures import Measures
@@ -121,6 +122,7 @@ class Exports:
         return Forwarder(
             dsn, outcome=self._counting("sentry"), environment=environment.get("SENTRY_ENVIRONMENT", ""),
             release=environment.get("SENTRY_RELEASE", ""), service=self._settings.service, yields=not given,
+            in_app=InApp(self._settings.in_app),
         )  # fmt: skip
 
     def _counting(self, signal: str) -> Outcome:

@@ -89,7 +89,7 @@ def errors(app: App, parts: Parts) -> App:
     """Whatever goes wrong."""
     return Errors(
         app, site=parts.site, measures=parts.measures, lines=parts.lines, observers=parts.observers,
-        categories=parts.categories,
+        categories=parts.categories, in_app=parts.settings.in_app,
     )  # fmt: skip
 
 

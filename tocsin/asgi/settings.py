@@ -14,6 +14,7 @@
 | TOCSIN_APP_LOG_FOLDER | request log to files there; standard error otherwise |
 | TOCSIN_APP_LOG_SHARE | share of ordinary requests that is written, 0 to 1 |
 | TOCSIN_APP_LOG_KEEP_DAYS, TOCSIN_APP_LOG_KEEP_BYTES | how long, and how much, log files are kept |
+| TOCSIN_APP_IN_APP | packages of the application that are installed in site-packages: campaigns,shop.orders |
 | TOCSIN_APP_SLOW_SECONDS | what is slow, and always written |
 | TOCSIN_APP_SERVICE | the application's name in traces and at Sentry |
 | TOCSIN_APP_OTLP_ENDPOINT | http://collector:4318: traces on |
@@ -34,6 +35,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
+from tocsin.asgi.errors.fingerprint import InApp
 from tocsin.errors import Finding, InputError
 from tocsin.model import Seconds
 
@@ -72,6 +74,7 @@ class Settings:
     log_share: float = 0.1
     log_keep_days: float = 14.0
     log_keep_bytes: int = 2 * 1024 * 1024 * 1024
+    in_app: tuple[str, ...] = ()
     slow_seconds: Seconds = 1.0
     service: str = ""
     otlp_endpoint: str = ""
@@ -138,6 +141,10 @@ class Settings:
         ]
         if any("=" not in header for header in self.otlp_headers):
             wrong.append(_finding("otlp_headers are name=value,…", f"set {PREFIX}OTLP_HEADERS"))
+        try:
+            InApp(self.in_app)
+        except ValueError as error:
+            wrong.append(_finding(f"in_app: {error}", f"set {PREFIX}IN_APP"))
         if self.waiting < 0:
             wrong.append(_finding("waiting is not negative", f"set {PREFIX}WAITING"))
         if self.user_key and len(self.user_key) < 16:

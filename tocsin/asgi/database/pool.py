@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from tocsin.asgi.database.failures import Saturated, Unreachable, translated
 from tocsin.asgi.database.watch import Observer, Watch, cursor_classes
+from tocsin.asgi.errors.fingerprint import InApp
 from tocsin.asgi.logs.lines import Lines
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import Unavailable
@@ -107,7 +108,8 @@ class Database:
     def join(self, parts: Parts) -> None:
         """Count and log where the layers do: `protect` calls it."""
         measures, lines = self._measures or parts.measures, self._lines or parts.lines
-        self.watch.join(measures, lines, parts.settings.slow_seconds if self._slow is None else self._slow)
+        slow = parts.settings.slow_seconds if self._slow is None else self._slow
+        self.watch.join(measures, lines, slow, InApp(parts.settings.in_app))
         if self._opened:
             self._show()
 

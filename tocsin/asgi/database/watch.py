@@ -14,7 +14,7 @@ from psycopg.sql import Composable
 from tocsin.asgi.call import CURRENT, Call
 from tocsin.asgi.database.cursors import AsyncTellingCursor, AsyncTellingServerCursor, Waited
 from tocsin.asgi.database.shape import shape_of
-from tocsin.asgi.errors.fingerprint import is_in_app, named
+from tocsin.asgi.errors.fingerprint import InApp, named
 from tocsin.asgi.errors.storm import Storms
 from tocsin.asgi.logs.lines import Lines
 from tocsin.asgi.measures import Measures
@@ -77,8 +77,9 @@ class Watch:
         self._storms = Storms(most=60)
         self.join(measures, lines, slow)
 
-    def join(self, measures: Measures, lines: Lines, slow: Seconds) -> None:
+    def join(self, measures: Measures, lines: Lines, slow: Seconds, in_app: InApp | None = None) -> None:
         """From now on there."""
+        self._in_app = in_app or InApp()
         self.measures, self.lines, self.slow = measures, lines, slow
         self._observe: dict[str, Callable[[float], None]] = {}  # bounded as routes are
         # `labels()` costs more than counting does.
@@ -97,7 +98,7 @@ class Watch:
         if seconds < self.slow and not self.observers and not RECORDERS:
             return
         # Where it is asked costs a walk over the stack: for those who look, not for every span.
-        places = tuple(_places()) if seconds >= self.slow or RECORDERS else ()
+        places = tuple(_places(self._in_app)) if seconds >= self.slow or RECORDERS else ()
         told = Statement(database=self.database, query=query, seconds=seconds, call=call, error=error, places=places)
         for tell in (*self.observers, *RECORDERS):
             tell(told)
@@ -159,13 +160,13 @@ def text_of(query: Any) -> str:
     return query.decode("utf-8", "replace") if isinstance(query, bytes) else str(query)
 
 
-def _places() -> Iterator[str]:
+def _places(in_app: InApp) -> Iterator[str]:
     """Frames of the application under the running statement: awaiting coroutines are frames too."""
     frame = sys._getframe(1)
     found = 0
     while frame.f_back is not None and found < _PLACES:
         frame = frame.f_back
-        if is_in_app(frame.f_code.co_filename):
+        if in_app(frame):
             found += 1
             yield f"{_short(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
 

@@ -3,7 +3,8 @@
     app = Errors(app, observers=[forward])
 
 What counts: an exception that reaches us, one that the framework answered with a 5xx (seen while it does), a 5xx that
-the application answered of its own will (then there is no stack to log). 4xx are counted by category and not logged.
+the application answered of its own will (then there is no stack to log), and one of a task that nobody waits for (see
+strays). 4xx are counted by category and not logged.
 A cancelled request and a client that went away are no errors. SystemExit is logged, and goes on.
 
 The answer to an exception is an RFC 9457 problem with the request's id. Where a framework has answered an exception
@@ -17,31 +18,23 @@ Storms are bounded (see storm). A framework may log as well what it handles: swi
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
-from tocsin.asgi.call import CALL_KEY, App, Call, Message, Receive, Scope, Send, Site
-from tocsin.asgi.errors.category import TIMEOUT, Categories, is_ending, is_gone, leaf_of, status_of
-from tocsin.asgi.errors.fingerprint import Fingerprints, named
+from tocsin.asgi.call import CALL_KEY, CURRENT, App, Call, Receive, Scope, Send, Site
+from tocsin.asgi.errors.answer import Answer, AnswerBroken, close, is_meant, phase_of
+from tocsin.asgi.errors.category import TIMEOUT, Categories, is_ending, is_gone, leaf_of
+from tocsin.asgi.errors.fingerprint import Fingerprints, InApp, named
 from tocsin.asgi.errors.report import ErrorReport, Observer, Phase
+from tocsin.asgi.errors.signals import listen_to_django
 from tocsin.asgi.errors.storm import Storms
+from tocsin.asgi.errors.strays import Strays, mark_told
 from tocsin.asgi.logs.lines import Lines
 from tocsin.asgi.measures import Measures, measures_of
-from tocsin.asgi.problem import MEDIA_TYPE, answer, meant_by
-from tocsin.errors import TocsinError
+from tocsin.asgi.problem import answer, meant_by
 
 __all__ = ["AnswerBroken", "Categories", "ErrorReport", "Errors", "Observer", "Phase"]
-
-_LAST: Final = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
-"""What may be the answer's last message; trailers come after one of these."""
-_KEPT: Final = frozenset({b"retry-after", b"allow", b"www-authenticate", b"set-cookie", b"vary"})
-"""Headers of a framework's answer that stay when its body is replaced; those of CORS do too."""
-
-
-class AnswerBroken(TocsinError):
-    """An answer was cut off by an error, which is in the log under the request's id."""
 
 
 class Errors:
@@ -56,28 +49,33 @@ class Errors:
         lines: Lines | None = None,
         categories: Mapping[type[BaseException] | str, str] | None = None,
         observers: Iterable[Observer] = (),
-        fingerprints: Fingerprints | None = None,
+        in_app: Iterable[str] = (),
         storms: Storms | None = None,
     ) -> None:
+        """`in_app`: packages that are the application's own wherever they are installed. Raises ValueError."""
         self._app = app
         self._site = site or Site(app)
         self._measures = measures or measures_of()
         self._lines = lines or Lines()
         self._categories = Categories(categories)
         self._observers = tuple(observers)
-        self._fingerprints = fingerprints or Fingerprints()
+        self._fingerprints = Fingerprints(InApp(in_app))
         self._storms = storms or Storms()
         # The children, bounded as the labels are.
         self._counts: dict[tuple[str, str], Callable[[], None]] = {}
         self._occurred: dict[tuple[str, str], Callable[[], None]] = {}
-        _listen_to_django()
+        self._strays = Strays(self._site, self._strayed, self._fingerprints.has_own)
+        listen_to_django()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._strays.begun:
+            self._strays.begin()
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            await self._beside(scope, receive, send)
             return
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
-        guarded = _Answer(self, call, call.track(send))
+        token = None if CURRENT.get() is call else CURRENT.set(call)
+        guarded = Answer(self, call, call.track(send))
         try:
             await self._app(scope, receive, guarded.send)
         except BaseException as error:
@@ -89,28 +87,48 @@ class Errors:
         finally:
             # An exception holds this frame, which holds them: none of it would go before the garbage collector comes.
             guarded.reported = call.error = None
+            if token is not None:
+                CURRENT.reset(token)
+
+    async def start(self) -> None:
+        """Watch the event loop's tasks; the first request does so too."""
+        self._strays.begin()
 
     def close(self) -> None:
-        """Tell what storms left uncounted in the log."""
+        """Leave the loop as it was, and tell what storms left uncounted in the log."""
+        self._strays.end()
+        self._tell_repeats()
+
+    async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if scope["type"] == "lifespan":
+                self.close()
+
+    def _strayed(self, call: Call, error: BaseException) -> None:
+        self.report(call, error, Phase.TASK, call.status)
+
+    def _tell_repeats(self) -> None:
         for fingerprint, count in self._storms.repeats():
             self._lines.warning("request.failed_repeatedly", fingerprint=fingerprint, times=count)
 
-    def _ending(self, error: BaseException, guarded: _Answer, call: Call) -> None:
+    def _ending(self, error: BaseException, guarded: Answer, call: Call) -> None:
         if isinstance(error, SystemExit):
-            self.report(call, error, _phase(guarded, call), call.status or 500)
+            self.report(call, error, phase_of(guarded, call), call.status or 500)
         else:
             call.fate = "cancelled"
 
-    async def _caught(self, error: BaseException, guarded: _Answer, call: Call) -> None:
+    async def _caught(self, error: BaseException, guarded: Answer, call: Call) -> None:
         if is_gone(error) or (guarded.send_failed and isinstance(error, OSError)):
             call.fate = "disconnected"
             return
         status, headers = meant_by(error) or (500, [])
         if error is not guarded.reported:
-            self.report(call, error, _phase(guarded, call), call.status or status)
+            self.report(call, error, phase_of(guarded, call), call.status or status)
         if call.scope["type"] == "websocket":
             if not guarded.closed and not guarded.send_failed:
-                await _close(call, guarded)
+                await close(call, guarded)
         elif not guarded.started:
             await answer(call, guarded.send_unchanged, status, headers=headers)
         elif not guarded.ended:
@@ -125,8 +143,10 @@ class Errors:
             fingerprint = named("status", str(status), call.stopped_by, route)
         else:
             fingerprint, where = self._fingerprints.of(error)
+            mark_told(error, call)
         category = TIMEOUT if call.stopped_by == "concurrency" else self._categories.of(error, status)
-        call.failed = {"category": category, "fingerprint": fingerprint}
+        if phase is not Phase.TASK:  # which is no matter of the request's own line
+            call.failed = {"category": category, "fingerprint": fingerprint}
         self._count(category, route)
         label = self._measures.fingerprint_label(fingerprint)
         occurred = self._occurred.get((category, label))
@@ -136,7 +156,7 @@ class Errors:
         occurred()
         now = time.monotonic()
         if self._storms.ended(now):
-            self.close()
+            self._tell_repeats()
         full = self._storms.is_full(fingerprint, now)
         if not full and not self._observers:
             return  # one of a storm: nobody wants to know more of it
@@ -146,7 +166,8 @@ class Errors:
             user=call.user, scope=call.scope,
         )  # fmt: skip
         if full:
-            self._lines.error("request.failed", **report.fields(), stack=report.stack)
+            event = "task.failed" if phase is Phase.TASK else "request.failed"
+            self._lines.error(event, **report.fields(), stack=report.stack)
         for observer in self._observers:
             try:
                 observer(report)
@@ -175,122 +196,4 @@ class Errors:
             return False
         call.status = status
         self.report(call, error, Phase.BEFORE, status)
-        return error is not None and not _is_meant(status, headers, error)
-
-
-class _Answer:
-    """The way back to the client, watched. Fields begin as the class's, as those of a Call."""
-
-    _replaced = started = ended = closed = send_failed = False
-    reported: BaseException | None = None
-
-    def __init__(self, errors: Errors, call: Call, send: Send) -> None:
-        self._errors = errors
-        self._call = call
-        self._send = send
-
-    async def send(self, message: Message) -> None:
-        """The application's `send`."""
-        kind = message["type"]
-        if kind == "http.response.start":
-            self.started = True
-            status = message["status"]
-            if status >= 400 and not self._call.stopped_by:
-                # A framework answers inside of its `except`, or its hook has told us; the exception is seen then.
-                error = leaf_of_seen(sys.exc_info()[1] or self._call.error)
-                meant = meant_by(error) if status == 500 else None
-                status, more = meant or (status, [])
-                if self._errors.answered(self._call, status, message.get("headers", ()), error) or meant is not None:
-                    self.reported, self._replaced, self.ended = error, True, True
-                    kept = [*more, *((name, value) for name, value in message["headers"] if _stays(name))]
-                    await answer(self._call, self.send_unchanged, status, headers=kept)
-                    return
-                self.reported = error if status >= 500 else None
-            elif status >= 400:
-                self._errors.answered_by_layer(self._call, status)
-            headers = [*message.get("headers", ()), (b"x-request-id", self._call.request_id.encode())]
-            message = {**message, "headers": headers}
-        elif self._replaced:
-            return
-        elif kind in _LAST:
-            self.ended = not message.get("more_body", False)
-        elif kind == "websocket.close":
-            self.closed = True
-            self._see(sys.exc_info()[1])
-        try:
-            await self._send(message)
-        except OSError:
-            self.send_failed = True  # the connection is gone, whatever the server calls that
-            raise
-
-    def _see(self, error: BaseException | None) -> None:
-        """A framework closes a WebSocket for an error and keeps the error to itself."""
-        meant = status_of(error) is not None
-        if isinstance(error, Exception) and error is not self.reported and not meant and not is_gone(error):
-            self.reported = error
-            self._errors.report(self._call, error, Phase.WEBSOCKET, 500)
-
-    async def send_unchanged(self, message: Message) -> None:
-        """Our own answers."""
-        if message["type"].endswith(".start"):
-            headers = [*message["headers"], (b"x-request-id", self._call.request_id.encode())]
-            message = {**message, "headers": headers}
-            self.started = True
-        try:
-            await self._send(message)
-        except OSError:
-            self.send_failed = True
-            raise
-
-
-def leaf_of_seen(error: BaseException | None) -> BaseException | None:
-    """As `_caught` will see it, should it come through as well."""
-    return leaf_of(error) if error is not None else None
-
-
-def _is_meant(status: int, headers: Any, error: BaseException) -> bool:
-    """True for an answer that somebody wrote for this error: leave it."""
-    media = next((value for name, value in headers if name.lower() == b"content-type"), b"").partition(b";")[0].strip()
-    if media == MEDIA_TYPE or status_of(error) is not None:
-        return True
-    return status != 500 and not media.startswith(b"text/") and media != b""
-
-
-def _stays(name: bytes) -> bool:
-    return name.lower() in _KEPT or name.lower().startswith(b"access-control-")
-
-
-def _phase(guarded: _Answer, call: Call) -> Phase:
-    if call.scope["type"] == "websocket":
-        return Phase.WEBSOCKET
-    if not guarded.started:
-        return Phase.BEFORE
-    return Phase.AFTER if guarded.ended else Phase.DURING
-
-
-async def _close(call: Call, guarded: _Answer) -> None:
-    try:
-        if call.opened:
-            await guarded.send_unchanged({"type": "websocket.close", "code": 1011})
-        elif not guarded.started:
-            await answer(call, guarded.send_unchanged, 500)
-    except (OSError, RuntimeError):
-        return  # it is closed already, from the other side
-
-
-_django_listens = False
-
-
-def _listen_to_django() -> None:
-    """Django answers exceptions itself, and tells of them by a signal."""
-    global _django_listens
-    signals = sys.modules.get("django.core.signals")
-    if signals is not None and not _django_listens:
-        _django_listens = True
-        signals.got_request_exception.connect(_django_failed, dispatch_uid="tocsin.asgi.errors", weak=False)
-
-
-def _django_failed(request: Any = None, **_: Any) -> None:
-    call = getattr(request, "scope", {}).get(CALL_KEY)
-    if isinstance(call, Call):
-        call.error = sys.exc_info()[1]
+        return error is not None and not is_meant(status, headers, error)

@@ -24,6 +24,8 @@ class Phase(StrEnum):
     AFTER = "after_answer"
     """The client noticed nothing: a background task."""
     WEBSOCKET = "websocket"
+    TASK = "task"
+    """Nobody waited for it: a task that a handler started, see strays."""
 
 
 @dataclass(frozen=True, kw_only=True)

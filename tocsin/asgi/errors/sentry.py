@@ -26,7 +26,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from tocsin.asgi.errors.fingerprint import is_in_app
+from tocsin.asgi.errors.fingerprint import InApp
 from tocsin.asgi.errors.report import ErrorReport
 from tocsin.asgi.errors.scrub import text_of
 from tocsin.asgi.shipping import Outcome, Sent, Shipper, post, seconds_of
@@ -63,7 +63,7 @@ class Forwarder:
 
     def __init__(
         self, dsn: Dsn, *, outcome: Outcome, environment: str = "", release: str = "", service: str = "",
-        yields: bool = False,
+        yields: bool = False, in_app: InApp | None = None,
     ) -> None:  # fmt: skip
         """`yields`: not where sentry-sdk is active."""
         self._dsn = dsn
@@ -72,6 +72,7 @@ class Forwarder:
             self._base["release"] = release
         self._service = service
         self._yields = yields
+        self._in_app = in_app or InApp()
         self._shipper = Shipper(self._send, name="sentry", outcome=outcome, most=_MOST_WAITING)
 
     def __call__(self, report: ErrorReport) -> None:
@@ -79,7 +80,7 @@ class Forwarder:
         if self._yields and _sdk_is_active():
             return
         if self._shipper.has_room():
-            self._shipper.put(self._base | event_of(report, self._service))
+            self._shipper.put(self._base | event_of(report, self._service, self._in_app))
 
     async def close(self) -> None:
         """Send what waits, for two seconds at most."""
@@ -96,7 +97,7 @@ class Forwarder:
         return Sent(ok=status < 300, limited=status == 429, rest=rest_of(status, answered))
 
 
-def event_of(report: ErrorReport, service: str = "") -> dict[str, Any]:
+def event_of(report: ErrorReport, service: str = "", in_app: InApp | None = None) -> dict[str, Any]:
     """The event's payload. https://develop.sentry.dev/sdk/data-model/event-payloads/"""
     tags = {
         "category": report.category, "fingerprint": report.fingerprint, "phase": report.phase.value,
@@ -116,7 +117,7 @@ def event_of(report: ErrorReport, service: str = "") -> dict[str, Any]:
     if report.user:
         event["user"] = {"id": report.user}
     if report.error is not None:
-        event["exception"] = {"values": [_raised(error) for error in _chain(report.error)]}
+        event["exception"] = {"values": [_raised(error, in_app or InApp()) for error in _chain(report.error)]}
     else:
         event["message"] = f"{report.method} {report.route} answered {report.status}"
         event["fingerprint"] = [report.fingerprint]  # or all that were not raised would be one
@@ -155,8 +156,8 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found[::-1]
 
 
-def _raised(error: BaseException) -> dict[str, Any]:
-    frames = [_frame(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+def _raised(error: BaseException, in_app: InApp) -> dict[str, Any]:
+    frames = [_frame(frame, line, in_app) for frame, line in traceback.walk_tb(error.__traceback__)]
     if len(frames) > _MOST_FRAMES:
         frames = frames[: _MOST_FRAMES // 2] + frames[-_MOST_FRAMES // 2 :]
     kind = type(error)
@@ -169,14 +170,14 @@ def _raised(error: BaseException) -> dict[str, Any]:
     return value
 
 
-def _frame(frame: FrameType, line: int) -> dict[str, Any]:
+def _frame(frame: FrameType, line: int, in_app: InApp) -> dict[str, Any]:
     code = frame.f_code
     return {
         "module": frame.f_globals.get("__name__", "?"),
         "function": code.co_qualname,
         "filename": "/".join(code.co_filename.rsplit("/", 3)[-3:]),
         "lineno": line,
-        "in_app": is_in_app(code.co_filename),
+        "in_app": in_app(frame),
     }
 
 

@@ -78,7 +78,9 @@ class Cost:
             if event == "request.left_out":
                 return
         else:
-            route = self.routes.setdefault(ERRORS if event.startswith("request.failed") else OTHERS, Route())
+            route = self.routes.setdefault(
+                ERRORS if event.startswith(("request.failed", "task.failed")) else OTHERS, Route()
+            )
         route.lines += 1
         route.size += len(line) + 1
 

@@ -90,7 +90,7 @@ class Traces:
 def note_error(report: ErrorReport) -> None:
     """An observer of Errors: the request's span tells of what went wrong."""
     span = report.scope.get(SPAN_KEY)
-    if span is None:
+    if span is None or not span.is_recording():  # over, before a task that it started
         return
     span.set_attribute("tocsin.category", report.category)
     span.set_attribute("tocsin.fingerprint", report.fingerprint)
