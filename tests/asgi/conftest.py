@@ -10,6 +10,7 @@ import pytest
 
 from tests.asgi.frameworks import BUILDERS, Site, protected, served
 from tocsin.testing.peers import PeerMissing
+from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.redis import RedisServer, running_redis
 
 
@@ -38,6 +39,17 @@ def redis() -> Iterator[RedisServer]:
                 raise
             pytest.skip(f"redis-server: {missing}")
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A real Postgres with fifty items."""
+    with EmbeddedPostgres.start() as running:
+        running.execute(
+            "create table items (id int primary key, name text)",
+            "insert into items select n, 'item ' || n from generate_series(1, 50) as n",
+        )
+        yield running
 
 
 @pytest.fixture(params=list(BUILDERS))

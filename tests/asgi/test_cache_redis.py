@@ -1,102 +1,24 @@
-"""The cache in a real Redis that processes share: one at work, nothing void, and never an error when Redis fails."""
+"""The cache in a real Redis that processes share: one at work, and nothing void."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import decimal
 import json
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis as Client
 
+from tests.asgi.peers_of_redis import Prices, working
 from tests.asgi.test_cache import Site
-from tocsin.asgi.cache import Cache, Redis, Rule
-from tocsin.asgi.cache.keys import Untold, canonical
-from tocsin.asgi.measures import Measures
-from tocsin.testing.redis import RedisServer, running_redis
-
-Price = Callable[[Any], Awaitable[Any]]
-
-
-@dataclass
-class Peer:
-    """One process' cache and function; all of them count in `asked`."""
-
-    cache: Cache
-    price: Price
-    registry: CollectorRegistry
-
-    def count(self, outcome: str) -> float:
-        labels = {"cached": f"{__name__}.price_of", "outcome": outcome}
-        return self.registry.get_sample_value("tocsin_http_cache_total", labels) or 0.0
-
-
-@dataclass
-class Prices:
-    """Peers on one Redis, and the work that they share."""
-
-    redis: RedisServer
-    namespace: str = field(default_factory=lambda: secrets.token_hex(8))
-    asked: list[Any] = field(default_factory=list)
-    peers: list[Peer] = field(default_factory=list)
-    gate: asyncio.Event | None = None
-
-    def peer(self, *, within: float = 20.0, rest: float = 1.0, lease: float = 20.0, **rule: Any) -> Peer:
-        registry = CollectorRegistry()
-        store = Redis(self.redis.url, namespace=self.namespace, within=within, rest=rest, lease=lease)
-        cache = Cache(store=store, measures=Measures(registry))
-        rule = {"ttl": 60.0, "tags": ("prices",), **rule}
-        self.peers.append(Peer(cache, cache.cached(**rule)(price_of), registry))
-        return self.peers[-1]
-
-    async def work(self, article: Any) -> Any:
-        self.asked.append(article)
-        if self.gate is not None:
-            await self.gate.wait()
-        if article == 13:
-            raise LookupError("the database is down")
-        if article == "decimal":
-            return decimal.Decimal("1.10")
-        return None if article == 0 else {"article": str(article), "price": len(self.asked)}
-
-    async def worked(self, times: int) -> None:
-        """When the work was begun so many times."""
-        async with asyncio.timeout(60):
-            while len(self.asked) < times:
-                await asyncio.sleep(0.001)
-
-    async def kept(self, pattern: str = "1:*") -> dict[bytes, int]:
-        """What is in Redis, with its time in ms."""
-        async with self.client() as client:
-            names = [name async for name in client.scan_iter(f"{self.namespace}:{pattern}")]
-            return {name: await client.pttl(name) for name in names}
-
-    @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[Any]:
-        client: Any = Client.from_url(self.redis.url)
-        try:
-            yield client
-        finally:
-            await client.aclose()
-
-
-working: list[Prices] = []
-
-
-async def price_of(article: Any) -> Any:
-    """The function that is cached: of the module, as an application's is."""
-    return await working[-1].work(article)
+from tocsin.asgi.cache import Redis, Rule
+from tocsin.testing.redis import RedisServer
 
 
 @pytest.fixture
@@ -256,47 +178,6 @@ async def test_a_tag_that_is_no_token_of_ours_and_a_value_too_large_harm_nothing
     assert (len(await prices.kept()), peer.count("unreachable")) == (1, 0)
 
 
-async def test_a_full_redis_is_no_error_and_hears_of_changes(doomed: RedisServer) -> None:
-    """What is there is still given, what is new is worked out, and what is void is void everywhere."""
-    prices = Prices(doomed)
-    working.append(prices)
-    one, other = prices.peer(), prices.peer()
-    await one.price(1)
-    async with prices.client() as client:
-        await client.config_set("maxmemory", 1)
-    assert (await other.price(1))["price"] == 1
-    assert [(await one.price(2))["price"], (await one.price(2))["price"]] == [2, 3]
-    await one.cache.invalidate("prices")
-    assert (await other.price(1))["price"] == 4
-    working.remove(prices)
-    for peer in prices.peers:
-        await peer.cache.close()
-
-
-async def test_many_changes_are_told_after_an_outage_of_any_length(doomed: RedisServer) -> None:
-    """In pieces, each for good."""
-    prices = Prices(doomed)
-    working.append(prices)
-    peer = prices.peer(rest=0.0)
-    await peer.price(1)
-    doomed.stop()
-    gate = prices.gate = asyncio.Event()
-    before = asyncio.create_task(peer.price(1))
-    await prices.worked(2)
-    await peer.cache.invalidate("prices", *(f"article-{number}" for number in range(2_000)))
-    prices.gate = None
-    assert (await peer.price(1))["price"] == 3, "who asks after a change waits for nothing that began before"
-    gate.set()
-    await before
-    await asyncio.to_thread(doomed.start)
-    async with prices.client() as client:
-        await client.set(f"{prices.namespace}:tag:article-1999", "old")
-        await peer.price(1)
-        assert await client.exists(f"{prices.namespace}:tag:article-1999") == 0
-    working.remove(prices)
-    await peer.cache.close()
-
-
 async def test_an_answer_of_the_application_is_shared_with_its_headers(redis: RedisServer) -> None:
     """Its owner's alone, with its age."""
     namespace = secrets.token_hex(8)
@@ -312,61 +193,6 @@ async def test_an_answer_of_the_application_is_shared_with_its_headers(redis: Re
     assert (one.worked, other.worked) == (["ana"], ["bo"])
     for site in (one, other):
         await site.app.close()
-
-
-# When Redis fails ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def doomed() -> Iterator[RedisServer]:
-    """A Redis of its own, to be killed."""
-    with running_redis() as server:
-        yield server
-
-
-async def test_a_dead_redis_is_a_miss_and_is_told_later_what_changed(redis: RedisServer, doomed: RedisServer) -> None:
-    """No error, and no wait for each question; when it is back, what was void while it was away stays void."""
-    prices = Prices(doomed)
-    working.append(prices)
-    peer = prices.peer(rest=0.0)
-    other = prices.peer()
-    await peer.price(1)
-    doomed.stop()
-    assert (await peer.price(1))["price"] == 2
-    await peer.cache.invalidate("prices")
-    assert (await peer.price(1))["price"] == 3
-    assert (peer.count("unreachable"), peer.count("miss"), peer.count("hit")) == (2, 1, 0)
-    await asyncio.to_thread(doomed.start)
-    assert (await peer.price(1))["price"] == 4
-    assert await peer.price(1) == await other.price(1) == {"article": "1", "price": 4}
-    working.remove(prices)
-    for one in prices.peers:
-        await one.cache.close()
-
-
-async def test_a_change_that_a_hanging_redis_did_not_hear_is_owed(redis: RedisServer, doomed: RedisServer) -> None:
-    """A question ends in its time, nobody asks again for a while, and the debt is paid before the next answer."""
-    prices = Prices(doomed)
-    working.append(prices)
-    peer = prices.peer(within=0.2, rest=0.0)
-    resting = prices.peer(within=0.2, rest=3600.0)
-    async with asyncio.timeout(60):
-        await peer.price(1)
-        doomed.pause()
-        before = len(prices.asked)
-        assert (await resting.price(1))["price"] == before + 1
-        store = resting.cache.store
-        assert isinstance(store, Redis)
-        client, store._client = store._client, None  # from now on nothing can be asked of it
-        assert (await resting.price(1))["price"] == before + 2
-        store._client = client
-        await peer.cache.invalidate("prices")
-        doomed.resume()
-        assert (await peer.price(1))["price"] == before + 3
-    assert resting.count("unreachable") == 2
-    working.remove(prices)
-    for one in prices.peers:
-        await one.cache.close()
 
 
 def test_two_real_processes_do_the_work_once(redis: RedisServer, tmp_path: Path, root: Path) -> None:
@@ -405,42 +231,6 @@ def test_two_real_processes_do_the_work_once(redis: RedisServer, tmp_path: Path,
     assert sorted(len(lines) for lines in said) == [1, 2]
     assert json.loads(said[0][-1]) == json.loads(said[1][-1])
     assert len(set(json.loads(said[0][-1]))) == 1
-
-
-# Keys ----------------------------------------------------------------------------------------------------------------
-
-PLAIN = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.text(max_size=4)
-    | st.binary(max_size=4)
-    | st.decimals(allow_nan=False),
-    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def typed(value: Any) -> Any:
-    """A value with its types: 1, 1.0 and True are three."""
-    if isinstance(value, tuple):
-        return tuple(typed(one) for one in value)
-    if isinstance(value, frozenset):
-        return frozenset(typed(one) for one in value)
-    return type(value).__name__, str(value)
-
-
-@given(PLAIN, PLAIN)
-def test_two_questions_have_one_key_only_where_they_are_one(one: Any, other: Any) -> None:
-    """Whatever the arguments are."""
-    assert (canonical(one) == canonical(other)) == (typed(one) == typed(other))
-
-
-@pytest.mark.parametrize("value", [object(), [1], lambda: 1, (1, object())])
-def test_what_another_process_could_not_tell_apart_is_no_key(value: Any) -> None:
-    """Two of them might look alike."""
-    with pytest.raises(Untold):
-        canonical(value)
 
 
 async def test_what_is_no_key_is_worked_out_each_time(prices: Prices) -> None:
