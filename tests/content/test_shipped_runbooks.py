@@ -10,10 +10,12 @@ import pytest
 
 from tests.content.declared import Declared
 from tests.content.pages import command_of, commands_in, parses, sections_of, statements_in, typed_on
+from tocsin.incidents.matching import parse_matcher
 from tocsin.promql import compile_expr
 from tocsin.rules import AlertRule
+from tocsin.rules.unit_tests import UnitTestFile
 
-SECTIONS = ["What it means", "Check", "Mend", "Escalate"]
+SECTIONS = ["What it means", "Check", "False alarm, silence, end", "Mend", "Escalate"]
 
 
 def commands_on(page: str) -> list[list[str]]:
@@ -39,8 +41,8 @@ def test_every_page_is_named_after_its_alert(runbooks: dict[str, str]) -> None:
     assert [name for name, page in runbooks.items() if not page.startswith(f"# {name}\n")] == []
 
 
-def test_every_page_says_what_it_means_how_to_check_mend_and_escalate(runbooks: dict[str, str]) -> None:
-    """Four sections, in this order, none of them empty."""
+def test_every_page_has_all_sections(runbooks: dict[str, str]) -> None:
+    """Five sections, in this order, none of them empty."""
     found = {name: sections_of(page) for name, page in runbooks.items()}
     assert {name: list(parts) for name, parts in found.items() if list(parts) != SECTIONS} == {}
     assert [f"{name}: {title}" for name, parts in found.items() for title in parts if not parts[title].strip()] == []
@@ -53,6 +55,29 @@ def test_every_page_has_something_to_type_or_to_do(runbooks: dict[str, str]) -> 
     assert [name for name, parts in found.items() if not shows.search(parts["Check"])] == []
     step = re.compile(r"^(?:- |\d+\. )|`[^`]+`", re.MULTILINE)
     assert [name for name, parts in found.items() if not step.search(parts["Mend"])] == []
+
+
+def test_every_page_says_when_it_is_wrong_how_to_silence_it_and_when_it_is_over(
+    runbooks: dict[str, str], unit_tests: tuple[UnitTestFile, ...]
+) -> None:
+    """The silence is of this alert, with an end, a reason, and matchers on labels that it bears (in a unit test)."""
+    borne: dict[str, set[str]] = {}
+    for case in (case for file in unit_tests for test in file.tests for case in test.alerts):
+        borne.setdefault(case.alertname, set()).update(*(labels for labels, _ in case.expected))
+    wrong: dict[str, object] = {}
+    for name, page in runbooks.items():
+        section = sections_of(page)["False alarm, silence, end"]
+        starts = re.findall(r"^- \*\*([\w ]+)", section, re.MULTILINE)
+        silences = [words for words in commands_on("## x\n" + section) if words[:2] == ["silence", "add"]]
+        matchers = [parse_matcher(word) for word in silences[0][2 : silences[0].index("--for")]] if silences else []
+        known = {"alertname", "job", "service", *borne.get(name, ())}
+        if starts != ["False alarm", "Silence", "Over"]:
+            wrong[name] = starts
+        elif [matcher.value for matcher in matchers if matcher.name == "alertname"] != [name]:
+            wrong[name] = matchers
+        elif strangers := {matcher.name for matcher in matchers} - known:
+            wrong[name] = strangers
+    assert wrong == {}
 
 
 def test_links_between_pages_lead_somewhere(root: Path) -> None:
