@@ -64,10 +64,15 @@ acceptance: setup-dev ## the seven promises to the watched application, the load
 audit: setup-dev ## known vulnerabilities in both locks; fails on a high one, an unrated one, or when nobody could be asked
 	@$(BIN)/tocsin doctor dependencies $(AUDIT) requirements.lock requirements-dev.lock
 
-update: setup-dev ## raise every locked version, show what changed, then check, test and audit
-	@$(MAKE) --no-print-directory lock UPGRADE=--upgrade
-	@git --no-pager diff -U0 -- requirements.lock requirements-dev.lock | grep -E '^[-+][a-z0-9]' || echo "make: nothing newer"
-	@$(MAKE) --no-print-directory check test audit
+update: setup-dev ## raise every locked version, show what changed, then check, test and audit; the old locks stay if that fails
+	@mkdir -p $(VENV)/locks && cp requirements.lock requirements-dev.lock $(VENV)/locks/
+	@$(MAKE) --no-print-directory lock UPGRADE=--upgrade \
+	  && { for lock in requirements.lock requirements-dev.lock; do diff -U0 $(VENV)/locks/$$lock $$lock; done \
+	       | grep -E '^[-+][a-z0-9]' || echo "make: nothing newer"; } \
+	  && $(MAKE) --no-print-directory check test audit \
+	  || { for lock in requirements.lock requirements-dev.lock; do \
+	         mv $$lock $(VENV)/locks/$$lock.refused; cp $(VENV)/locks/$$lock $$lock; done; \
+	       echo "make: the locks are as before; those that failed: $(VENV)/locks/*.refused"; exit 2; }
 
 attacks: setup-dev ## 200,000 fuzzed tokens at both doors, 100,000 errors and a million paths at the layers (minutes)
 	@TOCSIN_ATTACK=full $(BIN)/python -m pytest -q tests/e2e/test_access_attacks_fuzzed.py \

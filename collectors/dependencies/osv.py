@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import aiohttp
 
 from collectors.dependencies.package_lock import Package
-from collectors.dependencies.report import Finding, Severity, rated
+from collectors.dependencies.report import Finding, Severity, lowest_above, rated
 from tocsin.errors import CollectError
 from tocsin.model import Seconds
 
@@ -137,10 +136,4 @@ def fixed_in(record: Mapping[str, Any], package: Package) -> str:
         for event in span.get("events", ())
         if "fixed" in event
     ]
-    above = [fix for fix in fixes if _order(fix) > _order(package.version)]
-    return min(above, key=_order, default="")
-
-
-def _order(version: str) -> tuple[int, ...]:
-    """Enough of semantic versions to compare releases; of two pre-releases the order does not matter here."""
-    return tuple(int(number) for number in re.findall(r"\d+", version.partition("-")[0].partition("+")[0])[:3])
+    return lowest_above(fixes, package.version)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -81,6 +82,26 @@ def _by_vector(vectors: object) -> Severity:
         return Severity.UNKNOWN
     scale = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MODERATE))
     return next((severity for least, severity in scale if max(scores) >= least), Severity.LOW)
+
+
+def lowest_above(fixes: Iterable[str], version: str) -> str:
+    """The lowest of `fixes` that mends an affected `version`; empty: none. A release line below it has fixes, too, to
+    which nobody goes back."""
+    above = [fix for fix in fixes if _release(fix) >= _release(version)]
+    return min(above, key=_release, default="")
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Enough of semantic versions and PEP 440 to compare releases: the fix of a pre-release is its release. Zeros at
+    the end say nothing."""
+    found = _RELEASE.match(version)
+    numbers = [int(number) for number in found.group(2).split(".")] if found is not None else []
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return (int(found.group(1) or 0), *numbers) if found is not None else ()
+
+
+_RELEASE: Final = re.compile(r"v?(?:(\d+)!)?(\d+(?:\.\d+)*)")
 
 
 def samples_of(source: str, report: Report, at: datetime, most: int) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -24,6 +25,9 @@ _ALGORITHMS: Final = {
     "sha1": ("SHA-1", 20),
 }
 """CycloneDX's names, and how many bytes a digest has: one of another length would make the whole document invalid."""
+_ONE: Final = r"\(*[A-Za-z0-9][A-Za-z0-9.+:-]*\)*"
+_SPDX: Final = re.compile(rf"{_ONE}(?: (?:AND|OR|WITH) {_ONE})*")
+"""As https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/, without its list of names."""
 
 
 def cyclonedx(packages: Sequence[Package], findings: Sequence[Finding], as_of: Seconds) -> dict[str, Any]:
@@ -59,8 +63,14 @@ def _component(package: Package) -> dict[str, Any]:
     if hashes := [hash_ for part in package.integrity.split() if (hash_ := _hash(part)) is not None]:
         component["hashes"] = hashes
     if package.licence:
-        component["licenses"] = [{"expression": package.licence}]
+        component["licenses"] = [_licence(package.licence)]
     return component
+
+
+def _licence(text: str) -> dict[str, Any]:
+    """npm allows words that are no SPDX expression: `SEE LICENSE IN …`, `UNLICENSED`."""
+    spdx = _SPDX.fullmatch(text) is not None and text != "UNLICENSED"
+    return {"expression": text} if spdx else {"license": {"name": text}}
 
 
 def _purl(name: str, version: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 from collectors.dependencies.osv import Osv
 from collectors.dependencies.package_lock import packages_in
-from collectors.dependencies.report import Finding, Report, severity_of
+from collectors.dependencies.report import Finding, Report, lowest_above, severity_of
 from collectors.dependencies.sbom import cyclonedx
 from collectors.dependencies.settings import Source
 from tocsin.errors import CollectError
@@ -75,7 +75,7 @@ class Scanner:
                 version=entry["version"],
                 id=found["id"],
                 aliases=tuple(found.get("aliases", ())),
-                fixed_in=(found.get("fix_versions") or [""])[0],
+                fixed_in=lowest_above(found.get("fix_versions") or (), entry["version"]),
             )
             for entry in packages
             for found in entry["vulns"]
@@ -146,7 +146,8 @@ def arguments_for(source: Source, folder: Path) -> list[str]:
         packages = sorted(home.glob("lib*/python*/site-packages")) or sorted(home.glob("Lib/site-packages"))
         if not packages:
             raise CollectError(f"{home} is no virtual environment; name its folder, the one with bin/ and lib/")
-        return ["--skip-editable", *(f"--path={path}" for path in packages)]
+        # What is installed editable is looked up like the rest: left out it would, by --strict, fail every scan.
+        return [f"--path={path}" for path in packages]
     lock = folder / (source.lock or "")
     try:
         text = lock.read_text(encoding="utf-8")

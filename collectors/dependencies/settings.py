@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -46,6 +47,11 @@ class DependenciesSettings(CollectorSettings):
     scan_deadline: Duration = Field(default=300.0, ge=1, description="a scan's end at the latest")
     osv_url: str = Field(default="https://api.osv.dev", description="OSV's API, or a mirror of it")
     max_findings: int = Field(default=100, ge=1, le=10_000, description="findings with a series of their own, a source")
+
+    @property
+    def subjects(self) -> Sequence[Mapping[str, str]]:
+        """Its sources."""
+        return [{"source": source.name} for source in self.sources]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
