@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sqlite3
 from typing import Any
 
@@ -17,7 +16,6 @@ from tocsin.asgi.access import public_route
 from tocsin.asgi.errors.category import Categories
 from tocsin.asgi.errors.scrub import scrubbed
 from tocsin.asgi.measures import measures_of
-from tocsin.asgi.settings import _OTHERS, Settings
 from tocsin.errors import InputError
 
 
@@ -261,43 +259,6 @@ def test_an_application_that_is_not_told_who_may_come_in_does_not_start() -> Non
     for environment in ({}, {"TOCSIN_APP_SUPABASE_URL": "https://x.supabase.co"}):
         with pytest.raises(InputError, match="TOCSIN_APP_"):
             protect(ok, environment=environment, registry=CollectorRegistry())
-
-
-def test_wrong_variables_are_named_with_their_mend() -> None:
-    """All at once."""
-    with pytest.raises(InputError) as wrong:
-        Settings.from_environment({"TOCSIN_APP_LOG_SHRE": "1", "TOCSIN_APP_BODY_LIMIT": "10MB", "HOME": "/"})
-    assert "did you mean TOCSIN_APP_LOG_SHARE?" in str(wrong.value)
-    assert "'10MB' is no whole number" in str(wrong.value)
-    with pytest.raises(InputError, match="above 0"):
-        Settings(time_limit=0)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ({"concurency": 3}, "protect() knows no concurency: did you mean concurrency?"),
-        ({"databse": None}, "protect() knows no databse: did you mean database?"),
-        ({"body_limit": "10 MiB"}, "protect(body_limit=…) is a whole number, not str"),
-        ({"concurrency": 2.5}, "protect(concurrency=…) is a whole number, not float"),
-        ({"time_limit": "5"}, "protect(time_limit=…) is a number of seconds, not str"),
-        ({"time_limit": True}, "protect(time_limit=…) is a number of seconds, not bool"),
-        ({"otlp_logs": "no"}, "protect(otlp_logs=…) is True or False, not str"),
-        ({"cors_origins": "https://app.example"}, "protect(cors_origins=…) is a list of texts, not str"),
-        ({"public": "/healthz"}, "public is a list of routes: public=['/healthz']"),
-    ],
-)
-def test_a_wrong_argument_is_named_with_what_is_meant(wrong: dict[str, Any], told: str) -> None:
-    """And not in the first request, nor character by character."""
-    with pytest.raises(TypeError) as caught:
-        protect(ok, environment={}, registry=CollectorRegistry(), **{"supabase_url": "off", **wrong})
-    assert str(caught.value) == told
-
-
-def test_every_argument_of_protect_is_offered_where_one_is_misspelt() -> None:
-    """The list beside Settings is that of `protect`."""
-    named = [name for name, one in inspect.signature(protect).parameters.items() if one.kind is one.KEYWORD_ONLY]
-    assert named == list(_OTHERS)
 
 
 def test_public_routes_are_read_strictly() -> None:

@@ -23,8 +23,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from tocsin.asgi.arguments import app_of, function, has, listed
 from tocsin.asgi.call import CALL_KEY, App, Call, Receive, Scope, Send, Site
-from tocsin.asgi.measures import Measures, measures_of
+from tocsin.asgi.measures import METHODS, Measures, measures_of
 
 if TYPE_CHECKING:
     from tocsin.access.allowlist import Role
@@ -76,6 +77,11 @@ class Access:
         for a public route that is none, and for two that would answer preflights."""
         from tocsin.access.guard import Guard
 
+        app_of("Access(app)", app)
+        has("Access(gate=…)", gate, ("admit",), "a gate: Gate.from_supabase(url, allowlist=…)")
+        function("Access(needs=…)", needs, "of method and path")
+        public = listed("Access(public=…)", public, "a list of routes: ['/healthz']")
+        cors_origins = listed("Access(cors_origins=…)", cors_origins, "a list of origins: ['https://app.example']")
         self._site = site or Site(app)
         self._gate = gate
         self._counter = (measures or measures_of()).refusals
@@ -148,9 +154,13 @@ def public_route(text: str | Public) -> Public:
     path = path[:-1] if under else path
     if "*" in path:
         raise ValueError(f"{text!r}: a * stands at the end, after a /")
+    if "?" in path or "#" in path or "%" in path:
+        raise ValueError(f"{text!r}: a path as the application sees it, decoded and without a query")
     if not method:
         return Public(path, under=under)
     if not method.isalpha() or not method.isupper():
         raise ValueError(f"{text!r}: write METHOD /path, the method in capitals")
+    if method not in METHODS and method != "WEBSOCKET":
+        raise ValueError(f"{text!r}: {method} is no method; {', '.join(sorted(METHODS))} or WEBSOCKET")
     methods = {method, "HEAD"} if method == "GET" else {method}
     return Public(path, frozenset(methods), under=under)

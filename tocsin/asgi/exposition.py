@@ -19,9 +19,9 @@ from pathlib import Path
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from tocsin.asgi.arguments import has, wrong
 from tocsin.asgi.call import App, Receive, Scope, Send
-
-LEAST_TOKEN = 16
+from tocsin.asgi.settings import LEAST_TOKEN
 
 
 class Exposition:
@@ -31,6 +31,12 @@ class Exposition:
         self, app: App, token: str, *, path: str = "/metrics", registry: CollectorRegistry | None = None
     ) -> None:
         """Raises ValueError for a token that can be guessed."""
+        if not isinstance(token, str):
+            raise wrong("Exposition(token=…)", "a text", token)
+        if not path.startswith("/"):
+            raise ValueError(f"Exposition(path=…) begins with a /, not {path!r}")
+        if registry is not None:
+            has("Exposition(registry=…)", registry, ("collect",), "a prometheus_client.CollectorRegistry")
         if len(token) < LEAST_TOKEN:
             raise ValueError(
                 f"the metrics token has fewer than {LEAST_TOKEN} characters; make one: openssl rand -hex 32"

@@ -43,12 +43,18 @@ class Gate:
     ) -> None:
         """`auth_url` is the project's `…/auth/v1`. With `jwt_secret` (legacy HS256) no key is fetched; with `api_key`
         each session is asked of Supabase, so that sign-out and ban bite within seconds. Raises ValueError."""
+        if not str(auth_url).startswith(("https://", "http://")):
+            raise ValueError(f"Gate(auth_url): {auth_url!r} is no address: https://REF.supabase.co/auth/v1")
+        if isinstance(break_glass, str):
+            raise TypeError(f"Gate(break_glass=…) is a list of addresses: [{break_glass!r}]")
+        if not allowlist or not (isinstance(allowlist, (str, Path, Iterable)) or _is_shelf(allowlist)):
+            raise ValueError("Gate(allowlist=…) is a CSV file, a store's URL or a list of addresses that is not empty")
         self._auth_url = auth_url.rstrip("/")
         self._policy = policy or TokenPolicy(issuer=self._auth_url)
         self._secret = SharedSecret(jwt_secret) if jwt_secret else None
         self._api_key = api_key
         self._break_glass = tuple(break_glass)
-        self._allowlist = allowlist if isinstance(allowlist, (str, Path)) or _is_shelf(allowlist) else tuple(allowlist)  # type: ignore[arg-type]
+        self._allowlist = allowlist if isinstance(allowlist, (str, Path)) or _is_shelf(allowlist) else Fixed(allowlist)  # type: ignore[arg-type]
         self._door: Door | None = None
         self._stack = AsyncExitStack()
         self._starting = asyncio.Lock()
@@ -106,8 +112,6 @@ class Gate:
         given: Any = self._allowlist
         if _is_shelf(given):
             return given  # type: ignore[no-any-return]
-        if isinstance(given, tuple):
-            return Fixed(given)
         text = str(given)
         if "://" not in text:
             return CsvShelf(Path(text))

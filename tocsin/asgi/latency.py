@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from tocsin.asgi.arguments import app_of, number
 from tocsin.asgi.call import CALL_KEY, App, Call, Receive, Scope, Send, Site
 from tocsin.asgi.measures import Measures, measures_of, method_label, status_label
 from tocsin.model import Seconds
@@ -40,7 +41,8 @@ class Latency:
     def __init__(
         self, app: App, *, site: Site | None = None, measures: Measures | None = None, exemplar_every: Seconds = 1.0
     ) -> None:
-        self._app = app
+        number("Latency(exemplar_every=…)", exemplar_every, least=0)
+        self._app = app_of("Latency(app)", app)
         self._site = site or Site(app)
         self._measures = measures or measures_of()
         self._under_way = self._measures.under_way()

@@ -29,6 +29,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tocsin.asgi.arguments import app_of, function, functions, has, listed, mapping, wrong
+from tocsin.asgi.arguments import layer as layer_of
+from tocsin.asgi.arguments import layers as layers_of
 from tocsin.asgi.call import App, Receive, Scope, Send, Site
 from tocsin.asgi.errors import Errors, Observer
 from tocsin.asgi.exports import Exports
@@ -36,10 +39,10 @@ from tocsin.asgi.latency import Latency
 from tocsin.asgi.lifespan import run_lifespan
 from tocsin.asgi.limits import Body, Concurrency, Time
 from tocsin.asgi.logs import Lines, RequestLog, Sampling
-from tocsin.asgi.logs.files import Files, Keeping
+from tocsin.asgi.logs.files import Files, Keeping, can_be_written
 from tocsin.asgi.logs.writer import FileSink, Sink, StreamSink
 from tocsin.asgi.measures import Measures, measures_of
-from tocsin.asgi.settings import Settings, checked
+from tocsin.asgi.settings import NO_ACCESS, Settings, checked, public_findings
 from tocsin.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,8 +52,6 @@ if TYPE_CHECKING:
     from tocsin.access.door import Admits
     from tocsin.access.guard import Public
     from tocsin.asgi.database import Database
-
-NO_ACCESS: Final = "off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,12 +171,15 @@ def protect(
     another kind.
     """
     environment = os.environ if environment is None else environment
-    if isinstance(public, str):
-        raise TypeError(f"public is a list of routes: public=[{public!r}]")
     arguments = checked(arguments)
-    settings = replace(settings, **arguments) if settings else Settings.from_environment(environment, **arguments)
+    _look(app, gate, needs, user, categories, cache, database, registry, lines, settings, environment)
+    observers = functions("protect(observers=…)", observers, "of an ErrorReport")
+    layers, inside = layers_of("protect(layers=…)", layers), layers_of("protect(inside=…)", inside)
+    settings = (
+        Settings.from_environment(environment, **arguments) if settings is None else replace(settings, **arguments)
+    )
     measures = measures_of(registry)
-    given = tuple(public) or settings.public
+    given = _public(public) or settings.public
     exports = Exports(settings, measures, environment)
     parts = Parts(
         site=Site(app, user=user, user_key=settings.user_key.encode() or None),
@@ -196,7 +200,7 @@ def protect(
         made.append(database)
     wrapped: App = app
     for layer in reversed([*layers, *([cache] if cache else []), *inside]):
-        outer = layer(wrapped, parts)
+        outer = app_of(f"what {getattr(layer, '__name__', 'a layer')} gives", layer(wrapped, parts))
         if outer is not wrapped:
             made.append(outer)
         wrapped = outer
@@ -240,9 +244,50 @@ class Protected:
         await self.parts.exports.close()
 
 
+def _look(
+    app: Any, gate: Any, needs: Any, user: Any, categories: Any, cache: Any, database: Any, registry: Any, lines: Any,
+    settings: Any, environment: Any,
+) -> None:  # fmt: skip
+    """Raises TypeError for what is of another kind than `protect` takes."""
+    app_of("protect(app)", app)
+    mapping("protect(environment=…)", environment, "variables by name")
+    function("protect(needs=…)", needs, "of method and path")
+    kinds = (
+        (gate, "gate", ("admit",), "a gate: Gate.from_supabase(url, allowlist=…)"),
+        (database, "database", ("join", "start", "close"), "a Database: Database('postgresql://…')"),
+        (registry, "registry", ("register", "collect"), "a prometheus_client.CollectorRegistry"),
+        (lines, "lines", ("request", "info", "error", "close"), "where lines go: Lines(sink)"),
+        (user, "user", ("__call__",), "a function of the scope"),
+        (categories, "categories", ("items",), "categories by exception: {MyError: 'dependency'}"),
+    )
+    for given, name, parts, meant in kinds:
+        if given is not None:
+            has(f"protect({name}=…)", given, parts, meant)
+    if settings is not None and not isinstance(settings, Settings):
+        raise wrong("protect(settings=…)", "Settings(…)", settings)
+    if cache is not None:
+        function("protect(cache=…)", cache, "that a Cache gives: cache.responses({'/route': Rule(ttl=5)})")
+        layer_of("protect(cache=…)", cache)
+
+
+def _public(given: Any) -> tuple[str | Public, ...]:
+    """Raises TypeError for what is no list, InputError for what is no route: also where nothing is protected now."""
+    if isinstance(given, str):
+        raise TypeError(f"public is a list of routes: public=[{given!r}]")
+    routes = listed("protect(public=…)", given, "a list of routes")
+    if found := public_findings("protect(public=…)", routes):
+        raise InputError(*found)
+    return routes
+
+
 def _lines(settings: Settings, measures: Measures, exports: Exports) -> Lines:
     sink: Sink = StreamSink()
     if settings.log_folder:
+        if not can_be_written(Path(settings.log_folder)):
+            raise InputError.at(
+                "settings", 0, f"TOCSIN_APP_LOG_FOLDER: {settings.log_folder} is no folder that can be written",
+                "name another, or let the application's user write there",
+            )  # fmt: skip
         keeping = Keeping(keep_bytes=settings.log_keep_bytes, keep_age=settings.log_keep_days * 86400)
         sink = FileSink(Files(Path(settings.log_folder), keeping))
     return Lines(exports.beside(sink), lost=measures.log_lines.labels("lost").inc)

@@ -30,16 +30,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from tocsin.asgi.errors.fingerprint import InApp
 from tocsin.errors import Finding, InputError
 from tocsin.model import Seconds
 
+if TYPE_CHECKING:
+    from tocsin.access.guard import Public
+
 PREFIX: Final = "TOCSIN_APP_"
+NO_ACCESS: Final = "off"
+LEAST_TOKEN: Final = 16
+"""Characters of the token for /metrics."""
 _OTHERS: Final = (
     "gate", "public", "needs", "user", "observers", "categories", "cache", "database", "inside", "layers", "registry",
     "lines", "settings", "environment",
@@ -119,7 +126,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises InputError."""
-        wrong = [
+        wrong = [*_addresses(self), *public_findings(f"{PREFIX}PUBLIC", self.public)]
+        wrong += [
             _finding(f"{name} is above 0", f"set {PREFIX}{name.upper()}")
             for name in ("body_limit", "time_limit", "concurrency", "slow_seconds", "log_keep_days", "log_keep_bytes")
             if not getattr(self, name) > 0
@@ -129,8 +137,6 @@ class Settings:
             for name in ("log_share", "trace_share")
             if not 0 <= getattr(self, name) <= 1
         ]
-        if self.otlp_endpoint and not self.otlp_endpoint.startswith(("http://", "https://")):
-            wrong.append(_finding("otlp_endpoint is no http:// or https:// address", f"set {PREFIX}OTLP_ENDPOINT"))
         if self.pass_preflights and self.cors_origins:
             mend = f"unset {PREFIX}CORS_ORIGINS or {PREFIX}PASS_PREFLIGHTS"
             wrong.append(_finding("cors_origins and pass_preflights would both answer preflights", mend))
@@ -147,6 +153,9 @@ class Settings:
             wrong.append(_finding(f"in_app: {error}", f"set {PREFIX}IN_APP"))
         if self.waiting < 0:
             wrong.append(_finding("waiting is not negative", f"set {PREFIX}WAITING"))
+        if self.metrics_token and len(self.metrics_token) < LEAST_TOKEN:
+            what = f"metrics_token: the metrics token has fewer than {LEAST_TOKEN} characters"
+            wrong.append(_finding(what, "make one: openssl rand -hex 32"))
         if self.user_key and len(self.user_key) < 16:
             wrong.append(_finding("user_key has fewer than 16 characters", "make one: openssl rand -hex 32"))
         if wrong:
@@ -164,7 +173,53 @@ def checked(arguments: Mapping[str, Any]) -> dict[str, Any]:
         # None: by the environment, or the default.
         if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
             raise TypeError(f"protect({name}=…) is {meant}, not {type(value).__name__}")
+        if isinstance(value, (list, tuple)) and (other := [one for one in value if not isinstance(one, str)]):
+            raise TypeError(f"protect({name}=…) is {meant}, and {other[0]!r} is none")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+
+
+def public_findings(name: str, routes: Iterable[str | Public]) -> list[Finding]:
+    """What is wrong with public routes. They are read where there are some only: it takes the guard's module."""
+    from tocsin.asgi.access import public_route
+
+    found = []
+    for route in routes:
+        try:
+            public_route(route)
+        except (ValueError, AttributeError) as error:
+            what = str(error) if isinstance(error, ValueError) else f"{route!r} is no text"
+            found.append(_finding(f"{name}: {what}", "write /healthz, /static/* or POST /hooks/in"))
+    return found
+
+
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    url, endpoint = settings.supabase_url, settings.otlp_endpoint
+    if url and url != NO_ACCESS:
+        if not _is_address(url):
+            yield _finding(f"supabase_url: {url!r} is neither an address nor off", "write https://REF.supabase.co")
+        elif url.rstrip("/").endswith(("/auth/v1", "/rest/v1")):
+            yield _finding("supabase_url is the project's address, without a path", "write https://REF.supabase.co")
+    scheme, is_url, _ = settings.allowlist.partition("://")
+    if is_url and scheme.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
+        mend = f"set {PREFIX}ALLOWLIST to a CSV file, sqlite:///… or postgresql://…"
+        yield _finding(f"allowlist: {scheme}:// is no store that we know", mend)
+    if endpoint and not _is_address(endpoint):
+        yield _finding("otlp_endpoint is no http:// or https:// address", f"set {PREFIX}OTLP_ENDPOINT")
+    for origin in settings.cors_origins:
+        if origin == "*":
+            what = "cors_origins: every origin (*) would let any page act for a user"
+            yield _finding(what, "list the origins: https://app.example")
+        elif not _is_address(origin) or origin.count("/") != 2:
+            what = f"cors_origins: {origin!r} is no origin"
+            yield _finding(what, "write scheme and host as a browser sends them, no / at the end: https://app.example")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def _finding(what: str, mend: str) -> Finding:

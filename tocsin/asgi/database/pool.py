@@ -14,9 +14,11 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.abc import QueryNoTemplate as Query
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
+from tocsin.asgi.arguments import number
 from tocsin.asgi.database.failures import Saturated, Unreachable, translated
 from tocsin.asgi.database.watch import Observer, Watch, cursor_classes
 from tocsin.asgi.errors.fingerprint import InApp
@@ -60,10 +62,24 @@ class Database:
     ) -> None:
         """`least` to `size` connections. A request waits `wait` seconds for one, and `waiting` of them at most at once.
         `slow`: `protect`'s slow_seconds, or 1. `session`: more settings of each session. Raises ValueError."""
-        if not 0 <= least <= size or size < 1:
-            raise ValueError("a pool has 1 connection at least, and no more at least than at most: size, least")
-        if min(wait, statement_timeout, lock_timeout, idle_timeout) <= 0 or connect_timeout < 1:
-            raise ValueError("every wait is above 0 s")
+        number("Database(size=…)", size, least=1, whole=True)
+        number("Database(least=…)", least, least=0, whole=True)
+        number("Database(waiting=…)", waiting, least=0, whole=True)
+        number("Database(connect_timeout=…)", connect_timeout, least=1, whole=True)
+        if least > size:
+            raise ValueError(f"Database(least=…) is no more than size, {size}")
+        waits = {
+            "wait": wait,
+            "statement_timeout": statement_timeout,
+            "lock_timeout": lock_timeout,
+            "idle_timeout": idle_timeout,
+        }
+        for given, seconds in (waits | ({} if slow is None else {"slow": slow})).items():
+            number(f"Database({given}=…)", seconds, least=0, above=True)
+        try:
+            conninfo_to_dict(dsn)
+        except (psycopg.Error, TypeError, AttributeError):  # whose text may quote the password
+            raise ValueError("Database(dsn): it is no address of a Postgres; postgresql://USER@HOST/NAME") from None
         self.name, self.size, self.wait = name, size, wait
         self._slow, self._lines, self._measures = slow, lines, measures
         self.watch = Watch(name, measures or measures_of(), lines or Lines(), 1.0 if slow is None else slow)

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tocsin.asgi.arguments import app_of, functions, has
 from tocsin.asgi.call import CALL_KEY, CURRENT, App, Call, Receive, Scope, Send, Site
 from tocsin.asgi.errors.answer import Answer, AnswerBroken, close, is_meant, phase_of
 from tocsin.asgi.errors.category import TIMEOUT, Categories, is_ending, is_gone, leaf_of
@@ -53,12 +54,14 @@ class Errors:
         storms: Storms | None = None,
     ) -> None:
         """`in_app`: packages that are the application's own wherever they are installed. Raises ValueError."""
-        self._app = app
+        self._app = app_of("Errors(app)", app)
+        if lines is not None:
+            has("Errors(lines=…)", lines, ("info", "warning", "error"), "where lines go: Lines(sink)")
         self._site = site or Site(app)
         self._measures = measures or measures_of()
         self._lines = lines or Lines()
         self._categories = Categories(categories)
-        self._observers = tuple(observers)
+        self._observers = functions("Errors(observers=…)", observers, "of an ErrorReport")
         self._fingerprints = Fingerprints(InApp(in_app))
         self._storms = storms or Storms()
         # The children, bounded as the labels are.

@@ -17,7 +17,10 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Mapping
-from typing import Final
+from difflib import get_close_matches
+from typing import Any, Final
+
+from tocsin.asgi.arguments import mapping, wrong
 
 CLIENT, AUTH, VALIDATION = "client", "auth", "validation"
 DEPENDENCY, DATABASE, TIMEOUT, BUG = "dependency", "database", "timeout", "bug"
@@ -92,10 +95,11 @@ class Categories:
     """The mapping, with a memory of the types it has judged."""
 
     def __init__(self, more: Mapping[type[BaseException] | str, str] | None = None) -> None:
-        """`more` by type or name, over what is here. Raises ValueError for a name that no label should be."""
-        for category in (more or {}).values():
-            if not category.isidentifier() or len(category) > 32:
-                raise ValueError(f"{category!r}: a category is a short name like 'dependency'")
+        """`more` by type or name, over what is here. Raises ValueError for a name that no label should be, and for one
+        that is nearly one of the seven: the rules would not know it. TypeError for what is no mapping of such."""
+        mapping("categories", {} if more is None else more, "categories by exception: {MyError: 'dependency'}")
+        for key, category in (more or {}).items():
+            _look(key, category)
         self._names = {
             **_BY_NAME,
             **{key if isinstance(key, str) else name_of(key): value for key, value in (more or {}).items()},
@@ -132,6 +136,23 @@ class Categories:
                 return found
             module = module.rpartition(".")[0]
         return None
+
+
+def _look(key: Any, category: Any) -> None:
+    if isinstance(key, str):
+        if "." not in key.strip("."):
+            raise ValueError(
+                f"categories: {key!r} names no exception: write module.Class, module.*, or the class itself"
+            )
+    elif not (isinstance(key, type) and issubclass(key, BaseException)):
+        raise TypeError(f"categories: {key!r} is no exception")
+    if not isinstance(category, str):
+        raise wrong(f"the category of {key}", "a text", category)
+    if not category.isidentifier() or len(category) > 32:
+        raise ValueError(f"{category!r}: a category is a short name like 'dependency'")
+    near = get_close_matches(category, ALL, n=1, cutoff=0.8)
+    if near and category not in ALL:
+        raise ValueError(f"{category!r}: did you mean {near[0]!r}? Take another name for a category of your own")
 
 
 def of_status(status: int) -> str:

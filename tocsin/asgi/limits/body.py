@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from tocsin.asgi.arguments import app_of, function, number
 from tocsin.asgi.call import CALL_KEY, App, Call, Message, Receive, Scope, Send, Site
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import answer
@@ -36,9 +37,9 @@ class Body:
         measures: Measures | None = None,
     ) -> None:
         """`most_for` gives a request's own limit, None for `most`: an upload may be larger."""
-        if most <= 0:
-            raise ValueError("a body's limit is above 0 bytes")
-        self._app = app
+        number("Body(most=…)", most, least=0, above=True, whole=True)
+        function("Body(most_for=…)", most_for, "of the scope")
+        self._app = app_of("Body(app)", app)
         self._most = most
         self._most_for = most_for
         self._site = site or Site(app)

@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
+from tocsin.asgi.arguments import app_of, listed, number
 from tocsin.asgi.call import CALL_KEY, App, Call, Receive, Scope, Send, Site
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import answer
@@ -34,9 +35,11 @@ class Concurrency:
         site: Site | None = None,
         measures: Measures | None = None,
     ) -> None:
-        if most < 1 or waiting < 0 or patience < 0:
-            raise ValueError("at least 1 place; waiting and patience are not negative")
-        self._app = app
+        number("Concurrency(most=…)", most, least=1, whole=True)
+        number("Concurrency(waiting=…)", waiting, least=0, whole=True)
+        number("Concurrency(patience=…)", patience, least=0)
+        exempt = listed("Concurrency(exempt=…)", exempt, "a list of paths")
+        self._app = app_of("Concurrency(app)", app)
         self._most, self._waiting, self._patience = most, waiting, patience
         self._retry_after = str(max(1, retry_after)).encode()
         self._exempt = frozenset(exempt)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from itertools import takewhile
 
+from tocsin.asgi.arguments import app_of, function, number
 from tocsin.asgi.call import CALL_KEY, App, Call, Receive, Scope, Send, Site
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import answer
@@ -32,9 +33,11 @@ class Time:
         measures: Measures | None = None,
     ) -> None:
         """`seconds_for` gives a request's own limit, None for `seconds`: a report may take longer."""
-        if seconds <= 0 or (whole is not None and whole < seconds):
-            raise ValueError("a time limit is above 0 s, and that of the whole answer not below that of its beginning")
-        self._app = app
+        number("Time(seconds=…)", seconds, least=0, above=True)
+        if whole is not None:
+            number("Time(whole=…)", whole, least=seconds)
+        function("Time(seconds_for=…)", seconds_for, "of the scope")
+        self._app = app_of("Time(app)", app)
         self._seconds, self._whole, self._seconds_for = seconds, whole, seconds_for
         self._queue = _Queue(seconds)
         self._site = site or Site(app)

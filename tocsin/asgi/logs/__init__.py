@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from tocsin.asgi.arguments import app_of, has, wrong
 from tocsin.asgi.call import CALL_KEY, CURRENT, App, Call, Receive, Scope, Send, Site
 from tocsin.asgi.logs.lines import Lines, add_request
 from tocsin.asgi.logs.sampling import Sampler, Sampling
@@ -42,7 +43,11 @@ class RequestLog:
         lines: Lines | None = None,
         sampling: Sampling | None = None,
     ) -> None:
-        self._app = app
+        if lines is not None:
+            has("RequestLog(lines=…)", lines, ("request", "info"), "where lines go: Lines(sink)")
+        if sampling is not None and not isinstance(sampling, Sampling):
+            raise wrong("RequestLog(sampling=…)", "Sampling(share=…)", sampling)
+        self._app = app_of("RequestLog(app)", app)
         self._site = site or Site(app)
         self._lines = lines or Lines()
         self._sampler = Sampler(sampling)

@@ -43,6 +43,13 @@ class Keeping:
             raise ValueError("sizes and ages of log files are above 0")
 
 
+def can_be_written(folder: Path) -> bool:
+    """True for a folder that is there, or could be made, and in which we may write."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
 class Files:
     """The log files of one process in a folder. Not thread-safe: one thread writes. No method raises OSError."""
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from tocsin.asgi.arguments import mapping, number
 from tocsin.asgi.call import Call
 from tocsin.model import Seconds
 
@@ -38,11 +39,14 @@ class Sampling:
     follow_traces: bool = True
 
     def __post_init__(self) -> None:
+        mapping("Sampling(shares=…)", self.shares, "shares by route: {'/healthz': 0.001}")
+        for share in (self.share, *self.shares.values()):
+            number("Sampling(share=…)", share, least=0)
+        number("Sampling(slow=…)", self.slow, least=0, above=True)
+        number("Sampling(at_least_every=…)", self.at_least_every, least=0, above=True)
         for share in (self.share, *self.shares.values()):
             if not 0 <= share <= 1:
                 raise ValueError(f"a share is from 0 to 1, not {share:g}")
-        if self.slow <= 0 or self.at_least_every <= 0:
-            raise ValueError("slow and at_least_every are above 0 seconds")
         if self.urgent_per_minute < 1:
             raise ValueError("urgent_per_minute is 1 or more: an error that is written nowhere is not found")
 
