@@ -99,6 +99,16 @@ def test_the_index_leads_to_every_page_and_only_to_those(root: Path, runbooks: d
     assert sorted(runbooks) == sorted({target for _, target in listed})
 
 
+def test_the_index_is_in_the_words_of_those_who_call(root: Path) -> None:
+    """Each entry begins with what somebody says, and with few pages of all that it may be."""
+    index = (root / "runbooks" / "README.md").read_text().partition("## By symptom")[2]
+    entries = [" ".join(entry.split()) for entry in re.findall(r"^- (.+?)(?=^- |^$)", index, re.MULTILINE | re.DOTALL)]
+    assert [entry for entry in entries if not entry.startswith('**"')] == []
+    begin = {entry.partition("**:")[0]: entry.partition("; then")[0].count("](") for entry in entries}
+    assert {said: count for said, count in begin.items() if not 1 <= count <= 4} == {}
+    assert len(entries) > 20
+
+
 def test_queries_on_the_pages_are_promql_on_declared_series(runbooks: dict[str, str], declared: Declared) -> None:
     """Typed as they stand, they answer."""
     wrong: dict[str, set[str]] = {}

@@ -159,6 +159,16 @@ async def test_a_runbook_is_shown_and_nothing_beside_the_folder(admin: Admin) ->
     assert statuses == [404, 404, 404]
 
 
+async def test_a_runbook_leads_to_others_and_the_list_to_the_index(admin: Admin, tmp_path: Path) -> None:
+    """At night on a phone a name in brackets is no way: it is a link, and only to a runbook."""
+    folder = tmp_path / "runbooks"
+    (folder / "README.md").write_text("- slow: [ApiDown](ApiDown.md), [x](javascript.md), [ApiDown](../secret.md)\n")
+    assert 'href="/runbooks/README"' in await admin.page("/runbooks")
+    page = await admin.page("/runbooks/README")
+    assert re.findall(r'<a href="([^"]+)">ApiDown</a>', page) == ["/runbooks/ApiDown"]
+    assert ("[x](javascript.md)" in page, "[ApiDown](../secret.md)" in page) == (True, True)
+
+
 # Doing ---------------------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,8 @@ from tocsin.web.inside import Inside
 _MOST_ALERTS: Final = 200
 _UP: Final = compile_expr("tocsin_collector_up")
 _RUNBOOK: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_LINK: Final = re.compile(r"\[([A-Za-z0-9_-]{1,100})\]\(\1\.md\)")
+_INDEX: Final = "README"
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,12 @@ class Runbooks:
     folder: Callable[[], Path]
 
     async def index(self, request: Request) -> Response:
-        """Their names."""
-        names = sorted(file.stem for file in self.folder().glob("*.md") if file.stem != "README")
-        return page(request, "runbooks", self.inside.clock.now(), names=names)
+        """Their names, and above them the way from a symptom to one, where the folder has it."""
+        names = sorted(file.stem for file in self.folder().glob("*.md"))
+        index = _INDEX if _INDEX in names else ""
+        return page(
+            request, "runbooks", self.inside.clock.now(), names=[name for name in names if name != _INDEX], index=index
+        )
 
     async def show(self, request: Request) -> Response:
         """One of them."""
@@ -84,7 +89,13 @@ class Runbooks:
         if not _RUNBOOK.fullmatch(name) or not file.is_file():
             raise HTTPException(404, f"there is no runbook {name}; /runbooks lists those there are")
         text = file.read_text(encoding="utf-8", errors="replace")
-        return page(request, "runbook", self.inside.clock.now(), name=name, text=text)
+        return page(request, "runbook", self.inside.clock.now(), name=name, parts=linked(text))
+
+
+def linked(text: str) -> tuple[tuple[str, str], ...]:
+    """The text in pieces, each with the runbook that it links to: `[Name](Name.md)`; "" for none."""
+    pieces = _LINK.split(text)
+    return tuple((piece, piece if number % 2 else "") for number, piece in enumerate(pieces) if piece)
 
 
 def _worst_first(alert: Alert) -> tuple[int, Any, str]:
