@@ -23,6 +23,15 @@ class Admitted:
     principal: Principal
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a client got."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
 @dataclass
 class Site:
     """An application behind the cache alone; who asks is told as access would."""
@@ -37,6 +46,8 @@ class Site:
     gate: asyncio.Event | None = None
     fails: bool = False
     store: Store | None = None
+    seen: set[str] = field(default_factory=set)
+    """Headers of the last request that the application worked on."""
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -49,6 +60,7 @@ class Site:
         admitted = scope.get("tocsin.admitted")
         who = admitted.principal.sub if admitted is not None else "nobody"
         self.worked.append(who)
+        self.seen = {name.decode() for name, _ in scope["headers"]}
         if self.gate is not None:
             await self.gate.wait()
         if self.fails:
@@ -62,9 +74,18 @@ class Site:
 
     async def get(
         self, path: str = "/a", who: str | None = None, query: str = "", raw: bytes | None = None, **headers: str
-    ) -> tuple[bytes, dict]:  # type: ignore[type-arg]
+    ) -> tuple[bytes, dict[str, str]]:
+        """Body and headers."""
+        said = await self.ask("GET", path, who, query, raw, **headers)
+        return said.body, said.headers
+
+    async def ask(
+        self, method: str = "GET", path: str = "/a", who: str | None = None, query: str = "", raw: bytes | None = None,
+        **headers: str,
+    ) -> Said:  # fmt: skip
+        """All of the answer."""
         scope: dict[str, Any] = {
-            "type": "http", "method": "GET", "path": path, "query_string": query.encode(), "scheme": "http",
+            "type": "http", "method": method, "path": path, "query_string": query.encode(), "scheme": "http",
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
         }  # fmt: skip
         if raw is not None:
@@ -78,7 +99,10 @@ class Site:
 
         await self.app(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]
         body = b"".join(message.get("body", b"") for message in seen[1:])
-        return body, {name.decode(): value.decode("latin-1") for name, value in seen[0]["headers"]}
+        named = [(name.decode(), value.decode("latin-1")) for name, value in seen[0]["headers"]]
+        assert sum(name == "age" for name, _ in named) <= 1
+        assert seen[-1].get("more_body", False) is False, "the answer did not end"
+        return Said(seen[0]["status"], dict(named), body)
 
     def count(self, outcome: str, name: str = "/a") -> float:
         return self.registry.get_sample_value("tocsin_http_cache_total", {"cached": name, "outcome": outcome}) or 0.0

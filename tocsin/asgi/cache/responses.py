@@ -4,6 +4,10 @@ Kept are answers to GET with status 200, 203, 204 or 301, and 404 and 410 with `
 Cache-Control no-store or no-cache (and private, where the route is shared), and with a Vary that names no header which
 the key does not hold. An answer passes to its asker as it is made, whatever is kept of it: nothing is held back.
 
+An answer that the asker has already (If-None-Match, If-Modified-Since) is a 304, also where it was just made: the
+application makes it for all, and is not told of the condition. HEAD is answered by what GET made, while that is fresh.
+A request by another method that was answered below 400 makes void what is kept of its path.
+
 An answer from the cache has Age (https://www.rfc-editor.org/rfc/rfc9111#section-5.1) and Cache-Status
 (https://www.rfc-editor.org/rfc/rfc9211).
 """
@@ -15,7 +19,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tocsin.asgi.cache.rules import Keeping, Rule, cookies_of, key_of
+from tocsin.asgi.cache.conditions import CONDITIONS, Conditional, is_unchanged, not_modified, without_conditions
+from tocsin.asgi.cache.rules import Keeping, Rule, asked_with, cookies_of, key_of, path_tag
 from tocsin.asgi.cache.store import Away, Entry, Lease
 from tocsin.asgi.cache.taping import ANSWER, Answer, Flight, Lost, Taping
 from tocsin.asgi.call import App, Message, Receive, Scope, Send, call_of
@@ -24,7 +29,9 @@ from tocsin.asgi.routes import ROUTE_KEY
 if TYPE_CHECKING:
     from tocsin.asgi.cache.functions import Cache
 
-_CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
+_ANSWERED: Final = frozenset({"GET", "HEAD"})
+_CHANGES_NOTHING: Final = frozenset({"OPTIONS", "TRACE"})
+"""https://www.rfc-editor.org/rfc/rfc9110#section-9.2.1"""
 _LONGEST_REFRESH: Final = 60.0
 """Seconds."""
 
@@ -51,10 +58,12 @@ class Responses:
         if rule is None:
             await self._app(scope, receive, send)
             return
+        if scope["method"] not in _ANSWERED:
+            await self._changing(scope, receive, send)
+            return
         key, owned = key_of(scope, rule)
         if key is None:
-            self._count(name, "bypass")
-            await self._app(scope, receive, send)
+            await self._pass_by(name, scope, receive, send)
             return
         asked = _Asked(key, name, rule, owned, rule.tags_of(scope))
         while True:
@@ -63,12 +72,10 @@ class Responses:
                 entry = (await self._cache.store.find(key, asked.tags, ANSWER)).entry
             except Away as away:
                 entry, missed = None, away.outcome
-            if entry is not None and _is_for(entry, scope):
-                fresh = self._cache.now() < entry.until
-                self._count(name, "hit" if fresh else "stale")
-                if not fresh:
-                    self._refresh(asked, scope)
-                await self._replay(entry, scope, send)
+            if entry is not None and _is_for(entry, scope) and await self._given(entry, asked, scope, send):
+                return
+            if scope["method"] == "HEAD" or "no-store" in asked_with(scope):
+                await self._pass_by(name, scope, receive, send)
                 return
             # Whoever asks after a change waits for nothing that began before.
             place = (key, self._cache.changes.of(asked.tags))
@@ -90,8 +97,43 @@ class Responses:
                 await self._app(scope, receive, send)
             return
 
+    async def _given(self, entry: Entry, asked: _Asked, scope: Scope, send: Send) -> bool:
+        """Whether what is kept was the answer: to HEAD what is fresh alone, as that makes nothing anew."""
+        fresh = self._cache.now() < entry.until
+        if not fresh and scope["method"] == "HEAD":
+            return False
+        self._count(asked.name, "hit" if fresh else "stale")
+        if not fresh:
+            self._refresh(asked, scope)
+        await self._replay(entry, scope, send)
+        return True
+
+    async def _pass_by(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self._count(name, "bypass")
+        await self._app(scope, receive, send)
+
+    async def _changing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request that may change what its path shows: if it did, no answer of before is given any more."""
+        if scope["method"] in _CHANGES_NOTHING:
+            await self._app(scope, receive, send)
+            return
+        tag, changed = path_tag(scope["path"]), False
+
+        async def telling(message: Message) -> None:
+            nonlocal changed
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                changed = True
+                await self._cache.invalidate(tag)  # before its asker can ask again
+            await send(message)
+
+        try:
+            await self._app(scope, receive, telling)
+        finally:
+            if changed:
+                await self._cache.invalidate(tag)  # some commit when their answer has begun
+
     def _rule(self, scope: Scope) -> tuple[str, Rule | None]:
-        if scope["type"] != "http" or scope["method"] != "GET":
+        if scope["type"] != "http":
             return "", None
         path: str = scope["path"]
         if path in self._exact:
@@ -146,9 +188,14 @@ class Responses:
 
         most = self._cache.most_of_one
         taping = Taping(send, asked.rule, asked.owned, most, whole, lambda: landed(None))
+        headers = scope["headers"]
+        if any(name in CONDITIONS for name, _ in headers):
+            # What is kept is for all: whether this asker has it already is ours to say.
+            scope["headers"], taping.send = without_conditions(headers), Conditional(headers, send)
         try:
             await self._app(scope, receive, taping)
         finally:
+            scope["headers"] = headers
             if keeping:
                 await asyncio.shield(keeping[0])
             else:
@@ -178,7 +225,7 @@ class Responses:
         # A request of its own, which the layers further out don't know: the asker has their answer.
         again = {name: value for name, value in scope.items() if not name.startswith("tocsin.") or name in _CARRIED}
         again["state"] = dict(scope.get("state") or {})
-        again["headers"] = [(name, value) for name, value in scope["headers"] if name not in _CONDITIONS]
+        again["headers"] = without_conditions(scope["headers"])
         task = asyncio.create_task(self._refreshed(asked, again), name="tocsin.cache.refresh")
         self._refreshing[asked.key] = task
         task.add_done_callback(lambda _: self._refreshing.pop(asked.key, None))
@@ -205,10 +252,13 @@ class Responses:
         answer: Answer = entry.value
         if answer.route:
             scope.setdefault(ROUTE_KEY, answer.route)
-        age = str(max(0, int(self._cache.now() - entry.made))).encode()
-        headers = [*answer.headers, (b"age", age), (b"cache-status", b"tocsin; hit")]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        status, headers, body = answer.status, answer.headers, answer.body
+        if is_unchanged(scope["headers"], status, headers):
+            status, headers, body = 304, not_modified(headers), b""
+        age = str(answer.age + max(0, int(self._cache.now() - entry.made))).encode()
+        headers = [*headers, (b"age", age), (b"cache-status", b"tocsin; hit")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def close(self) -> None:
         """End what is being made for the cache."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
+from zlib import crc32
 
+from tocsin.asgi.cache.conditions import date_of
 from tocsin.asgi.call import Scope
 from tocsin.model import Seconds
 
@@ -23,6 +25,7 @@ _FORWARDED: Final = (
     b"x-forwarded-proto",
 )
 """Part of the key too: an application may build its links of them, and a client may send them."""
+_PATHS: Final = 4096
 _WHO: Final = frozenset({b"authorization", b"cookie"})
 _ONCE: Final = frozenset({*_VARY, *_FORWARDED, b"host"})
 _OTHERWISE: Final = frozenset(
@@ -52,8 +55,14 @@ class Rule:
             raise ValueError("ttl is above 0 s, stale and missing are not below")
 
     def tags_of(self, scope: Scope) -> tuple[str, ...]:
-        """The tags of a request's answer."""
-        return tuple(self.tags(scope) if callable(self.tags) else self.tags)
+        """The tags of a request's answer, and that of its path."""
+        return (*(self.tags(scope) if callable(self.tags) else self.tags), path_tag(scope["path"]))
+
+
+def path_tag(path: str) -> str:
+    """What a change of `path` makes void: https://www.rfc-editor.org/rfc/rfc9111#section-4.4
+    One of so many: paths are without end, and what is void without need is made anew."""
+    return f"path:{crc32(path.encode('utf-8', 'surrogatepass')) % _PATHS}"
 
 
 def key_of(scope: Scope, rule: Rule) -> tuple[Hashable | None, bool]:
@@ -97,48 +106,84 @@ class Keeping:
     """How much longer it may be given while a new one is made."""
     by_cookie: bool = False
     """To who sends the same cookies only."""
+    age: int = 0
+    """Seconds it had already: the application had it of another cache."""
 
 
-def keeping_of(rule: Rule, status: int, headers: Iterable[tuple[bytes, bytes]], *, owned: bool) -> Keeping:
-    """What the rule and the answer itself allow."""
-    stale, by_cookie = rule.stale if status in KEPT else 0.0, False
+def keeping_of(
+    rule: Rule, status: int, headers: Iterable[tuple[bytes, bytes]], *, owned: bool, wall: Callable[[], Seconds]
+) -> Keeping:
+    """What the rule and the answer itself allow; `wall` is asked where the answer bears no Date."""
     lasts = rule.ttl if status in KEPT else rule.missing if status in _MISSING else 0.0
+    if lasts <= 0:
+        return Keeping()
+    said: dict[bytes, bytes] = {}
     for name, value in headers:
-        lowered = bytes(name).lower()
+        lowered, value = bytes(name).lower(), bytes(value)
         if lowered == b"set-cookie":
             return Keeping()
-        if lowered == b"cache-control":
-            directives = _directives(bytes(value).decode("latin-1").lower())
-            lasts = min(lasts, _allowed(directives, owned=owned))
-            if not _EXACT.isdisjoint(directives):
-                stale = 0.0
-        if lowered == b"vary":
-            names = {part.strip().lower() for part in bytes(value).split(b",")}
-            if not names <= ({*_VARY, *_WHO} if owned else {*_VARY}):
-                return Keeping()
-            by_cookie = by_cookie or b"cookie" in names
-    return Keeping(lasts=lasts, stale=stale, by_cookie=by_cookie)
+        # Several lines are one list: https://www.rfc-editor.org/rfc/rfc9110#section-5.3
+        said[lowered] = b"%s,%s" % (said[lowered], value) if lowered in _LISTS and lowered in said else value
+    varies = {part.strip().lower() for part in said.get(b"vary", b"").split(b",")} - {b""}
+    if not varies <= ({*_VARY, *_WHO} if owned else {*_VARY}):
+        return Keeping()
+    directives = _directives(said.get(b"cache-control", b""))
+    age = age_of(said.get(b"age", b""))
+    return Keeping(
+        lasts=min(lasts, _allowed(directives, said, owned=owned, wall=wall) - age),
+        stale=min(rule.stale, _stale(directives, owned=owned)) if status in KEPT else 0.0,
+        by_cookie=b"cookie" in varies,
+        age=age,
+    )
 
 
+_LISTS: Final = frozenset({b"cache-control", b"vary"})
 _EXACT: Final = frozenset({"must-revalidate", "proxy-revalidate"})
 """Never stale: https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.2"""
 
 
-def _directives(control: str) -> dict[str, str]:
+def age_of(value: bytes) -> int:
+    """Of an `Age` header, in seconds; nonsense is none."""
+    return int(value) if value.isdigit() and len(value) < 12 else 0
+
+
+def asked_with(scope: Scope) -> Container[str]:
+    """The directives of a request's Cache-Control."""
+    return _directives(b",".join(value for name, value in scope["headers"] if name == b"cache-control"))
+
+
+def _directives(control: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in control.split(","):
+    for part in control.decode("latin-1").lower().split(","):
         name, _, value = part.strip().partition("=")
         # Said twice, the first counts: https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1
         found.setdefault(name, value.strip('"'))
     return found
 
 
-def _allowed(directives: dict[str, str], *, owned: bool) -> Seconds:
+def _allowed(
+    directives: Mapping[str, str], said: Mapping[bytes, bytes], *, owned: bool, wall: Callable[[], Seconds]
+) -> Seconds:
+    """How long from when it was made at first: https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1"""
     if "no-store" in directives or "no-cache" in directives or ("private" in directives and not owned):
         return 0.0
-    ages = [
-        directives[name] for name in ("s-maxage", "max-age") if name in directives and not (owned and name[0] == "s")
-    ]
-    if not ages:
+    if not owned and "s-maxage" in directives:
+        return _seconds(directives["s-maxage"])
+    if "max-age" in directives:
+        return _seconds(directives["max-age"])
+    if b"expires" not in said:
         return float("inf")
-    return float(ages[0]) if ages[0].isascii() and ages[0].isdigit() else 0.0  # nonsense is not kept
+    expires, made = date_of(said[b"expires"]), date_of(said.get(b"date", b""))
+    return expires - (wall() if made is None else made) if expires is not None else 0.0
+
+
+def _stale(directives: Mapping[str, str], *, owned: bool) -> Seconds:
+    """How much longer: https://www.rfc-editor.org/rfc/rfc5861#section-3"""
+    if not _EXACT.isdisjoint(directives) or (not owned and "s-maxage" in directives):
+        return 0.0
+    said = directives.get("stale-while-revalidate")
+    return float("inf") if said is None else _seconds(said)
+
+
+def _seconds(value: str) -> Seconds:
+    return float(value) if value.isascii() and value.isdigit() else 0.0  # nonsense is not kept

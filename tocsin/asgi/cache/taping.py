@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +29,8 @@ class Answer:
     route: str = ""
     cookies: str = ""
     """Of who may have it, where it is by cookie."""
+    age: int = 0
+    """Seconds it had when it was made."""
 
     def size(self) -> int:
         """Bytes, about."""
@@ -87,9 +90,10 @@ class Taping:
         kind = message["type"]
         if kind == "http.response.start":
             self.status, headers = message["status"], message.get("headers", ())
-            self._keeping = keeping_of(self.rule, self.status, headers, owned=self.owned)
+            self._keeping = keeping_of(self.rule, self.status, headers, owned=self.owned, wall=time.time)
             if self._keeping.lasts > 0 and not message.get("trailers"):
-                self.answer = Answer(self.status, [(bytes(name), bytes(value)) for name, value in headers])
+                kept = [(bytes(name), bytes(value)) for name, value in headers if bytes(name).lower() != b"age"]
+                self.answer = Answer(self.status, kept, age=self._keeping.age)
             else:
                 self.nothing()
         elif self.answer is not None:
@@ -109,16 +113,16 @@ class Taping:
 
 def _packed(answer: Answer) -> bytes:
     headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in answer.headers]
-    return orjson.dumps([answer.status, headers, answer.route, answer.cookies]) + b"\n" + answer.body
+    return orjson.dumps([answer.status, headers, answer.route, answer.cookies, answer.age]) + b"\n" + answer.body
 
 
 def _unpacked(data: bytes) -> Answer:
     head, _, body = data.partition(b"\n")
-    status, headers, route, cookies = orjson.loads(head)
-    if not (isinstance(status, int) and isinstance(route, str) and isinstance(cookies, str)):
+    status, headers, route, cookies, age = orjson.loads(head)
+    if not (isinstance(status, int) and isinstance(route, str) and isinstance(cookies, str) and isinstance(age, int)):
         raise ValueError("no answer")
     named = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return Answer(status, named, body, route, cookies)
+    return Answer(status, named, body, route, cookies, age)
 
 
 ANSWER: Final = Codec(pack=_packed, unpack=_unpacked)
