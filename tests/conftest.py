@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Generator
@@ -18,6 +19,23 @@ ROOT = Path(__file__).resolve().parents[1]
 # A machine that is busy for a moment is no finding. In CI hypothesis' own profile lies below: the same cases each time.
 settings.register_profile("suite", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Each of xdist's workers collects all the tests, most of it in pytest's own code, which coverage's tracer slows by
+    two thirds. What a module runs when it is imported is the same in each: the first worker's trace of it is enough.
+    What is collected stays until the end, so the garbage collector need not look at it again and again."""
+    tracer = sys.gettrace()
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0":
+        sys.settrace(None)
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        sys.settrace(tracer)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
