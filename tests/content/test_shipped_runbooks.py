@@ -80,6 +80,14 @@ def test_every_page_says_when_it_is_wrong_how_to_silence_it_and_when_it_is_over(
     assert wrong == {}
 
 
+def test_whoever_is_woken_reads_whom_to_call_and_when(alerts: tuple[AlertRule, ...], runbooks: dict[str, str]) -> None:
+    """A P0 or P1 that is for "this week" alone, or for nobody, woke somebody for nothing."""
+    waking = {rule.name for rule in alerts if {"P0", "P1"} & {part.text for part in rule.labels}}
+    told = {name: " ".join(sections_of(runbooks[name])["Escalate"].split()) for name in waking}
+    idle = re.compile(r"(?:None|Not needed|[^.:]*, this week\.$|P0: unacknowledged)")
+    assert sorted(name for name, text in told.items() if idle.match(text)) == []
+
+
 def test_links_between_pages_lead_somewhere(root: Path) -> None:
     """A dead link at three in the morning is worse than none."""
     dead = [
