@@ -42,6 +42,13 @@ class Kept:
         return [line for line in self.lines if line["event"] == event]
 
 
+async def without_end() -> AsyncIterator[bytes]:
+    """What /endless answers, for as long as somebody reads."""
+    while True:
+        yield b"x" * 1000
+        await asyncio.sleep(0.01)
+
+
 def item_of(id: str) -> str:
     """What /items/ID answers; one of them can't be had now."""
     if id == "busy":
@@ -77,6 +84,9 @@ def starlette() -> Any:
 
         return StreamingResponse(parts())
 
+    async def endless(_: Request) -> Any:
+        return StreamingResponse(without_end())
+
     async def fail() -> None:
         raise ValueError(TEXT)
 
@@ -91,7 +101,8 @@ def starlette() -> Any:
 
     routes = [
         Route("/items/{id}", item), Route("/boom", boom), Route("/echo", echo, methods=["POST"]), Route("/slow", slow),
-        Route("/stream", stream), Route("/later", later), Route("/healthz", item), WebSocketRoute("/feed", feed),
+        Route("/stream", stream), Route("/later", later), Route("/endless", endless),
+        Route("/healthz", item), WebSocketRoute("/feed", feed),
     ]  # fmt: skip
     return Starlette(routes=routes)
 
@@ -137,6 +148,9 @@ def fastapi() -> Any:
     async def slow() -> None:
         await asyncio.sleep(30)
 
+    async def endless() -> Any:
+        return StreamingResponse(without_end())
+
     # The annotations are local names, which FastAPI can't look up.
     echo.__annotations__["request"] = Request
     later.__annotations__["tasks"] = BackgroundTasks
@@ -145,6 +159,7 @@ def fastapi() -> Any:
     app.post("/echo")(echo)
     app.get("/slow")(slow)
     app.get("/stream")(stream)
+    app.get("/endless")(endless)
     app.get("/later")(later)
     app.websocket("/feed")(feed)
     return app
@@ -173,6 +188,9 @@ def litestar() -> Any:
 
         return Stream(parts())
 
+    async def _endless() -> Any:
+        return Stream(without_end())
+
     async def fail() -> None:
         raise ValueError(TEXT)
 
@@ -192,11 +210,11 @@ def litestar() -> Any:
     _item.__annotations__.update({"id": params.FromPath[str], "return": str})
     item = get("/items/{id:str}", sync_to_thread=False)(_item)
     _echo.__annotations__.update({"request": Request, "return": str})
-    _stream.__annotations__["return"] = Stream
+    _stream.__annotations__["return"] = _endless.__annotations__["return"] = Stream
     _later.__annotations__["return"] = Response
     _feed.__annotations__.update({"socket": WebSocket, "return": None})
     handlers = [item, boom, slow, post("/echo", status_code=200)(_echo), get("/stream")(_stream), get("/later")(_later)]
-    return Litestar([*handlers, websocket("/feed")(_feed)], logging_config=None)
+    return Litestar([*handlers, get("/endless")(_endless), websocket("/feed")(_feed)], logging_config=None)
 
 
 def django() -> Any:
@@ -227,10 +245,13 @@ def django() -> Any:
 
         return StreamingHttpResponse(parts())
 
+    async def endless(_: HttpRequest) -> StreamingHttpResponse:
+        return StreamingHttpResponse(without_end())
+
     class Urls:
         urlpatterns = [  # noqa: RUF012
             path("items/<str:id>", item), path("boom", boom), path("echo", echo), path("slow", slow),
-            path("stream", stream),
+            path("stream", stream), path("endless", endless),
         ]  # fmt: skip
 
     if not settings.configured:

@@ -28,6 +28,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CALL_KEY: Final = "tocsin.call"
+CLIENT_GONE: Final = 499
 CURRENT: ContextVar[Call | None] = ContextVar("tocsin.call", default=None)
 """The call that the running task serves, for log lines of the application itself."""
 
@@ -95,6 +96,8 @@ class Call:
     """Category and fingerprint, when something went wrong."""
     fate = ""
     """`disconnected` or `cancelled` where it ended without an answer of its own."""
+    gone = False
+    """The server has said that the client went away."""
     _headers: dict[bytes, bytes] | None = None
     _request_id = ""
     _ids: tuple[str, str, bool] | None = None
@@ -129,6 +132,14 @@ class Call:
         if self.ended:
             self._route = route  # nobody routes it any more
         return route
+
+    @property
+    def outcome(self) -> int:
+        """The status that counts: 499 where the client went away before an answer of the application's own (one that
+        only says so, to nobody, is none), 500 where there is no answer."""
+        if self.fate and (not self.status or self.status >= 500):
+            return CLIENT_GONE
+        return self.status or 500
 
     @property
     def seconds(self) -> Seconds:

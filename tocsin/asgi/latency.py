@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 from tocsin.asgi.arguments import app_of, number
 from tocsin.asgi.call import CALL_KEY, App, Call, Receive, Scope, Send, Site
 from tocsin.asgi.measures import Measures, measures_of, method_label, status_label
 from tocsin.model import Seconds
-
-CLIENT_GONE: Final = 499
 
 
 class _Series:
@@ -64,7 +61,7 @@ class Latency:
     def _count(self, call: Call) -> None:
         ended = call.ended or time.perf_counter()
         method, route = method_label(call.scope["method"]), call.route
-        status = call.status or (CLIENT_GONE if call.fate else 500)
+        status = call.outcome if call.fate or not call.status else call.status
         series = self._series.get((method, route))
         if series is None:
             series = self._series[method, route] = _Series(self._measures.seconds.labels(method, route).observe)

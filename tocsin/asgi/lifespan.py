@@ -1,13 +1,15 @@
 """The lifespan protocol around an application that may not speak it.
 
 Ours starts first and ends last, so that the application's own start may already log and measure. An application that
-raises at the lifespan scope before it says anything has none (Django, small ASGI functions): servers take that so too.
+raises at the lifespan scope before it says anything has none (Django, small ASGI functions): servers take that so too,
+and tell of it, as it may be a start that went wrong.
 https://asgi.readthedocs.io/en/latest/specs/lifespan.html
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from tocsin.asgi.call import App, Message, Receive, Scope, Send
@@ -23,16 +25,18 @@ class Starts(Protocol):
         """After it has stopped."""
 
 
-async def run_lifespan(app: App, ours: Starts, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one lifespan."""
+async def run_lifespan(
+    app: App, ours: Starts, scope: Scope, receive: Receive, send: Send, *, has_none: Callable[[BaseException], None]
+) -> None:
+    """Serve one lifespan. `has_none` is told what an application without one raised."""
     await receive()  # lifespan.startup
     try:
         await ours.start()
     except Exception as error:  # noqa: BLE001 (whatever it is: the server must not take requests)
-        await send({"type": "lifespan.startup.failed", "message": str(error)})
-        await ours.close()
+        await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+        await _closed(ours)
         return
-    inner = _Inner(app, scope)
+    inner = _Inner(app, scope, has_none)
     try:
         failed = await inner.start()
         if failed is not None:
@@ -43,14 +47,24 @@ async def run_lifespan(app: App, ours: Starts, scope: Scope, receive: Receive, s
         failed = await inner.stop()
     finally:
         await inner.cancel()
+        ours_failed = await _closed(ours)
+    await send(failed or ours_failed or {"type": "lifespan.shutdown.complete"})
+
+
+async def _closed(ours: Starts) -> Message | None:
+    """None when all ended well."""
+    try:
         await ours.close()
-    await send(failed or {"type": "lifespan.shutdown.complete"})
+    except Exception as error:  # noqa: BLE001 (the server is to say it, whatever it is)
+        return {"type": "lifespan.shutdown.failed", "message": f"{type(error).__name__}: {error}"}
+    return None
 
 
 class _Inner:
     """The application's side, in a task of its own."""
 
-    def __init__(self, app: App, scope: Scope) -> None:
+    def __init__(self, app: App, scope: Scope, has_none: Callable[[BaseException], None]) -> None:
+        self._has_none = has_none
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         self._outgoing: asyncio.Queue[Message] = asyncio.Queue()
         self._spoke = False
@@ -75,7 +89,10 @@ class _Inner:
         await asyncio.wait({said, self._task}, return_when=asyncio.FIRST_COMPLETED)
         if not said.done():
             said.cancel()
-            if self._task.cancelled() or (error := self._task.exception()) is None or not self._spoke:
+            if self._task.cancelled() or (error := self._task.exception()) is None:
+                return None
+            if not self._spoke:
+                self._has_none(error)
                 return None
             return {"type": f"{what}.failed", "message": f"{type(error).__name__}: {error}"}
         message = said.result()

@@ -34,6 +34,7 @@ from tocsin.asgi.arguments import layer as layer_of
 from tocsin.asgi.arguments import layers as layers_of
 from tocsin.asgi.call import App, Receive, Scope, Send, Site
 from tocsin.asgi.errors import Errors, Observer
+from tocsin.asgi.errors.scrub import text_of
 from tocsin.asgi.exports import Exports
 from tocsin.asgi.latency import Latency
 from tocsin.asgi.lifespan import run_lifespan
@@ -219,7 +220,7 @@ class Protected:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await run_lifespan(self.app, self, scope, receive, send)
+            await run_lifespan(self.app, self, scope, receive, send, has_none=self._has_no_lifespan)
         else:
             self.parts.exports.start()  # where the server runs no lifespan
             await self._wrapped(scope, receive, send)
@@ -233,15 +234,24 @@ class Protected:
                 await start()
 
     async def close(self) -> None:
-        """Close the layers, the outermost first, then the log, and, for two seconds at most, what sends away."""
+        """Close the layers, the outermost first, then the log, and, for two seconds at most, what sends away. All of
+        them, whatever one of them raises; that is raised in the end."""
+        failed: list[Exception] = []
         for layer in reversed(self._layers):
-            close = getattr(layer, "close", None)
-            if close is not None:
-                ended = close()
+            try:
+                ended = close() if (close := getattr(layer, "close", None)) is not None else None
                 if ended is not None:
                     await ended
+            except Exception as error:  # noqa: BLE001 (the others must end too, and the log be written)
+                failed.append(error)
+                self.parts.lines.error("app.layer_not_closed", error=text_of(error), layer=type(layer).__name__)
         self.parts.lines.close()
         await self.parts.exports.close()
+        if failed:
+            raise failed[0]
+
+    def _has_no_lifespan(self, error: BaseException) -> None:
+        self.parts.lines.info("app.no_lifespan", error=text_of(error), kind=type(error).__name__)
 
 
 def _look(

@@ -3,9 +3,10 @@
     app = Errors(app, observers=[forward])
 
 What counts: an exception that reaches us, one that the framework answered with a 5xx (seen while it does), a 5xx that
-the application answered of its own will (then there is no stack to log), and one of a task that nobody waits for (see
-strays). 4xx are counted by category and not logged.
-A cancelled request and a client that went away are no errors. SystemExit is logged, and goes on.
+the application answered of its own will (then there is no stack to log), one of a task that nobody waits for (see
+strays), and an application that returns without an answer. 4xx are counted by category and not logged. A cancelled
+request and a client that went away are no errors, whatever a framework makes of the latter. SystemExit is logged, and
+goes on.
 
 The answer to an exception is an RFC 9457 problem with the request's id. Where a framework has answered an exception
 itself, its 500s and its text and HTML pages are replaced by that (a debug page shows insides), its 5xx in JSON are left
@@ -24,8 +25,8 @@ from typing import Any
 
 from tocsin.asgi.arguments import app_of, functions, has
 from tocsin.asgi.call import CALL_KEY, CURRENT, App, Call, Receive, Scope, Send, Site
-from tocsin.asgi.errors.answer import Answer, AnswerBroken, close, is_meant, phase_of
-from tocsin.asgi.errors.category import TIMEOUT, Categories, is_ending, is_gone, leaf_of
+from tocsin.asgi.errors.answer import Answer, AnswerBroken, NoAnswer, close, is_meant, phase_of
+from tocsin.asgi.errors.category import TIMEOUT, Categories, is_ending, is_gone, leaf_of, status_of
 from tocsin.asgi.errors.fingerprint import Fingerprints, InApp, named
 from tocsin.asgi.errors.report import ErrorReport, Observer, Phase
 from tocsin.asgi.errors.signals import listen_to_django
@@ -35,7 +36,7 @@ from tocsin.asgi.logs.lines import Lines
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import answer, meant_by
 
-__all__ = ["AnswerBroken", "Categories", "ErrorReport", "Errors", "Observer", "Phase"]
+__all__ = ["AnswerBroken", "Categories", "ErrorReport", "Errors", "NoAnswer", "Observer", "Phase"]
 
 
 class Errors:
@@ -78,15 +79,18 @@ class Errors:
             return
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
         token = None if CURRENT.get() is call else CURRENT.set(call)
-        guarded = Answer(self, call, call.track(send))
+        guarded = Answer(self, call, receive, call.track(send))
         try:
-            await self._app(scope, receive, guarded.send)
+            await self._app(scope, guarded.receive, guarded.send)
         except BaseException as error:
             # Not only an Exception: what a Rust extension panics with is none.
             if is_ending(error):
                 self._ending(error, guarded, call)
                 raise
             await self._caught(leaf_of(error), guarded, call)
+        else:
+            if guarded.missing:
+                await self._unanswered(guarded, call)
         finally:
             # An exception holds this frame, which holds them: none of it would go before the garbage collector comes.
             guarded.reported = call.error = None
@@ -123,7 +127,7 @@ class Errors:
             call.fate = "cancelled"
 
     async def _caught(self, error: BaseException, guarded: Answer, call: Call) -> None:
-        if is_gone(error) or (guarded.send_failed and isinstance(error, OSError)):
+        if self._says_gone(call, error) or (guarded.send_failed and isinstance(error, OSError)):
             call.fate = "disconnected"
             return
         status, headers = meant_by(error) or (500, [])
@@ -136,6 +140,19 @@ class Errors:
             await answer(call, guarded.send_unchanged, status, headers=headers)
         elif not guarded.ended:
             raise AnswerBroken(f"request {call.request_id}: its answer was cut off") from None
+
+    async def _unanswered(self, guarded: Answer, call: Call) -> None:
+        """What the server would tell its own log alone; not where nobody is left to answer to."""
+        if call.gone or guarded.send_failed:
+            call.fate = call.fate or "disconnected"
+        elif guarded.started:
+            await self._caught(NoAnswer("the application returned before its answer was whole"), guarded, call)
+        else:
+            await self._caught(NoAnswer("the application returned without an answer"), guarded, call)
+
+    def _says_gone(self, call: Call, error: BaseException) -> bool:
+        """True for what is raised because the client went away; by a framework that has no name for that as well."""
+        return is_gone(error) or (call.gone and status_of(error) is not None and not self._fingerprints.is_own(error))
 
     def report(self, call: Call, error: BaseException | None, phase: Phase, status: int) -> None:
         """Log, count and tell the observers."""
@@ -192,7 +209,8 @@ class Errors:
 
     def answered(self, call: Call, status: int, headers: Any, error: BaseException | None) -> bool:
         """An answer begins: log a 5xx, count a 4xx. True when the answer is to be replaced."""
-        if error is not None and is_gone(error):
+        if error is not None and self._says_gone(call, error):
+            call.fate = "disconnected"
             return False
         if status < 500:
             self._count(self._categories.of(error, status), call.route)

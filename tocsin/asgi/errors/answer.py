@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, Protocol
 
-from tocsin.asgi.call import Call, Message, Send
+from tocsin.asgi.call import Call, Message, Receive, Send
 from tocsin.asgi.errors.category import is_gone, leaf_of, status_of
 from tocsin.asgi.errors.report import Phase
 from tocsin.asgi.problem import MEDIA_TYPE, answer, meant_by
@@ -17,8 +17,15 @@ _KEPT: Final = frozenset({b"retry-after", b"allow", b"www-authenticate", b"set-c
 """Headers of a framework's answer that stay when its body is replaced; those of CORS do too."""
 
 
+_GONE: Final = frozenset({"http.disconnect", "websocket.disconnect"})
+
+
 class AnswerBroken(TocsinError):
     """An answer was cut off by an error, which is in the log under the request's id."""
+
+
+class NoAnswer(TocsinError):
+    """The application returned without an answer: a path through it forgets to send one."""
 
 
 class Judge(Protocol):
@@ -37,10 +44,25 @@ class Answer:
     _replaced = started = ended = closed = send_failed = False
     reported: BaseException | None = None
 
-    def __init__(self, errors: Judge, call: Call, send: Send) -> None:
+    def __init__(self, errors: Judge, call: Call, receive: Receive, send: Send) -> None:
         self._errors = errors
         self._call = call
+        self._receive = receive
         self._send = send
+
+    async def receive(self) -> Message:
+        """The application's `receive`."""
+        message = await self._receive()
+        if message["type"] in _GONE:
+            self._call.gone = True
+        return message
+
+    @property
+    def missing(self) -> bool:
+        """True when the application, which has returned, owes the client an answer or the rest of one."""
+        if self._call.scope["type"] == "websocket":
+            return not self._call.status  # neither accepted nor refused
+        return not self.ended
 
     async def send(self, message: Message) -> None:
         """The application's `send`."""
@@ -61,8 +83,7 @@ class Answer:
                 self.reported = error if status >= 500 else None
             elif status >= 400:
                 self._errors.answered_by_layer(self._call, status)
-            headers = [*message.get("headers", ()), (b"x-request-id", self._call.request_id.encode())]
-            message = {**message, "headers": headers}
+            message = self._named(message)
         elif self._replaced:
             return
         elif kind in _LAST:
@@ -76,6 +97,12 @@ class Answer:
             self.send_failed = True  # the connection is gone, whatever the server calls that
             raise
 
+    def _named(self, message: Message) -> Message:
+        """With the id that the log has, and no other: an application or a layer further in may have one of its own."""
+        headers = [pair for pair in message.get("headers", ()) if pair[0] != b"x-request-id"]
+        headers.append((b"x-request-id", self._call.request_id.encode()))
+        return {**message, "headers": headers}
+
     def _see(self, error: BaseException | None) -> None:
         """A framework closes a WebSocket for an error and keeps the error to itself."""
         meant = status_of(error) is not None
@@ -86,8 +113,7 @@ class Answer:
     async def send_unchanged(self, message: Message) -> None:
         """Our own answers."""
         if message["type"].endswith(".start"):
-            headers = [*message["headers"], (b"x-request-id", self._call.request_id.encode())]
-            message = {**message, "headers": headers}
+            message = self._named(message)
             self.started = True
         try:
             await self._send(message)

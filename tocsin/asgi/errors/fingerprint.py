@@ -88,6 +88,11 @@ class Fingerprints:
         """True when a frame of the application took part."""
         return any(self._is_own(frame) for frame, _ in traceback.walk_tb(error.__traceback__))
 
+    def is_own(self, error: BaseException) -> bool:
+        """True when the application itself raised it."""
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        return bool(frames) and self._is_own(frames[-1])
+
     def _is_own(self, frame: FrameType) -> bool:
         code = frame.f_code
         known = self._code.get(id(code))

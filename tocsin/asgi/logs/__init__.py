@@ -110,7 +110,7 @@ class RequestLog:
         fields: dict[str, Any] = {
             "method": call.method[:16],
             "route": route,
-            "status": call.status or 0,
+            "status": call.outcome,
             "seconds": round(took, 6),
             "bytes": call.size,
             "request_id": call.request_id,

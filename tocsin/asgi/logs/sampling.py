@@ -71,7 +71,7 @@ class Sampler:
 
     def verdict(self, call: Call, route: str, took: Seconds, now: Seconds) -> tuple[str, int]:
         """(why it is written, how many it stands for); ("", 0) when it is not. `now` is monotonic."""
-        key = (route, call.status)
+        key = (route, call.outcome)
         why = self._why(call, key, took, now)
         if not why:
             self._left_out[key] = self._left_out.get(key, 0) + 1
@@ -115,7 +115,7 @@ class Sampler:
 
     def _why(self, call: Call, key: tuple[str, int], took: Seconds, now: Seconds) -> str:
         rules = self._sampling
-        if call.failed is not None or call.status >= 500:
+        if call.failed is not None or (call.status >= 500 and not call.fate):
             return "error"
         if took >= rules.slow:
             return "slow"
