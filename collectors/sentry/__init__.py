@@ -12,7 +12,8 @@ where that is installed, and then wants `_experiments={"transport_compression_al
 
 Yields, as counters:
   tocsin_sentry_events_total{level,environment}     fatal, error, warning, info, debug
-  tocsin_sentry_error_occurrences_total{fingerprint,type,where}   errors, and what has a fingerprint of its own
+  tocsin_sentry_errors_total{category,environment}  fatal and error, by whose matter they are: see tocsin.categories
+  tocsin_sentry_error_occurrences_total{category,fingerprint,type,where}   errors, and what has a fingerprint of its own
   tocsin_sentry_envelopes_total{outcome}            event, other (nothing to count), broken
 and as a gauge:
   tocsin_sentry_last_event_timestamp_seconds        when the last event arrived; absent before the first
@@ -21,6 +22,11 @@ A fingerprint is the exception's type and the last frame of the application (`in
 across messages, lines and deployments. Where the SDK gives a `fingerprint` of its own, that is taken. `where` is
 `module:function` of the frame. The first 200 fingerprints and the first 10 environments have series of their own, the
 rest is `other`, whatever is sent.
+
+The category is that of the event's tag `tocsin.category`, of its exceptions' types in whatever language, or of the
+status that the request was answered with; `categories:` adds to what is known:
+
+    categories: {com.acme.pay.DeclinedException: validation, "Acme.Quota.*": quota}
 
 Messages, variables, users and request data are never kept: they hold personal data. The stack stays where the SDK also
 writes it, the application's own log. Counts live in the daemon: a restart is an ordinary counter reset, kill -9 loses

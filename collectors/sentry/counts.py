@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from collectors.sentry.declarations import ENVELOPES, EVENTS, LAST_EVENT, OCCURRENCES
-from collectors.sentry.envelope import Event
+from collectors.sentry.declarations import ENVELOPES, ERRORS, EVENTS, LAST_EVENT, OCCURRENCES
+from collectors.sentry.envelope import FAILURES, Event
 from tocsin.model import Labels, Metric, Sample, Seconds
 
 OTHER: Final = "other"
@@ -35,11 +35,14 @@ class Counts:
             self._last = at
             environment = _bounded(event.environment, self._environments, MOST_ENVIRONMENTS)
             self._rise(EVENTS, level=event.level, environment=environment)
+            if event.level in FAILURES:
+                self._rise(ERRORS, category=event.category, environment=environment)
             if event.fingerprint:
                 fingerprint = _bounded(event.fingerprint, self._fingerprints, MOST_FINGERPRINTS)
                 known = fingerprint != OTHER
                 self._rise(
                     OCCURRENCES,
+                    category=event.category,
                     fingerprint=fingerprint,
                     type=event.type if known else OTHER,
                     where=event.where if known else OTHER,

@@ -12,11 +12,17 @@ EVENTS: Final = Metric(
     help="Events by level (fatal, error, warning, info, debug) and environment.",
     labels=("level", "environment"),
 )
+ERRORS: Final = Metric(
+    name="tocsin_sentry_errors_total",
+    type=MetricType.COUNTER,
+    help="Events of level fatal and error by category (client, auth, validation, dependency, database, timeout, bug).",
+    labels=("category", "environment"),
+)
 OCCURRENCES: Final = Metric(
     name="tocsin_sentry_error_occurrences_total",
     type=MetricType.COUNTER,
     help="Errors by fingerprint: exception type and last frame of the application (other: past the first 200).",
-    labels=("fingerprint", "type", "where"),
+    labels=("category", "fingerprint", "type", "where"),
 )
 ENVELOPES: Final = Metric(
     name="tocsin_sentry_envelopes_total",
@@ -31,4 +37,4 @@ LAST_EVENT: Final = Metric(
     unit="seconds",
 )
 
-METRICS: Final = (EVENTS, OCCURRENCES, ENVELOPES, LAST_EVENT)
+METRICS: Final = (EVENTS, ERRORS, OCCURRENCES, ENVELOPES, LAST_EVENT)

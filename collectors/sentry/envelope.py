@@ -13,7 +13,12 @@ from typing import Any, Final
 
 import orjson
 
+from collectors.sentry.category import category_of
+from tocsin.categories import Names
+
 LEVELS: Final = ("fatal", "error", "warning", "info", "debug")
+FAILURES: Final = LEVELS[:2]
+"""The levels of what is an error."""
 MOST_ITEMS: Final = 100
 MOST_EVENT_BYTES: Final = 1 << 20
 """Sentry's own limit. JSON takes forty times its size in memory, and time in which nothing else runs."""
@@ -27,6 +32,8 @@ class Event:
 
     level: str
     environment: str
+    category: str
+    """Of tocsin.categories, or one that the configuration adds."""
     type: str = ""
     """The exception's; empty for a plain message."""
     where: str = ""
@@ -35,13 +42,13 @@ class Event:
     """12 hexadecimal digits; empty for a message without one of the SDK's own."""
 
 
-def events_of(body: bytes) -> tuple[str, tuple[Event, ...]]:
+def events_of(body: bytes, names: Names) -> tuple[str, tuple[Event, ...]]:
     """(the envelope's event_id, its events). Raises ValueError that says what is wrong with it."""
     end = _line_end(body, 0)
     if end > MOST_EVENT_BYTES:
         raise ValueError("the envelope's header is longer than any that an SDK sends")
     header = _object(body[:end], "the envelope's header")
-    return _text(header.get("event_id")), tuple(_event(payload) for payload in _event_items(body, end + 1))
+    return _text(header.get("event_id")), tuple(_event(payload, names) for payload in _event_items(body, end + 1))
 
 
 def _event_items(body: bytes, at: int) -> Iterator[bytes]:
@@ -80,10 +87,11 @@ def _line_end(body: bytes, at: int) -> int:
     return len(body) if found < 0 else found
 
 
-def _event(payload: bytes) -> Event:
+def _event(payload: bytes, names: Names) -> Event:
     event = _object(payload, "an event")
     level = event.get("level")
-    kind, where = _exception(event)
+    chain = _chain(event)
+    kind, where = _exception(chain)
     own = event.get("fingerprint")
     custom = [part for part in own if type(part) is str] if type(own) is list else []
     parts = [kind if part in _DEFAULT else part for part in custom] or ([kind, where] if kind else [])
@@ -92,17 +100,22 @@ def _event(payload: bytes) -> Event:
     return Event(
         level=level if level in LEVELS else "error",
         environment=_text(event.get("environment")) or "production",
+        category=category_of(event, chain, names),
         type=kind,
         where=where,
         fingerprint=_named(parts) if any(parts) else "",
     )
 
 
-def _exception(event: dict[str, Any]) -> tuple[str, str]:
-    """(type, where) of the exception that was raised last: the SDKs give the chain with the outermost last."""
+def _chain(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """The exceptions, the one that was raised last at the end, as the SDKs have it."""
     found = event.get("exception")
     values = found.get("values") if type(found) is dict else found
-    chain = [value for value in values if type(value) is dict] if type(values) is list else []
+    return [value for value in values if type(value) is dict] if type(values) is list else []
+
+
+def _exception(chain: list[dict[str, Any]]) -> tuple[str, str]:
+    """(type, where) of the one that was raised last."""
     if not chain:
         return "", ""
     raised = chain[-1]

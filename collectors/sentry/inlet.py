@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from collectors.sentry.category import names_of
 from collectors.sentry.counts import Counts
 from collectors.sentry.envelope import events_of
 from collectors.sentry.settings import SentrySettings
@@ -30,6 +31,7 @@ class SentryInlet:
         self.name = settings.name
         self.address = f"sentry/{settings.project}"
         self._key = secret_text(settings.key).encode()
+        self._names = names_of(settings.categories)
         self._counts = counts_of(settings, folder)
 
     def admits(self, secret: str) -> bool:
@@ -40,7 +42,7 @@ class SentryInlet:
         """Count an envelope; its id, as the SDKs expect it. Raises ValueError that says what is wrong with it."""
         try:
             # Of a megabyte of JSON the loop would notice.
-            id, events = await asyncio.to_thread(events_of, body)
+            id, events = await asyncio.to_thread(events_of, body, self._names)
         except ValueError:
             self._counts.add_broken()
             raise

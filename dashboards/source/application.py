@@ -125,6 +125,13 @@ def _errors() -> list[object]:
                 legend="{{fingerprint}}",
             ),
         ),
+        chart(
+            "Errors by category, from Sentry SDKs",
+            "The same for applications in any language. A type that is known nowhere is a bug: see the key categories.",
+            Query(
+                expr="sum by (job, category) (increase(tocsin_sentry_errors_total[5m]))", legend="{{job}} {{category}}"
+            ),
+        ),
         listing(
             "From Sentry SDKs, in an hour",
             "By type and place, the most frequent ones.",

@@ -13,6 +13,7 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
+from collectors.sentry.category import names_of
 from collectors.sentry.envelope import events_of
 from tests.asgi.collector import Collector, collecting, until
 from tests.asgi.frameworks import TEXT, Kept
@@ -105,7 +106,7 @@ async def test_an_error_is_forwarded_with_its_chain_and_without_secrets() -> Non
         "failing", True, line["where"]
     )  # fmt: skip
     assert [secret for secret in SECRETS if secret in body.decode()] == []
-    [counted] = events_of(body)[1]
+    [counted] = events_of(body, names_of({}))[1]
     assert (counted.type, counted.where) == ("ValueError", line["where"])
 
 
@@ -121,7 +122,7 @@ async def test_a_5xx_that_was_meant_is_a_message_of_its_own() -> None:
     assert (event["message"], event["environment"], event["release"]) == (
         "GET /orders/{id} answered 503", "live", "v7"
     )  # fmt: skip
-    [counted] = events_of(body)[1]
+    [counted] = events_of(body, names_of({}))[1]
     assert (counted.fingerprint != "", counted.environment) == (True, "live")
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+import requests
 from prometheus_client import CollectorRegistry
 
 from tests.asgi.frameworks import Kept
@@ -74,6 +76,13 @@ def test_categories_are_by_type_then_by_what_it_came_from_then_by_status() -> No
     assert [categories.of(error, status) for error, status in cases] == [
         "dependency", "timeout", "database", "auth", "client", "validation", "bug", "dependency", "quota",
     ]  # fmt: skip
+
+
+def test_a_clients_timeout_is_a_timeout_before_it_is_of_a_package() -> None:
+    """Unless the mapping says otherwise of the package: what is added goes before what is known."""
+    late = [httpx.ReadTimeout("late"), requests.exceptions.ConnectTimeout("late"), httpx.ConnectError("refused")]
+    assert [Categories().of(error) for error in late] == ["timeout", "timeout", "dependency"]
+    assert [Categories({"httpx.*": "mail"}).of(error) for error in late] == ["mail", "timeout", "mail"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.sentry import SPEC, SentrySettings
+from collectors.sentry.category import names_of
 from collectors.sentry.counts import MOST_ENVIRONMENTS, MOST_FINGERPRINTS, Counts
 from collectors.sentry.envelope import MOST_EVENT_BYTES, Event, events_of
 from collectors.sentry.inlet import SentryInlet
@@ -20,6 +21,7 @@ from tocsin.ports import CollectorContext
 
 AT = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)
 KEY = "0123456789abcdef"
+NAMES = names_of({})
 
 
 def envelope(*items: tuple[dict[str, Any], bytes], head: bytes = b'{"event_id":"e1"}') -> bytes:
@@ -40,7 +42,7 @@ IN_CART = raised("ValueError", ("shop.web", "call", True), ("shop.cart", "add", 
 
 
 def the_one(body: bytes) -> Event:
-    [found] = events_of(body)[1]
+    [found] = events_of(body, NAMES)[1]
     return found
 
 
@@ -78,7 +80,7 @@ def test_what_is_no_event_is_left_out() -> None:
         event(**IN_CART),
         ({"type": "transaction"}, b"{}"),
     )
-    assert [one.type for one in events_of(body)[1]] == ["ValueError"]
+    assert [one.type for one in events_of(body, NAMES)[1]] == ["ValueError"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_what_is_no_event_is_left_out() -> None:
 def test_a_broken_envelope_is_told_what_is_wrong_with_it(body: bytes, why: str) -> None:
     """In the SDK's debug log, where somebody looks for it."""
     with pytest.raises(ValueError, match=why.replace("(", r"\(")):
-        events_of(body)
+        events_of(body, NAMES)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: (
@@ -118,7 +120,9 @@ def test_series_stay_bounded_whatever_is_sent() -> None:
     """A million fingerprints are 200 series and one; the sums stay true."""
     counts = Counts()
     for number in range(1000):
-        one = Event(level="error", environment=f"e{number}", type="E", where="m:f", fingerprint=f"f{number}")
+        one = Event(
+            level="error", environment=f"e{number}", category="bug", type="E", where="m:f", fingerprint=f"f{number}"
+        )  # fmt: skip
         counts.add((one,), 0.0)
     samples = list(counts.samples(AT, AT))
     by_name = {name: [s.value for s in samples if s.name == name] for name in {s.name for s in samples}}
@@ -150,6 +154,7 @@ async def test_what_the_inlet_takes_the_next_poll_tells(tmp_path: Path) -> None:
     counted = {(s.name, s.labels.get("outcome", "")): (s.value, s.created) for s in found}
     assert first == []
     assert counted["tocsin_sentry_events_total", ""] == (3, AT)
+    assert counted["tocsin_sentry_errors_total", ""] == (3, AT)
     assert counted["tocsin_sentry_error_occurrences_total", ""] == (3, AT)
     assert counted["tocsin_sentry_envelopes_total", "broken"] == (1, AT)
     declared = {metric.name: set(metric.labels) for metric in SPEC.metrics}

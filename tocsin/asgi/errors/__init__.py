@@ -26,7 +26,7 @@ from typing import Any
 from tocsin.asgi.arguments import app_of, functions, has
 from tocsin.asgi.call import CALL_KEY, CURRENT, App, Call, Receive, Scope, Send, Site
 from tocsin.asgi.errors.answer import Answer, AnswerBroken, NoAnswer, close, is_meant, phase_of
-from tocsin.asgi.errors.category import TIMEOUT, Categories, is_ending, is_gone, leaf_of, status_of
+from tocsin.asgi.errors.category import Categories, is_ending, is_gone, leaf_of, status_of
 from tocsin.asgi.errors.fingerprint import Fingerprints, InApp, named
 from tocsin.asgi.errors.report import ErrorReport, Observer, Phase
 from tocsin.asgi.errors.signals import listen_to_django
@@ -35,6 +35,7 @@ from tocsin.asgi.errors.strays import Strays, mark_told
 from tocsin.asgi.logs.lines import Lines
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import answer, meant_by
+from tocsin.categories import TIMEOUT
 
 __all__ = ["AnswerBroken", "Categories", "ErrorReport", "Errors", "NoAnswer", "Observer", "Phase"]
 

@@ -1,30 +1,17 @@
-"""Whose matter an error is: one of seven categories, by the exception's type, else by the status.
+"""The category of an exception (tocsin.categories has the mapping), and which exceptions are nobody's error.
 
-    client       the request was cut off or is wrong in form        4xx but those below
-    auth         who asks is not proven or may not                  401, 403; PermissionDenied
-    validation   what is asked does not hold                        400, 422; RequestValidationError
-    dependency   another service failed                             502, 503; aiohttp, httpx, redis, ConnectionError
-    database     the database failed, or was too busy               tocsin.asgi.database, psycopg, django.db, …
-    timeout      something took too long                            504; TimeoutError
-    bug          everything else: ours to mend
-
-Types are matched by name along the MRO (`module.Class`, or `module.*` for a package), so that nothing is imported to
-know it. An exception that is known nowhere is judged by what it was raised from. `Categories({MyError: "dependency"})`
-adds to the mapping or changes it.
+Types are matched by name along the MRO, so that nothing is imported to know it. An exception that is known nowhere is
+judged by what it was raised from. `Categories({MyError: "dependency"})` adds to the mapping or changes it.
 """
 
 from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 
 from tocsin.asgi.arguments import mapping, wrong
-
-CLIENT, AUTH, VALIDATION = "client", "auth", "validation"
-DEPENDENCY, DATABASE, TIMEOUT, BUG = "dependency", "database", "timeout", "bug"
-ALL: Final = (CLIENT, AUTH, VALIDATION, DEPENDENCY, DATABASE, TIMEOUT, BUG)
+from tocsin.categories import Names, of_status
 
 GONE: Final = frozenset(
     {
@@ -37,49 +24,6 @@ GONE: Final = frozenset(
 )
 """The client went away: nobody's error."""
 
-_BY_NAME: Final = {
-    "starlette.authentication.AuthenticationError": AUTH,
-    "django.core.exceptions.PermissionDenied": AUTH,
-    "fastapi.exceptions.RequestValidationError": VALIDATION,
-    "fastapi.exceptions.WebSocketRequestValidationError": VALIDATION,
-    "litestar.exceptions.http_exceptions.ValidationException": VALIDATION,
-    "django.core.exceptions.ValidationError": VALIDATION,
-    "django.core.exceptions.BadRequest": CLIENT,
-    "django.core.exceptions.SuspiciousOperation": CLIENT,
-    "sqlite3.Error": DATABASE,
-    "tocsin.asgi.database.*": DATABASE,
-    "psycopg.*": DATABASE,
-    "psycopg2.*": DATABASE,
-    "psycopg_pool.*": DATABASE,
-    "asyncpg.*": DATABASE,
-    "sqlalchemy.*": DATABASE,
-    "django.db.*": DATABASE,
-    "pymongo.*": DATABASE,
-    "builtins.TimeoutError": TIMEOUT,
-    "httpx.TimeoutException": TIMEOUT,
-    "requests.exceptions.Timeout": TIMEOUT,
-    "aiohttp.*": DEPENDENCY,
-    "httpx.*": DEPENDENCY,
-    "requests.*": DEPENDENCY,
-    "redis.*": DEPENDENCY,
-    "grpc.*": DEPENDENCY,
-    "botocore.*": DEPENDENCY,
-    "slack_sdk.*": DEPENDENCY,
-    "urllib.error.*": DEPENDENCY,
-    "smtplib.*": DEPENDENCY,
-    "ssl.SSLError": DEPENDENCY,
-    "socket.gaierror": DEPENDENCY,
-    "builtins.ConnectionError": DEPENDENCY,
-}
-_BY_STATUS: Final = {
-    401: AUTH,
-    403: AUTH,
-    400: VALIDATION,
-    422: VALIDATION,
-    502: DEPENDENCY,
-    503: DEPENDENCY,
-    504: TIMEOUT,
-}
 _CHAIN: Final = 5
 _ENDING: Final = (CancelledError, KeyboardInterrupt, GeneratorExit, SystemExit)
 _MOST_TYPES: Final = 4096
@@ -100,10 +44,9 @@ class Categories:
         mapping("categories", {} if more is None else more, "categories by exception: {MyError: 'dependency'}")
         for key, category in (more or {}).items():
             _look(key, category)
-        self._names = {
-            **_BY_NAME,
-            **{key if isinstance(key, str) else name_of(key): value for key, value in (more or {}).items()},
-        }
+        self._names = Names(
+            {key if isinstance(key, str) else name_of(key): value for key, value in (more or {}).items()}
+        )
         self._judged: dict[type, str | None] = {}
 
     def of(self, error: BaseException | None, status: int = 0) -> str:
@@ -121,21 +64,10 @@ class Categories:
     def _of_type(self, kind: type) -> str | None:
         if kind in self._judged:
             return self._judged[kind]
-        found = next((category for step in kind.__mro__ if (category := self._named(step)) is not None), None)
+        found = self._names.of(map(name_of, kind.__mro__))
         if len(self._judged) < _MOST_TYPES:
             self._judged[kind] = found
         return found
-
-    def _named(self, step: type) -> str | None:
-        name = name_of(step)
-        if name in self._names:
-            return self._names[name]
-        module = str(step.__module__)
-        while module:
-            if (found := self._names.get(f"{module}.*")) is not None:
-                return found
-            module = module.rpartition(".")[0]
-        return None
 
 
 def _look(key: Any, category: Any) -> None:
@@ -148,16 +80,6 @@ def _look(key: Any, category: Any) -> None:
         raise TypeError(f"categories: {key!r} is no exception")
     if not isinstance(category, str):
         raise wrong(f"the category of {key}", "a text", category)
-    if not category.isidentifier() or len(category) > 32:
-        raise ValueError(f"{category!r}: a category is a short name like 'dependency'")
-    near = get_close_matches(category, ALL, n=1, cutoff=0.8)
-    if near and category not in ALL:
-        raise ValueError(f"{category!r}: did you mean {near[0]!r}? Take another name for a category of your own")
-
-
-def of_status(status: int) -> str:
-    """What a status alone tells."""
-    return _BY_STATUS.get(status) or (CLIENT if 400 <= status < 500 else BUG)
 
 
 def status_of(error: BaseException | None) -> int | None:
