@@ -3,12 +3,13 @@
     - {kind: sentry, name: shop-errors, project: 1, key_env: SENTRY_KEY, labels: {service: shop}}
 
 The application's DSN is then `https://KEY@tocsin.example/1`: the SDK posts its envelopes to /api/1/envelope/ of
-Tocsin's port. KEY is a secret of your making, 16 characters at least (`openssl rand -hex 16`); in a page for browsers
-it is public, as with Sentry, and lets in nothing but events of this project. Only events are counted; transactions,
-sessions, profiles and attachments are answered as if they were wanted, and dropped. Switch tracing off in the SDK to
-save them. One event an envelope, of 1 MiB at most, as Sentry has it; gzip or plain: sentry-sdk for Python uses brotli
-where that is installed, and then wants `_experiments={"transport_compression_algo": "gzip"}` (the daemon's log says so:
-`ingest.encoding_refused`).
+Tocsin's port, older ones their event to /api/1/store/. A page's `tunnel` may hand its envelopes on to the same address:
+the DSN in them is the proof. KEY is a secret of your making, 16 characters at least (`openssl rand -hex 16`); in a page
+for browsers it is public, as with Sentry, and lets in nothing but events of this project. Only events are counted;
+transactions, sessions, profiles and attachments are answered as if they were wanted, and dropped. Switch tracing off in
+the SDK to save them. One event an envelope, of 1 MiB at most, as Sentry has it; gzip or plain: sentry-sdk for Python
+uses brotli where that is installed, and then wants `_experiments={"transport_compression_algo": "gzip"}` (the daemon's
+log says so: `ingest.encoding_refused`).
 
 Yields, as counters:
   tocsin_sentry_events_total{level,environment}     fatal, error, warning, info, debug

@@ -31,6 +31,7 @@ for _ in range(3):
     try:
         add("ana@example.com")
     except ValueError as error:
+        sentry_sdk.set_tag("tocsin.category", "validation")
         sentry_sdk.capture_exception(error)
 sentry_sdk.flush(5)
 """
@@ -72,6 +73,7 @@ async def test_an_sdks_errors_are_counted_by_fingerprint(tmp_path: Path) -> None
             await eventually(all_there)
             [(labels, _)] = await counted()
             assert (labels["type"], labels["where"], labels["job"]) == ("ValueError", "__main__:add", "errors")
+            assert labels["category"] == "validation"
             assert "ana@example.com" not in daemon.log_file.read_text()
             for path, status in (("/api/7/envelope/", 401), ("/ingest/auth-logs", 401), ("/api/v1/query", 401)):
                 async with http.post(path, headers={"X-Tocsin-Secret": KEY}, data=b"{}") as answer:

@@ -54,6 +54,7 @@ from tocsin.web.problems import (
 )
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Proof = Callable[[Request], Awaitable[bool]]
 
 LIVE_HEADER: Final = "x-tocsin-live"
 """On what a page asks by itself, again and again: it keeps no session from ending by idleness."""
@@ -100,7 +101,7 @@ class GuardedRoute(Route):
         scopes: frozenset[Scope] | None,
         methods: Sequence[str],
         operation: Operation,
-        proof: Callable[[Request], bool] | None = None,
+        proof: Proof | None = None,
     ) -> None:
         super().__init__(path, endpoint, methods=list(methods))
         self.proof = proof
@@ -124,7 +125,7 @@ def public(path: str, endpoint: Endpoint, operation: Operation, *, methods: Sequ
 
 def protected(
     path: str, endpoint: Endpoint, *scopes: Scope, operation: Operation, methods: Sequence[str] = ("GET",),
-    proof: Callable[[Request], bool] | None = None,
+    proof: Proof | None = None,
 ) -> GuardedRoute:  # fmt: skip
     """A route that wants a token with one of `scopes`; with none named, any valid token; or `proof`."""
     return GuardedRoute(path, endpoint, scopes=frozenset(scopes), methods=methods, operation=operation, proof=proof)
@@ -206,7 +207,7 @@ class Gate:
 
     async def _refusal(self, request: Request, route: GuardedRoute | None) -> Response | None:
         """What to answer to who may not pass; None for who may, and the scope says then who it is."""
-        if route is not None and route.proof is not None and route.proof(request):
+        if route is not None and route.proof is not None and await route.proof(request):
             return None
         cookie = browser.cookie_of(request, browser.SESSION_COOKIE)
         by_cookie = bool(cookie) and "authorization" not in request.headers and self._people is not None
@@ -263,9 +264,15 @@ class Gate:
             return False
         # Its letters stand in either kind of form as they are, and nobody else can write them: wherever they are in the
         # body, who made it had read one of our pages.
-        body = await bounded_body(request, FORM_BYTES)
-        request.scope[_BODY] = body
+        body = await read_at_the_door(request, FORM_BYTES)
         return bool(csrf) and csrf.encode() in body
+
+
+async def read_at_the_door(request: Request, most: int) -> bytes:
+    """The body, for who has to look at it to let its sender in: behind the door it is there again. As bounded_body."""
+    body = await bounded_body(request, most)
+    request.scope[_BODY] = body
+    return body
 
 
 def _again(request: Request, receive: Receive) -> Receive:

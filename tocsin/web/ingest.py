@@ -45,6 +45,9 @@ def ingest_route(inside: Inside) -> GuardedRoute:
         # All are asked, so that the time tells nothing of which.
         return next(iter([inlet for inlet in _drains(inside).values() if inlet.admits(given[0])]), None)
 
+    async def proof(request: Request) -> bool:
+        return by_secret(request) is not None
+
     async def ingest(request: Request) -> Response:
         inlet = by_secret(request) or _named(inside, request.query_params.get("collector", ""))
         body = await unpacked(request)
@@ -74,10 +77,7 @@ def ingest_route(inside: Inside) -> GuardedRoute:
         },
         answer={"type": "object", "properties": {"accepted": count, "duplicates": count, "ignored": count}},
     )  # fmt: skip
-    return protected(
-        PATH, ingest, Scope.INGEST_WRITE, operation=told, methods=("POST",),
-        proof=lambda request: by_secret(request) is not None,
-    )  # fmt: skip
+    return protected(PATH, ingest, Scope.INGEST_WRITE, operation=told, methods=("POST",), proof=proof)
 
 
 def _drains(inside: Inside) -> Mapping[str, Inlet]:
@@ -107,6 +107,16 @@ async def unpacked(request: Request) -> bytes:
         how = "sentry-sdk: _experiments={'transport_compression_algo': 'gzip'}"
         raise HTTPException(415, f"the body is encoded as {coding[:40]}; send gzip, or plain JSON ({how})")
     return await asyncio.to_thread(_gunzipped, await bounded_body(request, PACKED_BYTES))
+
+
+def first_bytes(body: bytes, coding: str, most: int) -> bytes:
+    """The beginning of a body, unpacked; empty where it can't be."""
+    if coding.strip().lower() not in ("gzip", "x-gzip"):
+        return body[:most]
+    try:
+        return zlib.decompressobj(wbits=31).decompress(body, most)
+    except zlib.error:
+        return b""
 
 
 def _gunzipped(packed: bytes) -> bytes:

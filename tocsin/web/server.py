@@ -24,7 +24,7 @@ from tocsin.web.login.routes import login_routes
 from tocsin.web.login.sessions import session_routes
 from tocsin.web.openapi import openapi_route
 from tocsin.web.prometheus.routes import prometheus_routes
-from tocsin.web.sentry import sentry_route
+from tocsin.web.sentry import sentry_routes
 from tocsin.web.silences import silence_routes
 from tocsin.web.status import status_routes
 
@@ -43,7 +43,7 @@ def routes(inside: Inside) -> list[GuardedRoute]:
         *allowlist_routes(inside),
         *console_routes(inside),
         ingest_route(inside),
-        sentry_route(inside),
+        *sentry_routes(inside),
     ]
     if inside.entrance is not None:
         found += [*login_routes(inside.entrance), *session_routes(inside.entrance), hook_route(inside.entrance)]
