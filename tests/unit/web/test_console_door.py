@@ -512,12 +512,16 @@ PUBLIC = {
     "/healthz", "/readyz", "/login", "/login/password", "/login/code", "/login/oauth", "/login/callback", "/login/mfa",
     "/login/link", "/static/{name}", "/hooks/before-user-created",
 }  # fmt: skip
+PREFLIGHTS = {"/api/{project}/envelope/"}
+"""What pages of other origins may ask whether they may post to."""
 
 
 async def test_every_route_refuses_without_a_credential_with_a_wrong_one_and_with_too_little(console: Console) -> None:
     """Taken from the application itself; what is public is listed here by name, and nothing else is."""
     routes = console.app.routes
-    assert {route.path for route in routes if route.scopes is None} == PUBLIC
+    open_to_all = {(route.path, method) for route in routes if route.scopes is None for method in route.asked_by}
+    assert {path for path, method in open_to_all if method != "OPTIONS"} == PUBLIC
+    assert {path for path, method in open_to_all if method == "OPTIONS"} == PREFLIGHTS
     useless = await console.port.token()
     refused = []
     for route in routes:
