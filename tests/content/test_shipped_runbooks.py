@@ -8,12 +8,14 @@ from pathlib import Path
 import click
 import pytest
 
+from collectors import auth_logs
 from tests.content.declared import Declared
 from tests.content.pages import command_of, commands_in, parses, sections_of, statements_in, typed_on
 from tocsin.incidents.matching import parse_matcher
 from tocsin.promql import compile_expr
 from tocsin.rules import AlertRule
 from tocsin.rules.unit_tests import UnitTestFile
+from tocsin.testing import supabase
 
 SECTIONS = ["What it means", "Check", "False alarm, silence, end", "Mend", "Escalate"]
 
@@ -164,6 +166,24 @@ def test_commands_on_the_pages_can_be_typed(
             wrong[f"{name}: tocsin {' '.join(words)}"] = str(error)
     assert wrong == {}
     assert len(lines) > 60
+
+
+def test_what_jq_looks_for_is_in_auths_lines(runbooks: dict[str, str]) -> None:
+    """Each field and each value is one that the stand-in for Auth writes, or that the collector reads: a misspelt one
+    finds nothing, which reads as "nothing happened"."""
+    sources = [path for package in (auth_logs, supabase) for path in Path(package.__path__[0]).rglob("*.py")]
+    known = set(re.findall(r"[\w-]+", " ".join(path.read_text() for path in sources)))
+    programs = [
+        (name, program) for name, page in runbooks.items() for program in re.findall(r"jq -[rc] '([^']+)'", page)
+    ]
+    asked = {
+        (name, word)
+        for name, program in programs
+        for path, value in re.findall(r'\.([a-z_.]+)|=="([\w-]+)"', program)
+        for word in (path.split(".") if path else [value])
+    } - {(name, "ADDRESS") for name, _ in programs}
+    assert sorted((name, word) for name, word in asked if word not in known) == []
+    assert len(programs) > 15
 
 
 def test_every_block_is_of_a_kind_that_is_tried_somewhere(runbooks: dict[str, str]) -> None:

@@ -67,7 +67,11 @@ class SeriesSettings(Section):
     """Where samples are kept, and for how long."""
 
     path: Path = Field(default=Path("tocsin-series"), description="the journal's folder")
-    retention: Duration = Field(default=86_400.0, ge=600, description="older samples are dropped")
+    retention: Duration = Field(
+        default=86_400.0,
+        ge=600,
+        description="older samples are dropped; the rules on sign-ins compare with a week ago: 8d",
+    )
     max_bytes: int | None = Field(
         default=None, ge=2**20, description="of compressed samples; past that the oldest go before their retention ends"
     )

@@ -79,6 +79,18 @@ def _past_of(node: Node) -> float:
     return own + max((_past_of(child) for child in children(node)), default=0.0)
 
 
+def offset_of(plan: Plan) -> float:
+    """The greatest offset in an expression, in seconds: where less is kept, that part of it sees nothing, ever."""
+    return _offset_of(plan.tree)
+
+
+def _offset_of(node: Node) -> float:
+    own = 0.0
+    if isinstance(node, (Selector, Subquery)) and node.offset is not None and node.offset.constant:
+        own = max(node.offset.seconds(0, 0), 0.0)
+    return own + max((_offset_of(child) for child in children(node)), default=0.0)
+
+
 def singly(plan: Plan) -> bool:
     """True when the expression means something else in a range: `start()` and `end()`, durations by step or range."""
     for node in walk(plan.tree):

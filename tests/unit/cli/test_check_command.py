@@ -186,6 +186,25 @@ def test_classic_histograms_are_fine(run: Run, folder: Path, expr: str) -> None:
     assert run("check").exit_code == 0
 
 
+def test_a_rule_that_compares_with_what_is_not_kept_is_a_warning(run: Run, folder: Path) -> None:
+    """It would never fire, or always: a day is kept, and it asks what was three days ago. A window is only shorter."""
+    rule(folder, expr="tocsin_endpoint_up < tocsin_endpoint_up offset 3d")
+    ran = run("check")
+    assert ran.exit_code == 0
+    assert (
+        "series.retention is 1d, and some rules compare with what was up to 3d ago, which they never see: Down; "
+        "keep 4d, or leave those rules out"
+    ) in ran.stdout
+    rule(folder, expr="max_over_time(tocsin_endpoint_up[3d]) < 1")
+    assert "retention" not in run("check").stdout
+
+
+def test_a_rule_on_what_nobody_collects_needs_no_past(run: Run, folder: Path) -> None:
+    """Shipped rules on sign-ins are no reason to keep a week where no sign-ins are watched."""
+    rule(folder, expr="increase(tocsin_auth_log_lines_total[5m] offset 1w) > 0")
+    assert "retention" not in run("check").stdout
+
+
 def test_a_recorded_metric_is_known(run: Run, folder: Path) -> None:
     """A rule yields it."""
     rule(folder, expr="job:up:min == 0")

@@ -9,10 +9,12 @@ from typing import Final
 
 from tocsin.cli.inspection.subject import Check, Remark, Subject, remark
 from tocsin.config.routing import RouteSettings
+from tocsin.durations import format_duration
 from tocsin.incidents.matching import fits
 from tocsin.model import Severity
 from tocsin.promql.native.only import native_only
 from tocsin.rules import AlertRule, repeated
+from tocsin.rules.entangled import offset_of
 
 _TEMPLATE: Final = "{{"
 
@@ -79,6 +81,28 @@ def histograms_are_classic(subject: Subject) -> Iterator[Remark]:
                 yield remark(rule, what, mend)
 
 
+def what_rules_compare_with_is_kept(subject: Subject) -> Iterator[Remark]:
+    """A rule that asks what was a week ago sees nothing where a day is kept: it never fires, or always."""
+    kept = subject.config.series.retention
+    if subject.config.series.engine is not None:
+        return
+    blind = {
+        rule.name: offset_of(rule.plan)
+        for group in subject.groups
+        for rule in group.rules
+        if offset_of(rule.plan) >= kept
+        and (subject.is_open or rule.plan.reads is None or rule.plan.reads & subject.fed)
+    }
+    if blind:
+        ago = format_duration(max(blind.values()))
+        what = (
+            f"series.retention is {format_duration(kept)}, and some rules compare with what was up to {ago} ago, which "
+        )
+        what += f"they never see: {', '.join(sorted(blind))}"
+        mend = f"keep {format_duration(max(blind.values()) + 86_400)}, or leave those rules out"
+        yield Remark(finding=subject.config.finding(("series", "retention"), what, mend), is_warning=True)
+
+
 def rules_are_told_apart(subject: Subject) -> Iterator[Remark]:
     """The same rule twice is rarely meant."""
     for finding in repeated(subject.groups):
@@ -109,6 +133,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     runbooks_are_there,
     metrics_are_declared,
     histograms_are_classic,
+    what_rules_compare_with_is_kept,
     rules_are_told_apart,
     alerts_have_a_route,
 )

@@ -58,6 +58,13 @@ class Subject:
         )
 
     @cached_property
+    def fed(self) -> frozenset[str]:
+        """The names under which the configured collectors store samples, as far as they declare them."""
+        kinds = {settings.kind for settings in self.config.collectors}
+        specs = (self.specs[kind] for kind in kinds & {*self.specs})
+        return frozenset(name for spec in specs for metric in spec.metrics for name in metric.series_names())
+
+    @cached_property
     def metrics(self) -> frozenset[str]:
         """Every name under which a sample may be stored, as far as it is declared or recorded."""
         from tocsin.asgi.measures import DECLARED
