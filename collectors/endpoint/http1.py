@@ -27,7 +27,8 @@ class Http1:
             connector=aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False, resolver=resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
-            headers={"user-agent": USER_AGENT},
+            # What aiohttp itself asks for depends on what else is installed, and so would what is measured.
+            headers={"user-agent": USER_AGENT, "accept-encoding": "gzip, deflate"},
             trace_configs=[_tracing()],
         )
 

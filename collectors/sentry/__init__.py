@@ -7,9 +7,7 @@ Tocsin's port, older ones their event to /api/1/store/. A page's `tunnel` may ha
 the DSN in them is the proof. KEY is a secret of your making, 16 characters at least (`openssl rand -hex 16`); in a page
 for browsers it is public, as with Sentry, and lets in nothing but events of this project. Only events are counted;
 transactions, sessions, profiles and attachments are answered as if they were wanted, and dropped. Switch tracing off in
-the SDK to save them. One event an envelope, of 1 MiB at most, as Sentry has it; gzip or plain: sentry-sdk for Python
-uses brotli where that is installed, and then wants `_experiments={"transport_compression_algo": "gzip"}` (the daemon's
-log says so: `ingest.encoding_refused`).
+the SDK to save them. One event an envelope, of 1 MiB at most, as Sentry has it; gzip, brotli or plain.
 
 Yields, as counters:
   tocsin_sentry_events_total{level,environment}     fatal, error, warning, info, debug

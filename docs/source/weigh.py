@@ -21,6 +21,7 @@ IMPORTS: Final = {
     "aiosqlite": "import aiosqlite",
     "alembic": "import alembic.command",
     "apscheduler": "from apscheduler.schedulers.asyncio import AsyncIOScheduler",
+    "brotli": "import brotli",
     "click": "import click",
     "cryptography": "from cryptography.hazmat.primitives.asymmetric import ec, rsa; from cryptography import x509",
     "dnspython": "import dns.message, dns.rdatatype",

@@ -3,13 +3,11 @@
 The drain signs nothing. Its header X-Tocsin-Secret holds the secret of the collector that the batch is for
 (source.drain.secret); a service token with the scope ingest:write is as good, with `?collector=NAME` where several
 collectors have a drain. A batch is answered 200 when it is on the disk, and what is wrong with one is answered 400:
-the sender tries no batch twice. gzip is unpacked, to a bound.
+the sender tries no batch twice. gzip and brotli are unpacked, to a bound.
 """
 
 from __future__ import annotations
 
-import asyncio
-import zlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -20,17 +18,14 @@ from starlette.responses import JSONResponse, Response
 
 from tocsin.access.tokens import Scope
 from tocsin.ports import Inlet
-from tocsin.web.form import bounded_body
 from tocsin.web.gate import GuardedRoute, Operation, protected
 from tocsin.web.inside import Inside
+from tocsin.web.packed import unpacked
 from tocsin.web.problems import problem
 
 PATH: Final = "/ingest/auth-logs"
 ADDRESS: Final = "auth-logs"
 HEADER: Final = "x-tocsin-secret"
-PACKED_BYTES: Final = 8 << 20
-MOST_BYTES: Final = 32 << 20
-"""Of a batch, unpacked."""
 
 log = structlog.get_logger(__name__)
 
@@ -94,39 +89,3 @@ def _named(inside: Inside, name: str) -> Inlet:
     if name not in inlets:
         raise HTTPException(400, f"say for which collector with ?collector=NAME: {', '.join(sorted(inlets))}")
     return inlets[name]
-
-
-async def unpacked(request: Request) -> bytes:
-    """The body, whether it came as gzip or plain. Raises HTTPException 400, 413 and 415."""
-    coding = request.headers.get("content-encoding", "").strip().lower()
-    if coding in ("", "identity"):
-        return await bounded_body(request, MOST_BYTES)
-    if coding not in ("gzip", "x-gzip"):
-        # sentry-sdk for Python says so where brotli is installed, and keeps the answer to itself.
-        log.warning("ingest.encoding_refused", path=request.url.path, encoding=coding[:40])
-        how = "sentry-sdk: _experiments={'transport_compression_algo': 'gzip'}"
-        raise HTTPException(415, f"the body is encoded as {coding[:40]}; send gzip, or plain JSON ({how})")
-    return await asyncio.to_thread(_gunzipped, await bounded_body(request, PACKED_BYTES))
-
-
-def first_bytes(body: bytes, coding: str, most: int) -> bytes:
-    """The beginning of a body, unpacked; empty where it can't be."""
-    if coding.strip().lower() not in ("gzip", "x-gzip"):
-        return body[:most]
-    try:
-        return zlib.decompressobj(wbits=31).decompress(body, most)
-    except zlib.error:
-        return b""
-
-
-def _gunzipped(packed: bytes) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        body = unpacker.decompress(packed, MOST_BYTES + 1)
-    except zlib.error as error:
-        raise HTTPException(400, f"the body is not gzip: {error}") from None
-    if len(body) > MOST_BYTES:
-        raise HTTPException(413, f"the body unpacks to more than the {MOST_BYTES >> 20} MiB that are taken")
-    if not unpacker.eof or unpacker.unused_data:
-        raise HTTPException(400, "the body is cut off, or more than one gzip member")
-    return body

@@ -4,8 +4,8 @@ event alone to /api/N/store/.
 The key of the DSN proves the sender: `sentry_key` in the header X-Sentry-Auth, in `Authorization: Sentry …`, or in the
 query, which browsers use. Where none of them shows a key, the envelope's own header may hold the DSN: so it is with
 what a page sends by way of its own server (`tunnel`), which hands it on as it is. A service token with the scope
-ingest:write is as good. gzip is unpacked, to a bound. Pages of any origin may post, as Sentry allows it: the key opens
-these routes alone, the answer tells nothing, and a preflight is answered the same whatever the project.
+ingest:write is as good. gzip and brotli are unpacked, to a bound. Pages of any origin may post, as Sentry allows it:
+the key opens these routes alone, the answer tells nothing, and a preflight is answered the same whatever the project.
 
 Source: https://develop.sentry.dev/sdk/foundations/transport/authentication/
 """
@@ -25,8 +25,8 @@ from starlette.responses import JSONResponse, Response
 from tocsin.access.tokens import Scope
 from tocsin.ports import Inlet
 from tocsin.web.gate import GuardedRoute, Operation, protected, public, read_at_the_door
-from tocsin.web.ingest import first_bytes, unpacked
 from tocsin.web.inside import Inside
+from tocsin.web.packed import first_bytes, unpacked
 
 ENVELOPE: Final = "/api/{project}/envelope/"
 STORE: Final = "/api/{project}/store/"
@@ -111,7 +111,7 @@ def _shown(request: Request) -> set[str]:
 async def _in_envelope(request: Request) -> set[str]:
     """The key of the DSN in the envelope's header, where that is of this project. Raises HTTPException 413."""
     body = await read_at_the_door(request, UNPROVEN_BYTES)
-    head = first_bytes(body, request.headers.get("content-encoding", ""), _HEAD_BYTES).partition(b"\n")[0]
+    head = first_bytes(request, body, _HEAD_BYTES).partition(b"\n")[0]
     try:
         header = orjson.loads(head)
         dsn = urlsplit(header["dsn"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import brotli
 import pytest
 from structlog.testing import capture_logs
 
@@ -13,7 +14,8 @@ from tocsin.access.tokens import Scope
 from tocsin.app.chores import Chores
 from tocsin.state.inbox import Inbox
 from tocsin.testing.asking import ask
-from tocsin.web.ingest import MOST_BYTES, PATH
+from tocsin.web.ingest import PATH
+from tocsin.web.packed import MOST_BYTES
 from tocsin.web.server import application
 
 # A type of this folder's conftest, which a test can't import.
@@ -75,10 +77,16 @@ async def test_a_drains_secret_opens_nothing_else(port: Port, inlets: dict[str, 
     assert (await sent(port, path=PATH + "/", x_tocsin_secret="the-secret")).status == 401
 
 
-async def test_gzip_is_unpacked(port: Port, inlets: dict[str, Kept]) -> None:
-    """As Supabase sends it by default."""
-    answer = await sent(port, gzip.compress(b'[{"id":"x"}]'), x_tocsin_secret="the-secret", content_encoding="gzip")
-    assert (answer.status, inlets["auth"].bodies) == (200, [b'[{"id":"x"}]'])
+@pytest.mark.parametrize(("pack", "coding"), [(gzip.compress, "gzip"), (brotli.compress, "br")])
+async def test_what_comes_packed_is_unpacked(
+    port: Port, inlets: dict[str, Kept], pack: Callable[[bytes], bytes], coding: str
+) -> None:
+    """gzip is Supabase's default, brotli that of Sentry's Python SDK; in one piece or in many."""
+    long = b"[" + b"0123456789," * 300_000 + b"0]"
+    for body in (b'[{"id":"x"}]', long, b""):
+        answer = await sent(port, pack(body), x_tocsin_secret="the-secret", content_encoding=coding)
+        assert answer.status == 200
+    assert inlets["auth"].bodies == [b'[{"id":"x"}]', long, b""]
 
 
 @pytest.mark.parametrize(
@@ -88,9 +96,25 @@ async def test_gzip_is_unpacked(port: Port, inlets: dict[str, Kept]) -> None:
         (gzip.compress(b"[]")[:-4], "gzip", 400),
         (gzip.compress(b"[]") * 2, "gzip", 400),
         (gzip.compress(b" " * (MOST_BYTES + 1)), "gzip", 413),
-        (b"[]", "br", 415),
+        (b"no brotli", "br", 400),
+        (brotli.compress(b"[]")[:-1], "br", 400),
+        (brotli.compress(b"[]") + b"more", "br", 400),
+        (b"", "br", 400),
+        (brotli.compress(b" " * (MOST_BYTES + 1)), "br", 413),
+        (b"[]", "zstd", 415),
     ],
-    ids=["no-gzip", "cut-off", "two-members", "bomb", "brotli"],
+    ids=[
+        "no-gzip",
+        "cut-off",
+        "two-members",
+        "bomb",
+        "no-brotli",
+        "brotli-cut-off",
+        "brotli-and-more",
+        "brotli-empty",
+        "brotli-bomb",
+        "zstd",
+    ],
 )
 async def test_what_can_not_be_unpacked(
     port: Port, inlets: dict[str, Kept], body: bytes, coding: str, status: int

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 
 from collectors.sentry import SentrySettings
@@ -81,7 +82,8 @@ async def test_a_tunneled_envelope_is_let_in_by_the_dsn_that_it_holds(port: Port
     assert (await sent(port, envelope(dsn=dsn))).json() == {"id": "e1"}
     packed = gzip.compress(envelope(dsn=dsn))
     assert (await sent(port, packed, content_encoding="gzip")).status == 200
-    assert counted(inlet) == 2
+    assert (await sent(port, brotli.compress(envelope(dsn=dsn)), content_encoding="br")).status == 200
+    assert counted(inlet) == 3
     refused = [
         await sent(port, envelope(dsn=f"https://{KEY}@tocsin.example/8")),
         await sent(port, envelope(dsn=f"https://{'x' * 16}@tocsin.example/7")),
@@ -94,7 +96,7 @@ async def test_a_tunneled_envelope_is_let_in_by_the_dsn_that_it_holds(port: Port
     ]
     assert [answer.status for answer in refused] == [401] * len(refused)
     assert (await sent(port, envelope(dsn=dsn) + b" " * UNPROVEN_BYTES)).status == 413
-    assert counted(inlet) == 2
+    assert counted(inlet) == 3
 
 
 async def test_an_older_sdk_posts_the_event_alone(port: Port, inlet: SentryInlet) -> None:
