@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from collectors.postgres.doctor import ADVISABLE, SEQUENCES
 from tests.content.declared import Declared
 from tocsin.cli import cli
 from tocsin.model import Severity
@@ -83,6 +84,14 @@ def test_no_alert_loses_its_service(alerts: tuple[AlertRule, ...]) -> None:
             if "job" in kept and "service" not in kept:
                 lost.add(f"{at(rule)}: {node.op} {sorted(kept)}")
     assert lost == set()
+
+
+def test_what_is_only_advisable_is_no_alert(alerts: tuple[AlertRule, ...]) -> None:
+    """track_io_timing is off by default: every server that nobody tuned would be told as one that can't be seen. Hidden
+    sequences are told: PostgresSequence can't fire for them."""
+    (rule,) = (rule for rule in alerts if rule.name == "PostgresObserverBlind")
+    (matcher,) = (m for m in next(iter(rule.plan.selectors)).matchers if m.name == "capability")
+    assert set(matcher.value.split("|")) == ADVISABLE - {SEQUENCES}
 
 
 def test_counts_are_told_as_whole_numbers(alerts: tuple[AlertRule, ...]) -> None:

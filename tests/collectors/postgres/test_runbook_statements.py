@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
+from collectors.postgres.doctor import CAPABILITIES
 from tests.content.pages import Statement, Typed, statements_in, typed_on
 from tocsin.state.schema import leadership
 from tocsin.testing.postgres import EmbeddedPostgres
@@ -66,7 +67,7 @@ ELSEWHERE: Final = {
     "exclude_roles": "a key of config.yaml",
     "wait_event_type": "a column of pg_stat_activity",
     "shutting_down": "a state that tocsin_pg_state tells",
-    "wal_directory": "a capability that tocsin_pg_capability tells",
+    **dict.fromkeys(CAPABILITIES, "a capability that tocsin_pg_capability tells"),
 }
 
 
