@@ -8,8 +8,8 @@ the application inside knows nothing of it. Every call carries the secret as `X-
     POST   /-/faults/query  {"seconds": 1.5}                          the application's role runs a statement that long
     DELETE /-/faults                                                  all is well again
 
-The error is raised inside the wrapped application's place, so it takes the way of a real bug: traceback in the log,
-a plain 500 to the caller.
+The error is raised where the route's handler is about to answer, so it takes the way of a real bug: traceback and route
+template in the log, a plain 500 to the caller.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tocsin.asgi import Unavailable
 from tocsin.asgi.database import Database
@@ -83,9 +83,13 @@ class FaultInjection:
             return
         if wait := self._slow.get(path):
             await asyncio.sleep(wait)
-        if path in self._broken:
+        await self._app(scope, receive, self._breaking(path) if path in self._broken else send)
+
+    def _breaking(self, path: str) -> Send:
+        async def answer(message: Message) -> None:
             raise InjectedFault(f"{path} was told to fail")
-        await self._app(scope, receive, send)
+
+        return answer
 
     async def _control(self, request: Request) -> Response:
         given = request.headers.get(SECRET_HEADER, "").encode()

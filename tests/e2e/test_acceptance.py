@@ -1,12 +1,14 @@
 """What must be true of a watched system, shown on the example application: seven promises, over HTTP, real processes.
 
 The application stands behind tocsin.asgi, on a real Postgres, with the stand-in Supabase Auth; the daemon watches it
-and tells the stand-in Slack.
+and tells the stand-in Slack. Each promise prints its figure. Those that are times are judged where the machine is ours
+(`make acceptance`): beside other tests a time would be about them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -26,6 +28,14 @@ from tocsin.testing.demo.traffic import OFFICE, OUTSIDER
 from tocsin.testing.osv import FakeOsv, advisory
 
 ON_STAGE = pytest.mark.asyncio(loop_scope="module")
+OURS = os.environ.get("TOCSIN_ACCEPTANCE") == "1"
+UNLISTED = (
+    ("GET", "/no-such-page"),
+    ("POST", "/campaigns/1/nothing"),
+    ("OPTIONS", "/campaigns"),
+    ("GET", "/healthz/x"),
+)
+"""What is no route, or no method of one: protected all the same."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -35,18 +45,28 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         yield running
 
 
+def shown(promise: str, figure: str) -> None:
+    print(f"\n{promise}: {figure}", end="")
+
+
 async def answers(stage: Stage, headers: dict[str, str]) -> dict[tuple[str, str], tuple[int, str]]:
-    """What each route but the public one says to a request with `headers`: (status, WWW-Authenticate)."""
+    """What each route and method but the public one says to a request with `headers`: (status, WWW-Authenticate)."""
+    routes = [(method, route.path) for route in ROUTES for method in sorted(route.methods or ())]
     found = {}
-    for route in ROUTES:
-        if route.path == "/healthz":
+    for method, path in (*routes, *UNLISTED):
+        if path == "/healthz":
             continue
-        for method in sorted((route.methods or set()) - {"HEAD"}):
-            url = stage.app + route.path.replace("{id:int}", "1")
-            async with stage.http.request(method, url, headers=headers) as response:
-                await response.read()
-                found[method, route.path] = (response.status, response.headers.get("WWW-Authenticate", ""))
+        url = stage.app + path.replace("{id:int}", "1")
+        async with stage.http.request(method, url, headers=headers) as response:
+            await response.read()
+            found[method, path] = (response.status, response.headers.get("WWW-Authenticate", ""))
     return found
+
+
+def unsigned(token: str) -> str:
+    """The token's own claims, as if no signature were needed."""
+    head = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
+    return f"{head}.{token.split('.')[1]}."
 
 
 async def get(stage: Stage, path: str) -> tuple[int, str]:
@@ -57,13 +77,19 @@ async def get(stage: Stage, path: str) -> tuple[int, str]:
 
 @ON_STAGE
 async def test_unauthenticated_requests_are_refused_on_every_endpoint(stage: Stage) -> None:
-    """401, with how to prove oneself; a forged token is no better than none."""
-    forged = stage.auth.headers["Authorization"][:-4] + "AAAA"
-    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": forged}):
-        found = await answers(stage, headers)
-        assert len(found) == 9
+    """401, with how to prove oneself, also where there is no route; a token that is forged, or that says it needs no
+    signature, is no better than none. One path is public, as it is listed so."""
+    token = stage.auth.headers["Authorization"].removeprefix("Bearer ")
+    for given in ("", "nonsense", token[:-4] + "AAAA", unsigned(token)):
+        found = await answers(stage, {"Authorization": f"Bearer {given}"} if given else {})
+        assert len(found) == 14 + len(UNLISTED)
         assert {status for status, _ in found.values()} == {401}
         assert all(challenge.startswith("Bearer") for _, challenge in found.values())
+    async with stage.http.get(stage.app + "/healthz") as response:
+        assert response.status == 200
+    shown(
+        "unauthenticated", f"401 from {len(found)} of {len(found)} endpoints, with each of 4 credentials that are none"
+    )
 
 
 @ON_STAGE
@@ -74,15 +100,21 @@ async def test_who_is_not_on_the_allowlist_is_refused_on_every_endpoint(stage: S
     found = await answers(stage, {"Authorization": f"Bearer {token}"})
     assert {status for status, _ in found.values()} == {403}
     assert (await get(stage, "/campaigns"))[0] == 200
+    shown("not on the allowlist", f"403 from {len(found)} of {len(found)} endpoints")
 
 
 @ON_STAGE
 async def test_an_exception_is_logged_with_its_stack_and_answered_without(stage: Stage) -> None:
-    """Once in the log, with stack, request id, route, category and fingerprint; the caller sees none of it."""
+    """Once in the log, with stack, request id, trace id, route, user (hashed), category and fingerprint; the caller
+    gets a problem (RFC 9457) with the request's id, and sees none of it."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     await stage.faults("PUT", "/error", {"path": "/campaigns/2"})
-    status, body = await get(stage, "/campaigns/2")
+    headers = {**stage.auth.headers, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    async with stage.http.get(stage.app + "/campaigns/2", headers=headers) as response:
+        status, kind, body = response.status, response.content_type, await response.text()
     await stage.faults("DELETE", "")
-    assert (status, "InjectedFault" in body, "Traceback" in body) == (500, False, False)
+    assert (status, kind) == (500, "application/problem+json")
+    assert [secret for secret in ("InjectedFault", "Traceback", ".py", "/campaigns/2 was told") if secret in body] == []
     request_id = json.loads(body)["request_id"]
     log = stage.folder / "app.log"
 
@@ -94,22 +126,43 @@ async def test_an_exception_is_logged_with_its_stack_and_answered_without(stage:
         while not reports():
             await asyncio.sleep(0.05)
     [report] = reports()
-    stack = json.dumps(report)
-    assert "InjectedFault" in stack
-    assert "examples/campaigns/faults.py" in stack
+    stack = report["stack"]
+    assert [part for part in ("InjectedFault", "examples/campaigns/faults.py", "routing.py") if part not in stack] == []
     assert (report["category"], report["level"]) == ("bug", "error")
-    assert (report["status"], report["method"]) == (500, "GET")
-    assert report["fingerprint"]
+    assert (report["status"], report["method"], report["route"]) == (500, "GET", "/campaigns/{id:int}")
+    assert (report["trace_id"], report["where"]) == (
+        trace,
+        "examples.campaigns.faults:FaultInjection._breaking.<locals>.answer",
+    )
+    claims = stage.auth.headers["Authorization"].split(".")[1]
+    person = json.loads(base64.urlsafe_b64decode(claims + "=="))["sub"]
+    assert (bool(report["user"]), person in json.dumps(report), len(report["fingerprint"])) == (True, False, 12)
+    shown(
+        "an exception",
+        f"logged once with its stack ({len(stack)} characters), as {report['category']} of {report['route']}",
+    )
 
 
 @ON_STAGE
 async def test_a_query_over_a_second_is_told_in_slack(stage: Stage) -> None:
-    """As a P1, while nobody but the daemon looks at the database."""
+    """As a P1, once, while nobody but the daemon looks at the database: what runs, where, and what to do about it."""
     await stage.until(lambda: not firing(stage), 30)
-    before = len(stage.slack.posted())
+    before, asked = len(stage.slack.posted()), time.perf_counter()
     await stage.faults("POST", "/query", {"seconds": 1.6})
     assert await stage.until(lambda: len(stage.slack.posted()) > before, 30)
-    assert "P1 A query over 1 s in campaigns" in stage.slack.posted()[before].text
+    told, first = time.perf_counter() - asked, stage.slack.posted()[before]
+    text, blocks = first.text, json.dumps(first.blocks)
+    assert await stage.until(lambda: not firing(stage), 30)
+    assert len(stage.slack.posted()) == before + 1
+    assert "P1 A query over 1 s in campaigns" in text
+    assert [
+        part
+        for part in ("in campaigns", "/runbooks/PostgresSlowQuery|Runbook", "Nobody has acked")
+        if part not in blocks
+    ] == []
+    shown("a query over 1 s", f"told as a P1 after {told:.2f} s, {told - 1:.2f} s after it was one; 1 message")
+    if OURS:
+        assert told < 5
 
 
 def firing(stage: Stage) -> bool:
@@ -135,6 +188,13 @@ async def test_a_hundred_users_at_once_are_all_served(stage: Stage) -> None:
     found = [status for statuses in await asyncio.gather(*map(user, range(100))) for status in statuses]
     assert (len(found), set(found)) == (300, {200})
     assert sum(times) > time.perf_counter() - began
+    p50, p95 = (sorted(times)[int(len(times) * share)] for share in (0.50, 0.95))
+    shown(
+        "100 users at once",
+        f"300 of 300 answered, p50 {p50 * 1e3:.0f} ms, p95 {p95 * 1e3:.0f} ms, at most {max(times):.2f} s",
+    )
+    if OURS:
+        assert (p95 < 2.0, max(times) < 5.0) == (True, True)
 
 
 @ON_STAGE
@@ -150,6 +210,7 @@ async def test_the_locks_have_no_known_vulnerability_that_is_high(stage: Stage, 
         pytest.skip(f"the advisories can't be asked from here, so nothing is known: {found['unknown'][:120]}")
     assert [one for one in found["findings"] if one["severity"] in ("critical", "high")] == []
     assert found["packages"] > 20
+    shown("dependencies", f"0 high in {found['packages']} packages")
 
 
 async def test_a_high_one_in_our_own_lock_would_be_found_and_fail(root: Path, tmp_path: Path) -> None:
@@ -172,17 +233,15 @@ async def test_a_high_one_in_our_own_lock_would_be_found_and_fail(root: Path, tm
 
 
 def test_a_hundred_campaigns_are_served_under_two_seconds_at_p95(root: Path) -> None:
-    """By the benchmark, the daemon watching: no error, and p95 < 2 s where the machine is ours (`make acceptance`);
-    here, beside other tests, a smaller load is served, since a time would be about them."""
-    ours = os.environ.get("TOCSIN_ACCEPTANCE") == "1"
-    size, seconds = ("100", "10") if ours else ("10", "2")
+    """By the benchmark, the daemon watching: no error, and p95 < 2 s; beside other tests a smaller load is served."""
+    size, seconds = ("100", "10") if OURS else ("10", "2")
     command = [sys.executable, "bench/campaigns.py", "--campaigns", size, "--seconds", seconds, "--rounds", "1"]
     run = subprocess.run(
         [*command, "--recipients", "500", "--json"], cwd=root, capture_output=True, text=True, timeout=240, check=True
     )
     found = json.loads(run.stdout)[size]
-    print(f"\n{size} campaigns: {found}")
+    shown(f"{size} campaigns", f"{found}\n")
     assert found["requests"] > int(size)
     assert found["errors"] < found["requests"] / 10
-    if ours:
+    if OURS:
         assert (found["errors"], found["p95"] < 2.0) == (0, True)

@@ -72,6 +72,8 @@ class Workshop:
     permit: Callable[[], None]
     notifiers: dict[str, tuple[NotifierSettings, Notifier]] = field(default_factory=dict)
     """Those that were made last."""
+    console_url: str = ""
+    """What they were told to link to."""
 
     def source(self, setup: Setup, settings: CollectorSettings) -> Source:
         """Where a collector's polls come in."""
@@ -104,14 +106,15 @@ class Workshop:
         )  # fmt: skip
 
     def destinations(self, config: Config, heartbeat: Heartbeat | None) -> list[Endpoint]:
-        """The notifiers; one whose settings did not change stays as it is."""
+        """The notifiers; one whose settings, and the address of the console, did not change stays as it is."""
         context = NotifierContext(
             clock=self.clock, folder=config.folder, console_url=config.external_url or "", permit=self.permit
         )
         kept: dict[str, tuple[NotifierSettings, Notifier]] = {}
+        moved, self.console_url = self.console_url != context.console_url, context.console_url
         for settings in config.notifiers:
             known = self.notifiers.get(settings.name)
-            if known is None or known[0] != settings:
+            if known is None or known[0] != settings or moved:
                 known = (settings, plugins.notifiers().find(settings.kind).build(settings, context))
             kept[settings.name] = known
         self.notifiers = kept

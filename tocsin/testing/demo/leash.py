@@ -35,7 +35,7 @@ def _guard(command: list[str]) -> int:
             pass
         child.kill()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: child.send_signal(received))
     threading.Thread(target=watch, daemon=True).start()
     return child.wait()

@@ -79,6 +79,20 @@ class Child:
                     await self._changed.wait()
         raise DemoError(await self._complaint(deadline))
 
+    def reload(self) -> None:
+        """SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
+
+    async def logged(self, text: str, deadline: float) -> None:
+        """Wait for `text` in its log. Raises DemoError when it ends or time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline):
+                while self.running:
+                    if text in self.log.read_text(encoding="utf-8", errors="replace"):
+                        return
+                    await asyncio.sleep(0.05)
+        raise DemoError(await self._complaint(deadline))
+
     async def ended(self) -> int:
         """Wait for its end; its exit code."""
         return await self._process.wait()

@@ -34,7 +34,7 @@ class Addresses:
     rules: Path
 
 
-def configuration(addresses: Addresses, *, interval: str = "1s") -> dict[str, Any]:
+def configuration(addresses: Addresses, *, interval: str = "1s", console: str = "") -> dict[str, Any]:
     """The configuration as data. Secrets are named by variable, never written."""
     labels = {"service": SERVICE}
     paths = {"healthz": "/healthz", "campaigns": FAILING_PATH, "report": SLOW_PATH}
@@ -48,6 +48,7 @@ def configuration(addresses: Addresses, *, interval: str = "1s") -> dict[str, An
         for name, path in paths.items()
     ]
     return {
+        **({"external_url": console} if console else {}),
         "collectors": [
             {"kind": "postgres", "name": "database", "dsn_env": POSTGRES_DSN, "interval": interval, "labels": labels},
             {"kind": "endpoint", "name": "web", "interval": interval, "labels": labels, "targets": targets},
@@ -95,9 +96,9 @@ def configuration(addresses: Addresses, *, interval: str = "1s") -> dict[str, An
     }
 
 
-def write_configuration(path: Path, addresses: Addresses, *, interval: str = "1s") -> Path:
-    """`configuration` as a file."""
+def write_configuration(path: Path, addresses: Addresses, *, interval: str = "1s", console: str = "") -> Path:
+    """`configuration` as a file. `console`: the daemon's own address, which messages link to, once it is known."""
     head = "# What the demo's daemon reads. Written anew at each start.\n"
-    text = yaml.safe_dump(configuration(addresses, interval=interval), sort_keys=False, allow_unicode=True, width=120)
-    path.write_text(head + text, encoding="utf-8")
+    data = configuration(addresses, interval=interval, console=console)
+    path.write_text(head + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
     return path

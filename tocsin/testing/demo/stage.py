@@ -170,6 +170,10 @@ async def set_stage(
         if daemon:
             env = {POSTGRES_DSN: stage.postgres_dsn, SLACK_TOKEN: slack.token, METRICS_TOKEN: metrics_token}
             stage.daemon, stage.web = await starting.daemon(config, env)
+            # Its port is known only now, and messages are to link the runbooks that it shows.
+            write_configuration(config, addresses, interval=interval, console=stage.web)
+            stage.daemon.reload()
+            await stage.daemon.logged("config.reloaded", _START)
             stage.children = (stage.daemon, *stage.children)
         yield stage
 
