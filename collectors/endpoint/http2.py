@@ -26,6 +26,11 @@ ALPN: Final = ("h2", "http/1.1")
 _OF_HTTP1: Final = frozenset({"connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 """Headers that HTTP/2 has no place for (RFC 9113, 8.2.2)."""
 _STREAM: Final = 1
+_PIECE: Final = 4096
+"""Bytes that are taken at once: some hundred frames of nine bytes, each of which h2 looks at with care."""
+_BESIDE: Final = 65_536
+"""Bytes of frames beside as much again as the body: headers and settings fit; floods of pings, of settings or of empty
+frames would take the time of all other targets."""
 
 
 class NotHttp2(aiohttp.ClientError):
@@ -86,7 +91,10 @@ class _Talk:
         self._status = 0
         self._headers: CIMultiDict[str] = CIMultiDict()
         self._body = bytearray()
+        self._received = 0
+        """Bytes of all frames."""
         self._read = 0
+        """Of those, the body's."""
         self._ended = False
 
     async def ask(self, request: Request, limit: int) -> Response:
@@ -100,11 +108,15 @@ class _Talk:
             while not self._ended and self._read < limit and self._status not in self._skip:
                 body = self._send(body)
                 self._flush()
-                data = await self._reader.read(65_536)
+                data = await self._reader.read(_PIECE)
                 if not data:
                     raise BrokenOff
+                self._received += len(data)
                 for event in self._h2.receive_data(data):
                     self._take(event)
+                if self._received > 2 * self._read + _BESIDE:
+                    raise BrokenOff
+                await asyncio.sleep(0)  # what has arrived is read without a pause: let others on
         except H2Error:
             raise BrokenOff from None
         charset = aiohttp.helpers.parse_mimetype(self._headers.get("content-type", "")).parameters.get("charset")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import combinations
 from typing import Final, Literal, Self
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -34,6 +35,14 @@ class Tls(BaseModel):
     cert_file: str | None = Field(default=None, description="PEM file of our certificate, with its chain")
     key_file: str | None = Field(default=None, description="PEM file of its key; default: in cert_file")
     min_version: Literal["1.2", "1.3"] = Field(default="1.2", description="of TLS; a peer that is older fails")
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file is the key of cert_file; add that, or remove key_file")
+        if self.ca_file and not self.verify:
+            raise ValueError("ca_file says whom to trust, and verify: false that anybody will do; remove one")
+        return self
 
 
 class Target(BaseModel):
@@ -121,15 +130,23 @@ class Target(BaseModel):
         for header in self.headers:
             if header.lower() in _SECRET_HEADERS:
                 raise ValueError(f"header {header} holds a secret; write headers_env: {{{header}: VARIABLE}} instead")
-        if both := sorted(_lower(self.headers_env) & _lower(self.headers_file)):
-            raise ValueError(f"header {both[0]} is in headers_env and headers_file; keep one")
+        self._check_headers_once()
         self._check_journey()
-        if self.bearer_token_env and self.bearer_token_file:
-            raise ValueError("bearer_token_env and bearer_token_file are both set; keep one")
         limit = self.expect.max_seconds
         if limit is not None and self.deadline is not None and limit >= self.deadline:
             raise ValueError(f"expect.max_seconds ({limit:g}s) is not below the deadline ({self.deadline:g}s)")
         return self
+
+    def _check_headers_once(self) -> None:
+        """Two of one name would both be sent."""
+        bearers = [key for key in ("bearer_token_env", "bearer_token_file") if getattr(self, key)]
+        if len(bearers) > 1:
+            raise ValueError("bearer_token_env and bearer_token_file are both set; keep one")
+        given = {key: _lower(getattr(self, key)) for key in ("headers", "headers_env", "headers_file")}
+        given |= {key: {"authorization"} for key in bearers}
+        for one, other in combinations(given, 2):
+            if both := sorted(given[one] & given[other]):
+                raise ValueError(f"header {both[0]} is in {one} and {other}; keep one")
 
     def _check_without_http(self) -> None:
         if self.kind == "dns":

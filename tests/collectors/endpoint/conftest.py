@@ -90,7 +90,12 @@ class Endpoints:
         host, port = runner.addresses[0][:2]
         return f"{'https' if tls else 'http'}://{host}:{port}"
 
-    async def serve_raw(self, talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> str:
+    async def serve_raw(
+        self,
+        talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> str:
         """The base URL of a server that says whatever `talk` says."""
 
         async def close_after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -99,14 +104,14 @@ class Endpoints:
             finally:
                 writer.transport.abort()
 
-        server = await asyncio.start_server(close_after, "127.0.0.1", 0)
+        server = await asyncio.start_server(close_after, "127.0.0.1", 0, ssl=tls)
 
         async def stop() -> None:
             server.close()
             await server.wait_closed()
 
         self._stack.push_async_callback(stop)
-        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     def collector(self, *targets: dict[str, Any], **settings: Any) -> Any:
         read = SPEC.settings.model_validate(

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -159,3 +159,39 @@ async def test_what_goes_wrong_on_the_way_is_told_as_over_http1(
     expiry = seen.value("tocsin_endpoint_certificate_expiry_timestamp_seconds", instance="untrusted")
     assert expiry == made.expires_at.timestamp()
     assert isinstance(context, ssl.SSLContext)
+
+
+def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
+    """RFC 9113, 4.1."""
+    return len(body).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + body
+
+
+FLOODS = {
+    "settings": frame(4, 0, 0),
+    "pings": frame(6, 0, 0, b"whatever"),
+    "empty pieces of a body": frame(0, 0, 1),
+    "frames of no known kind": frame(0x77, 0, 0, b"x" * 50),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+async def test_a_flood_of_frames_that_bring_nothing_is_broken_off(
+    endpoints: Endpoints, certificate: Callable[..., Certificate], flood: bytes
+) -> None:
+    """At once, and not at the deadline: until then it would take the time of all other targets."""
+    made = certificate()
+    context = made.server()
+    context.set_alpn_protocols(["h2"])
+
+    async def floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        with suppress(ConnectionError):
+            writer.write(frame(4, 0, 0) + frame(1, 4, 1, b"\x88") + flood * (300_000 // len(flood)))
+            await writer.drain()
+            await reader.read()
+
+    url = await endpoints.serve_raw(floods, tls=context)
+    seen = await endpoints.poll(
+        {"http": 2, "url": url, "tls": {"ca_file": made.pem.name}}, interval="2m", deadline="1m"
+    )
+    assert seen.reasons() == {"protocol"}

@@ -38,6 +38,13 @@ def settings(*targets: dict[str, Any], **more: Any) -> EndpointSettings:
         ({"url": URL, "retries": 11}, "less than or equal to 10"),
         ({"url": URL, "retries": 4, "expect": {"max_seconds": "2s"}}, "5 tries of expect.max_seconds (2s) don't fit"),
         ({"url": URL, "headers_env": {"X-A": "A"}, "headers_file": {"x-a": "a"}}, "x-a is in headers_env and"),
+        ({"url": URL, "headers": {"X-A": "1"}, "headers_env": {"x-a": "A"}}, "x-a is in headers and headers_env"),
+        (
+            {"url": URL, "bearer_token_env": "A", "headers_env": {"Authorization": "B"}},
+            "authorization is in headers_env and bearer_token_env",
+        ),
+        ({"url": URL, "tls": {"key_file": "a.key"}}, "key_file is the key of cert_file"),
+        ({"url": URL, "tls": {"verify": False, "ca_file": "ca.pem"}}, "remove one"),
         ({"url": URL, "cleanup": [{"name": "a"}]}, "cleanup is for a journey"),
         ({"url": URL, "steps": [{"name": "a"}]}, "needs a `name`"),
         (
