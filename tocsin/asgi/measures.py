@@ -6,7 +6,7 @@
     tocsin_http_errors_total{category,route}              counter; 4xx too, as client, auth or validation
     tocsin_http_error_occurrences_total{category,fingerprint}   counter; errors with a fingerprint only
     tocsin_http_refusals_total{reason}                    counter; what access refused
-    tocsin_http_limited_total{limit}                      counter; body, time, concurrency
+    tocsin_http_limited_total{limit}                      counter; body, time, concurrency, sockets
     tocsin_http_requests_waiting                          gauge; for a place under the concurrency limit
     tocsin_http_log_lines_total{outcome}                  counter; kept, sampled_out, lost
     tocsin_http_cache_total{cached,outcome}               counter; hit, stale, joined, miss, bypass, unreachable
@@ -66,7 +66,7 @@ DECLARED: Final = (
     ),
     Metric(
         name="tocsin_http_limited_total", type=MetricType.COUNTER, labels=("limit",),
-        help="Requests that a limit ended: body, time, concurrency",
+        help="Requests that a limit ended: body, time, concurrency, sockets",
     ),
     Metric(
         name="tocsin_http_requests_waiting", type=MetricType.GAUGE,

@@ -110,7 +110,10 @@ def access(app: App, parts: Parts) -> App:
 def concurrency(app: App, parts: Parts) -> App:
     """Places."""
     settings = parts.settings
-    return Concurrency(app, settings.concurrency, waiting=settings.waiting, site=parts.site, measures=parts.measures)
+    return Concurrency(
+        app, settings.concurrency, waiting=settings.waiting, sockets=settings.sockets, site=parts.site,
+        measures=parts.measures,
+    )  # fmt: skip
 
 
 def time(app: App, parts: Parts) -> App:

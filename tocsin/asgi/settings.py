@@ -26,6 +26,7 @@
 | TOCSIN_APP_BODY_LIMIT | bytes |
 | TOCSIN_APP_TIME_LIMIT | seconds until an answer begins |
 | TOCSIN_APP_CONCURRENCY, TOCSIN_APP_WAITING | requests served at once, and waiting |
+| TOCSIN_APP_SOCKETS | WebSockets open at once |
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ class Settings:
     time_limit: Seconds = 30.0
     concurrency: int = 100
     waiting: int = 200
+    sockets: int = 1000
 
     def __repr__(self) -> str:
         """Without values: some are secrets."""
@@ -151,8 +153,11 @@ class Settings:
             InApp(self.in_app)
         except ValueError as error:
             wrong.append(_finding(f"in_app: {error}", f"set {PREFIX}IN_APP"))
-        if self.waiting < 0:
-            wrong.append(_finding("waiting is not negative", f"set {PREFIX}WAITING"))
+        wrong += [
+            _finding(f"{name} is not negative", f"set {PREFIX}{name.upper()}")
+            for name in ("waiting", "sockets")
+            if getattr(self, name) < 0
+        ]
         if self.metrics_token and len(self.metrics_token) < LEAST_TOKEN:
             what = f"metrics_token: the metrics token has fewer than {LEAST_TOKEN} characters"
             wrong.append(_finding(what, "make one: openssl rand -hex 32"))

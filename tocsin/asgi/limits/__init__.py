@@ -1,4 +1,5 @@
-"""Limits: how large a body may be, how long an answer may take, how many requests are served at once.
+"""Limits: how large a body may be, how long an answer may take, how many requests are served at once; of WebSockets how
+large a message, how long until it is accepted, how many are open.
 
 Each is a middleware of its own: `Body` (413), `Time` (504), `Concurrency` (503 with Retry-After).
 """

@@ -4,6 +4,10 @@ A Content-Length over the limit is refused before the application sees the reque
 off as it streams in: the client is answered 413 and the application is told that it has gone, so that it stops reading.
 Where the answer had begun, it goes on without the rest of the body.
 
+A message of a WebSocket has the same limit: past it the connection is closed with 1009, and the application is told
+that the client has gone. The server has held the whole message by then: its own limit (uvicorn's --ws-max-size) is what
+spares memory.
+
 What is on its way is read and thrown away first, DRAINED bytes and DRAINED_FOR at most: a client that is still sending
 when the connection closes gets a reset and not our answer.
 """
@@ -22,6 +26,8 @@ from tocsin.asgi.problem import answer
 MOST: Final = 10 * 1024 * 1024
 DRAINED: Final = 1024 * 1024
 DRAINED_FOR: Final = 1.0
+TOO_BIG: Final = 1009
+"""Why a WebSocket was closed. RFC 6455 §7.4.1"""
 
 
 class Body:
@@ -47,7 +53,7 @@ class Body:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await (self._socket if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
         length, streamed = _announced(call)
@@ -64,6 +70,27 @@ class Body:
         except Exception:
             if not counted.refused:
                 raise  # else it is about the client that seemed to go away
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        most, closed = self._most_for(scope) or self._most, False
+
+        async def counting() -> Message:
+            nonlocal closed
+            message = {"type": "websocket.disconnect", "code": TOO_BIG} if closed else await receive()
+            if message["type"] != "websocket.receive" or _size(message) <= most:
+                return message
+            closed = True
+            self._hit()
+            call: Call = scope.get(CALL_KEY) or self._site.call(scope)
+            call.stopped_by = "body"
+            await send({"type": "websocket.close", "code": TOO_BIG, "reason": "the message is too large"})
+            return {"type": "websocket.disconnect", "code": TOO_BIG}
+
+        async def sending(message: Message) -> None:
+            if not closed:
+                await send(message)
+
+        await self._app(scope, counting, sending)
 
     async def _refuse(self, call: Call, send: Send, whole: bool) -> None:
         self._hit()
@@ -104,6 +131,13 @@ class _Counted:
             return
         self._started = True
         await self._send(message)
+
+
+def _size(message: Message) -> int:
+    text = message.get("text")
+    if text is None:
+        return len(message.get("bytes") or b"")
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 async def _drained(receive: Receive) -> bool:

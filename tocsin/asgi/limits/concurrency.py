@@ -3,8 +3,9 @@
 
 An application that takes more than it can serve answers everybody late; one that says so answers most in time, and
 balancers and clients try elsewhere. Turns are in order of arrival. A request counts until the last byte of its answer
-and its background tasks; WebSockets don't count. Paths in `exempt` always pass: a health check that waits in the queue
-would have the process killed when it is merely busy.
+and its background tasks. WebSockets, which last as long as somebody looks, take no such place: `sockets` of them are
+open at once, and the next is refused before it is accepted. Paths in `exempt` always pass: a health check that waits in
+the queue would have the process killed when it is merely busy.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Concurrency:
         most: int = 100,
         *,
         waiting: int = 200,
+        sockets: int = 1000,
         patience: Seconds = 5.0,
         retry_after: int = 1,
         exempt: Iterable[str] = ("/healthz", "/readyz"),
@@ -37,6 +39,7 @@ class Concurrency:
     ) -> None:
         number("Concurrency(most=…)", most, least=1, whole=True)
         number("Concurrency(waiting=…)", waiting, least=0, whole=True)
+        number("Concurrency(sockets=…)", sockets, least=0, whole=True)
         number("Concurrency(patience=…)", patience, least=0)
         exempt = listed("Concurrency(exempt=…)", exempt, "a list of paths")
         self._app = app_of("Concurrency(app)", app)
@@ -46,25 +49,41 @@ class Concurrency:
         self._site = site or Site(app)
         measures = measures or measures_of()
         self._hit, self._waits = measures.limited.labels("concurrency").inc, measures.waiting
+        self._hit_sockets = measures.limited.labels("sockets").inc
+        self._sockets, self._open = sockets, 0
         self._active = 0
         self._queue: deque[asyncio.Future[None]] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in self._exempt:
-            await self._app(scope, receive, send)
+            await (self._socket if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
         if self._active < self._most and not self._queue:
             self._active += 1
         elif not await self._turn():
             self._hit()
-            call: Call = scope.get(CALL_KEY) or self._site.call(scope)
-            call.stopped_by = "concurrency"
-            await answer(call, send, 503, headers=[(b"retry-after", self._retry_after)])
+            await self._refuse(scope, send)
             return
         try:
             await self._app(scope, receive, send)
         finally:
             self._leave()
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._open >= self._sockets:
+            self._hit_sockets()
+            await self._refuse(scope, send)
+            return
+        self._open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open -= 1
+
+    async def _refuse(self, scope: Scope, send: Send) -> None:
+        call: Call = scope.get(CALL_KEY) or self._site.call(scope)
+        call.stopped_by = "concurrency"
+        await answer(call, send, 503, headers=[(b"retry-after", self._retry_after)])
 
     async def _turn(self) -> bool:
         """Wait for a place; True when there is one."""

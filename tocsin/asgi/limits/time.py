@@ -2,7 +2,8 @@
 
 Once it has begun it may go on: a download, a stream of events. `whole` limits that as well; what is over then is broken
 off, since a status can't be taken back. The work is cancelled as asyncio cancels: code that swallows CancelledError, or
-blocks the loop, can't be stopped. WebSockets have no limit.
+blocks the loop, can't be stopped. A WebSocket has to be accepted or
+refused in that time, and then lasts as long as somebody looks.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ class Time:
         self._hit = (measures or measures_of()).limited.labels("time").inc
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
-        limit = _Limit(call, self._whole)
+        limit = _Limit(call, self._whole if scope["type"] == "http" else None)
         own = self._seconds_for(scope)
         if own is None or own == self._seconds:
             self._queue.enter(limit)
