@@ -12,6 +12,7 @@ from click.testing import Result
 from sqlalchemy.engine import make_url
 
 from tocsin.testing.postgres import EmbeddedPostgres
+from tocsin.testing.world import empty_store
 
 Run = Callable[..., Result]
 
@@ -21,8 +22,9 @@ def values(run: Run) -> list[str]:
 
 
 @pytest.fixture
-def admin(run: Run) -> Run:
+def admin(run: Run, folder: Path) -> Run:
     """A list with one admin."""
+    (folder / "tocsin.db").write_bytes(empty_store())
     assert run("allowlist", "add", "ana@example.com", "--role", "admin", "--by", "root").exit_code == 0
     return run
 

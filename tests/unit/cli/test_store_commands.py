@@ -21,6 +21,7 @@ from tocsin.model import Alert, AlertState, Silence, Transition
 from tocsin.state import Change, State
 from tocsin.state.inbox import Inbox
 from tocsin.testing.notifications import an_alert
+from tocsin.testing.world import empty_store
 
 Run = Callable[..., Result]
 
@@ -37,6 +38,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder}/tocsin.db"
+        (folder / "tocsin.db").write_bytes(empty_store())
 
     def holds(self, *alerts: Alert) -> str:
         """Stores these alerts, and the incident they make → its id."""

@@ -210,6 +210,7 @@ async def test_a_summary_that_is_refused_is_told_elsewhere_with_its_end(tmp_path
     await world.closes()
 
 
+@pytest.mark.untraced  # a thousand turns of the same code: traced, they take three times as long
 async def test_a_thousand_incidents_of_one_cause_are_a_handful_of_messages(world: World) -> None:
     """Whatever they are grouped by."""
     await world.all_fire([Labels(alertname="Down", service=str(n), severity="P1") for n in range(1000)])

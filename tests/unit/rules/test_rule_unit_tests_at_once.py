@@ -71,6 +71,7 @@ def test_rules_that_differ_by_step_are_told_alike(tmp_path: Path, rules: str, li
     assert run_unit_tests(file, groups, Store) == singly
 
 
+@pytest.mark.untraced  # thousands of steps of the same code: traced, they take three times as long
 @pytest.mark.parametrize("name", ["endpoints"])
 def test_shipped_tests_are_told_alike(name: str) -> None:
     """Every case of real rules."""

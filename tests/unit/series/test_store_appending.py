@@ -78,6 +78,7 @@ def test_samples_beyond_the_retention_are_forgotten_with_their_series() -> None:
     assert store.sample_count <= 13
 
 
+@pytest.mark.untraced  # thousands of turns of the same code: traced, they take three times as long
 def test_labels_of_series_that_are_gone_take_no_room() -> None:
     """A label that takes a new value each minute does not grow the store for ever."""
     store = Store(retention=600, raw=60)

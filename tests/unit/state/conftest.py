@@ -16,6 +16,16 @@ from tocsin.testing.world import empty_store
 
 _numbers = itertools.count(1)
 
+OPEN_AS_ON_SUPABASE = """
+    DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN
+            CREATE ROLE anon; CREATE ROLE authenticated;
+        END IF;
+    END $$;
+    GRANT USAGE ON SCHEMA public TO anon, authenticated;
+    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated;
+"""
+
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[EmbeddedPostgres]:

@@ -4,15 +4,14 @@ admin, and a removal that every process knows within two seconds."""
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from tocsin.access.allowlist import (
     ChangeRefused,
@@ -33,31 +32,34 @@ from tocsin.state import State, schema
 from tocsin.state.allowlist import AllowlistTable
 from tocsin.testing.clock import VirtualClock
 from tocsin.testing.postgres import EmbeddedPostgres
+from tocsin.testing.world import empty_store
+
+from .conftest import OPEN_AS_ON_SUPABASE, new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres.start() as running:
-        running.execute("create role anon", "create role authenticated")
-        yield running
+def migrated(postgres: EmbeddedPostgres) -> str:
+    """As on Supabase, where whatever is made in the public schema is open to its REST interface: one to copy from."""
+    url = new_database(postgres, name="migrated")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(OPEN_AS_ON_SUPABASE)
+
+    async def migrate() -> None:
+        await (await State.open(url)).close()
+
+    asyncio.run(migrate())
+    return "migrated"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path, postgres: EmbeddedPostgres) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
+        (tmp_path / "tocsin.db").write_bytes(empty_store())
         return f"sqlite:///{tmp_path / 'tocsin.db'}"
-    schema_name = f"of_{next(_NUMBERS)}"
-    postgres.execute(
-        f"create schema {schema_name}",
-        # As on Supabase, where whatever is made in the public schema is open to its REST interface.
-        f"grant usage on schema {schema_name} to anon, authenticated",
-        f"alter default privileges in schema {schema_name} grant all on tables to anon, authenticated",
-    )
-    made = make_url(f"postgresql://127.0.0.1:{postgres.port}/postgres?options=-csearch_path%3D{schema_name}")
-    return made.set(username="postgres", password=postgres.password).render_as_string(hide_password=False)
+    copied: str = request.getfixturevalue("migrated_url")
+    return copied
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tocsin.state import State
 from tocsin.state.inbox import KEPT, Ack, Answer, Expire, Hush, Inbox, Refusal, Request, Resolve, request_of
 from tocsin.testing.clock import START
 from tocsin.testing.notifications import an_alert
+from tocsin.testing.world import empty_store
 
 SILENCE = Silence(
     id="s-1",
@@ -55,6 +56,7 @@ class Daemon:
 
 @pytest.fixture
 async def state(tmp_path: Path) -> AsyncIterator[State]:
+    (tmp_path / "state.db").write_bytes(empty_store())
     state = await State.open(f"sqlite:///{tmp_path}/state.db")
     yield state
     await state.close()

@@ -294,6 +294,7 @@ async def test_what_was_throttled_can_be_taken_back(store: State) -> None:
     assert await put(store, ends(instead=False))
 
 
+@pytest.mark.untraced  # two thousand rows of the same code: traced, they take three times as long
 async def test_two_thousand_ends_are_one_transaction(store: State) -> None:
     """A storm that is over at once."""
     many = [incident(f"i-{n}") for n in range(2000)]

@@ -12,17 +12,8 @@ from tocsin.state import State
 from tocsin.state.schema import metadata
 from tocsin.testing.postgres import EmbeddedPostgres
 
-from .conftest import new_database
+from .conftest import OPEN_AS_ON_SUPABASE, new_database
 
-OPEN_AS_ON_SUPABASE = """
-    DO $$ BEGIN
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN
-            CREATE ROLE anon; CREATE ROLE authenticated;
-        END IF;
-    END $$;
-    GRANT USAGE ON SCHEMA public TO anon, authenticated;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated;
-"""
 READABLE = """
     SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')

@@ -411,6 +411,7 @@ async def test_a_backup_is_a_whole_store(tmp_path: Path) -> None:
     await copy.close()
 
 
+@pytest.mark.untraced  # ten thousand rows of the same code: traced, they take three times as long
 async def test_ten_thousand_alerts_are_a_few_statements(tmp_path: Path) -> None:
     """A storm is one transaction, and one commit."""
     state = await State.open(f"sqlite:///{tmp_path / 'state.db'}")
