@@ -93,9 +93,10 @@ async def test_a_change_that_a_hanging_redis_did_not_hear_is_owed(redis: RedisSe
         assert (await resting.price(1))["price"] == before + 1
         store = resting.cache.store
         assert isinstance(store, Redis)
-        client, store._client = store._client, None  # from now on nothing can be asked of it
+        loop = asyncio.get_running_loop()
+        client, store._clients[loop] = store._clients[loop], ""  # from now on nothing can be asked of it
         assert (await resting.price(1))["price"] == before + 2
-        store._client = client
+        store._clients[loop] = client
         await peer.cache.invalidate("prices")
         doomed.resume()
         assert (await peer.price(1))["price"] == before + 3

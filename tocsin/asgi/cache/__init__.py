@@ -6,6 +6,9 @@
     @cache.cached(ttl=60, missing=5, tags=("prices",))
     async def price(article: int) -> Decimal | None: ...
 
+    @cache.cached(ttl=60)
+    def rate(currency: str) -> Decimal: ...             # called by threads
+
     await cache.invalidate("campaigns")  # where something changes
 
 Per user unless said otherwise: an answer to somebody who is signed in is kept for that somebody alone, and
@@ -26,7 +29,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tocsin.asgi.cache.functions import JSON, Cache
+from tocsin.asgi.cache.functions import Cache
+from tocsin.asgi.cache.question import JSON
 from tocsin.asgi.cache.responses import Responses
 from tocsin.asgi.cache.rules import Rule
 from tocsin.asgi.cache.store import Codec, Memory, Store

@@ -6,17 +6,15 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from functools import wraps
-from inspect import isasyncgenfunction, isgeneratorfunction
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
-import orjson
-
+from tocsin.asgi.cache.question import JSON, Asking, Question, Tags
 from tocsin.asgi.cache.responses import Responses
 from tocsin.asgi.cache.rules import Rule
-from tocsin.asgi.cache.store import Away, Changes, Codec, Entry, Lease, Memory, Store
-from tocsin.asgi.cache.weight import weight
+from tocsin.asgi.cache.store import Away, Changes, Codec, Lease, Memory, Store
+from tocsin.asgi.cache.threads import Threads
 from tocsin.asgi.call import App
 from tocsin.asgi.errors.scrub import scrubbed
 from tocsin.asgi.errors.storm import Storms
@@ -28,9 +26,18 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Flights = dict[Hashable, tuple[asyncio.Task[Any], Seconds]]
+"""What is being made, and since when."""
 _MOST_OF_ONE: Final = 1 << 20
 _MOST_STACK: Final = 16_384
 log: Final = logging.getLogger("tocsin.cache")
+
+
+class Cached(Protocol):
+    """A decorator that leaves a function's signature as it is."""
+
+    def __call__(self, function: Callable[P, T], /) -> Callable[P, T]:
+        """The function, its results kept."""
 
 
 class Cache:
@@ -59,7 +66,8 @@ class Cache:
         can't be asked."""
         self._measures = measures
         self._storms = Storms()
-        self._flights: dict[Hashable, tuple[asyncio.Task[Any], Seconds]] = {}
+        self._flights: dict[asyncio.AbstractEventLoop, Flights] = {}
+        self._threads = Threads(self, self.store) if isinstance(self.store, Memory) else None
 
     def responses(self, rules: Mapping[str, Rule]) -> Layer:
         """The layer for `protect(cache=…)`."""
@@ -76,35 +84,40 @@ class Cache:
         ttl: Seconds,
         stale: Seconds = 0.0,
         missing: Seconds = 0.0,
-        tags: Iterable[str] | Callable[..., Iterable[str]] = (),
+        tags: Tags = (),
         codec: Codec | None = None,
-    ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
-        """Keep an async function's results by its arguments, which must be hashable: all that the result depends on,
-        so also whose it is. An exception is not kept. `codec` is for a shared store; without it what JSON brings back
-        unchanged is kept there, and nothing else. Raises TypeError for a generator."""
+    ) -> Cached:
+        """Keep a function's results by its arguments, which must be hashable: all that the result depends on, so also
+        whose it is. An exception is not kept. `codec` is for a shared store; without it what JSON brings back
+        unchanged is kept there, and nothing else.
+
+        A function that is no `async def` may be called by many threads: of equal calls one works, in its own thread,
+        and the others stand still until it has the result. A stale result is made anew in another thread. Only the
+        memory keeps those. Raises TypeError for one with a shared store, and for a generator."""
         rule = Rule(ttl=ttl, stale=stale, missing=missing)
 
-        def wrap(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-            name = f"{function.__module__}.{function.__qualname__}"
-            if isgeneratorfunction(function) or isasyncgenfunction(function):
-                raise TypeError(f"{name} yields: what it yields is gone once it was taken; return a list of it")
+        def wrap(function: Callable[P, T]) -> Callable[P, T]:
+            asking = Asking(function, rule, tags, codec or JSON)
+            if asking.is_async:
+
+                @wraps(function)
+                async def later(*args: P.args, **kwargs: P.kwargs) -> Any:
+                    return await self._through(asking.question(args, kwargs))
+
+                return cast("Callable[P, T]", later)
+            if self._threads is None:
+                raise TypeError(
+                    f"{asking.name} is no async function, and a store that processes share is asked by asyncio alone:"
+                    " make it `async def`, or give it a Cache() in memory"
+                )
+            through = self._threads.through
 
             @wraps(function)
-            async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-                # With their types: 1, 1.0 and True are equal, and not the same question.
-                named = tuple(sorted(kwargs.items()))
-                kinds = tuple(type(one).__qualname__ for one in (*args, *(value for _, value in named)))
-                key = (function, args, named, kinds)
-                try:
-                    hash(key)
-                except TypeError as error:
-                    raise TypeError(f"{name} is cached by its arguments, and {error}: pass a tuple, or an id") from None
-                borne = tuple(tags(*args, **kwargs) if callable(tags) else tags)
-                question = _Question(name, key, lambda: function(*args, **kwargs), rule, borne, codec or JSON)
-                found: T = await self._through(question)
+            def now(*args: P.args, **kwargs: P.kwargs) -> T:
+                found: T = through(asking.question(args, kwargs))
                 return found
 
-            return call
+            return now
 
         return wrap
 
@@ -130,15 +143,26 @@ class Cache:
         (self._measures or measures_of()).cache.labels(name, outcome).inc()
 
     async def close(self) -> None:
-        """End what is being made, and the store's connections."""
-        flights = [flight for flight, _ in self._flights.values()]
+        """End what is being made in this event loop, and the store's connections of it."""
+        flights = [flight for flight, _ in self._flights_here().values()]
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
         await self.store.close()
 
-    async def _through(self, question: _Question) -> Any:
+    def _flights_here(self) -> Flights:
+        """Of the running loop: nobody can await another's. One that was closed takes what flew along."""
+        loop = asyncio.get_running_loop()
+        found = self._flights.get(loop)
+        if found is None:
+            for closed in [one for one in tuple(self._flights) if one.is_closed()]:
+                self._flights.pop(closed, None)
+            found = self._flights[loop] = {}
+        return found
+
+    async def _through(self, question: Question) -> Any:
         name, missed = question.name, "miss"
+        flights = self._flights_here()
         entry, generations = None, None
         try:
             found = await self.store.find(question.key, question.tags, question.codec)
@@ -150,14 +174,14 @@ class Cache:
             return entry.value
         # A flight that began before the tags changed is not this caller's, nor a refresh that another process may do.
         flight_key = (question.key, self.changes.of(question.tags), generations, entry is not None)
-        flight, since = self._flights.get(flight_key, (None, 0.0))
+        flight, since = flights.get(flight_key, (None, 0.0))
         began = flight is None or self.now() - since > self.patience
         if flight is None or began:
             # A task of its own: a caller that is cancelled takes nobody's result away.
             patience = 0.0 if entry is not None else None
             flight = asyncio.create_task(self._made(question, patience), name=f"tocsin.cache:{name}")
-            self._flights[flight_key] = (flight, self.now())
-            flight.add_done_callback(lambda ended: self._landed(flight_key, ended))
+            flights[flight_key] = (flight, self.now())
+            flight.add_done_callback(lambda ended: _landed(flights, flight_key, ended))
         if entry is not None:
             self.count(name, "stale")
             if began:
@@ -166,32 +190,19 @@ class Cache:
         self.count(name, missed if began else "joined")
         return await asyncio.shield(flight)
 
-    async def _made(self, question: _Question, patience: Seconds | None) -> Any:
+    async def _made(self, question: Question, patience: Seconds | None) -> Any:
         """The value: by us, or by another process while we waited."""
         led = await self.store.lead(question.key, question.tags, question.codec, patience=patience)
         if not isinstance(led, Lease):
             return led.value if led is not None else None  # None: it is being made anew elsewhere, and nobody waits
         try:
             value = await question.make()
-            lasts = question.rule.ttl if value is not None else question.rule.missing
-            if lasts > 0:
-                now = self.now()
-                entry = Entry(
-                    value=value,
-                    size=weight(value) + 200,
-                    made=now,
-                    until=now + lasts,
-                    stale_until=now + lasts + (question.rule.stale if value is not None else 0),
-                    tags=led.generations,
-                )
+            entry = question.entry(value, self.now(), led.generations)
+            if entry is not None:
                 await self.store.keep(question.key, entry, question.codec)
             return value
         finally:
             await self.store.end(question.key, led)
-
-    def _landed(self, flight_key: Hashable, ended: asyncio.Task[Any]) -> None:
-        if self._flights.get(flight_key, (None, 0.0))[0] is ended:
-            del self._flights[flight_key]
 
     def _noticed(self, name: str, flight: asyncio.Task[Any]) -> None:
         """A refresh that failed is counted and told, and its exception is nobody's."""
@@ -199,40 +210,8 @@ class Cache:
             self.refresh_failed(name, error)
 
 
-class _Question:
-    """A call of a cached function."""
-
-    __slots__ = ("codec", "key", "make", "name", "rule", "tags")
-
-    def __init__(
-        self,
-        name: str,
-        key: Hashable,
-        make: Callable[[], Awaitable[Any]],
-        rule: Rule,
-        tags: tuple[str, ...],
-        codec: Codec,
-    ) -> None:
-        self.name, self.key, self.make, self.rule, self.tags, self.codec = name, key, make, rule, tags, codec
-
-
-def _as_json(value: Any) -> bytes | None:
-    try:
-        packed = orjson.dumps(value)
-    except TypeError:
-        return None
-    return packed if _same(orjson.loads(packed), value) else None
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal in types too: a tuple that comes back as a list is another value."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
-
-
-JSON: Final = Codec(pack=_as_json, unpack=orjson.loads)
+def _landed(flights: Flights, flight_key: Hashable, ended: asyncio.Task[Any]) -> None:
+    if flights.get(flight_key, (None, 0.0))[0] is ended:
+        del flights[flight_key]
+    if not ended.cancelled():
+        ended.exception()  # seen, where all who waited have gone away

@@ -66,11 +66,17 @@ class Redis:
             from redis.exceptions import RedisError, ResponseError
         except ImportError:
             raise ValueError("a cache in Redis needs redis-py: pip install 'tocsin[redis]'") from None
-        pool = BlockingConnectionPool.from_url(
-            url, max_connections=connections, timeout=within, socket_timeout=within, socket_connect_timeout=within,
-            retry=Retry(NoBackoff(), 0), protocol=2,
-        )  # fmt: skip
-        self._client: Any = Client.from_pool(pool)
+
+        def client() -> Any:
+            pool = BlockingConnectionPool.from_url(
+                url, max_connections=connections, timeout=within, socket_timeout=within,
+                socket_connect_timeout=within, retry=Retry(NoBackoff(), 0), protocol=2,
+            )  # fmt: skip
+            return Client.from_pool(pool)
+
+        client()  # a URL that is none is an error here
+        self._make_client = client
+        self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
         self._errors: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
         self._answered: type[Exception] = ResponseError
         self._namespace, self._within, self._rest, self._lease, self._now = namespace, within, rest, lease, now
@@ -78,6 +84,17 @@ class Redis:
         self._rests_until: Seconds = 0.0
         self._owed: dict[str, int] = {}
         self._telling: set[asyncio.Task[None]] = set()
+
+    @property
+    def _client(self) -> Any:
+        """Of the running event loop: connections are its own. Those of one that was closed are gone."""
+        loop = asyncio.get_running_loop()
+        found = self._clients.get(loop)
+        if found is None:
+            for closed in [one for one in tuple(self._clients) if one.is_closed()]:
+                self._clients.pop(closed, None)
+            found = self._clients[loop] = self._make_client()
+        return found
 
     async def find(self, key: Hashable, tags: tuple[str, ...], codec: Codec) -> Found:
         """See Store."""
@@ -165,7 +182,9 @@ class Redis:
     async def close(self) -> None:
         """See Store."""
         await asyncio.gather(*self._telling, return_exceptions=True)
-        await self._client.aclose(close_connection_pool=True)
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose(close_connection_pool=True)
 
     async def _told(self) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any, ClassVar, Final, Protocol
 
 from tocsin.asgi.cache.weight import weight
@@ -98,17 +99,19 @@ class Changes:
     def __init__(self, most: int = _MOST_TAGS) -> None:
         self._most, self._count, self._floor = most, 0, 0
         self._last: dict[str, int] = {}
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._last)
 
     def note(self, tag: str) -> None:
-        """`tag` changes now."""
-        self._count += 1
-        if tag not in self._last and len(self._last) >= self._most:
-            self._last.clear()
-            self._floor = self._count
-        self._last[tag] = self._count
+        """`tag` changes now; of two threads each counts."""
+        with self._lock:
+            self._count += 1
+            if tag not in self._last and len(self._last) >= self._most:
+                self._floor = self._count  # first: who looks meanwhile finds what is void already
+                self._last = {}
+            self._last[tag] = self._count
 
     def of(self, tags: Iterable[str]) -> Generations:
         """Each tag's last change."""
@@ -130,22 +133,43 @@ class Memory:
         self._most, self._now = most_bytes, now
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
         self._changes = Changes()
+        self._lock = Lock()
         self.size = 0
         """Bytes, about."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
+    def look(self, key: Hashable, tags: tuple[str, ...]) -> Found:
+        """What is kept and neither void nor too old; by any thread."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                if self._now() >= entry.stale_until or not self._holds(entry.tags):
+                    self._drop(key)
+                    entry = None
+                else:
+                    self._entries.move_to_end(key)
+        return Found(entry=entry, generations=self._changes.of(tags))
+
+    def put(self, key: Hashable, entry: Entry) -> bool:
+        """Keep it, unless it is larger than a tenth of all; False where it is void. By any thread."""
+        # The key too: a path, a query and headers are the asker's to choose.
+        entry = replace(entry, size=entry.size + weight(key))
+        with self._lock:
+            if not self._holds(entry.tags):
+                return False
+            if entry.size <= self._most // 10:
+                self._drop(key)
+                self._entries[key] = entry
+                self.size += entry.size
+                while self.size > self._most:
+                    self._drop(next(iter(self._entries)))
+        return True
+
     async def find(self, key: Hashable, tags: tuple[str, ...], codec: Codec) -> Found:
         """See Store."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            if self._now() >= entry.stale_until or not self._holds(entry.tags):
-                self._drop(key)
-                entry = None
-            else:
-                self._entries.move_to_end(key)
-        return Found(entry=entry, generations=self._changes.of(tags))
+        return self.look(key, tags)
 
     async def lead(
         self, key: Hashable, tags: tuple[str, ...], codec: Codec, *, patience: Seconds | None = None
@@ -154,18 +178,8 @@ class Memory:
         return Lease(generations=self._changes.of(tags))
 
     async def keep(self, key: Hashable, entry: Entry, codec: Codec) -> bool:
-        """See Store: larger than a tenth of all is too large."""
-        if not self._holds(entry.tags):
-            return False
-        # The key too: a path, a query and headers are the asker's to choose.
-        entry = replace(entry, size=entry.size + weight(key))
-        if entry.size <= self._most // 10:
-            self._drop(key)
-            self._entries[key] = entry
-            self.size += entry.size
-            while self.size > self._most:
-                self._drop(next(iter(self._entries)))
-        return True
+        """See Store."""
+        return self.put(key, entry)
 
     async def end(self, key: Hashable, lease: Lease) -> None:
         """See Store."""
