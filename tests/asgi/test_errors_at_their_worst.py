@@ -160,3 +160,20 @@ def test_a_secret_is_not_cut_through() -> None:
 def test_a_category_survives_what_an_exception_says_of_itself() -> None:
     """A property that raises is no status."""
     assert Categories().of(Moody(), 503) == "dependency"
+
+
+async def test_a_framework_that_sends_no_headers_is_answered_for_all_the_same() -> None:
+    """They may be left out. https://asgi.readthedocs.io/en/latest/specs/www.html#response-start-send-event"""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            raise KeyError("x")
+        except KeyError:
+            await send({"type": "http.response.start", "status": 500})
+            await send({"type": "http.response.body", "body": b"Traceback: our insides"})
+
+    kept, client = Kept(), Client()
+    await Errors(app, measures=measures_of(CollectorRegistry()), lines=Lines(kept))(scope("/x"), nothing, client.send)
+    [line] = kept.of("request.failed")
+    assert (client.header(b"content-type"), line["error"]) == (b"application/problem+json", "KeyError: 'x'")
+    assert [message for message in client.said if b"insides" in message.get("body", b"")] == []

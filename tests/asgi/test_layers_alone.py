@@ -273,11 +273,15 @@ async def test_metrics_are_for_who_has_the_token() -> None:
     measures_of(registry).waiting.set(3)
     layer = Exposition(ok, "a token that is long", registry=registry)
     answers = []
-    for path, token in (("/metrics", b""), ("/metrics", b"Bearer a token that is long"), ("/other", b"")):
+    asked = [
+        ("/metrics", b""), ("/metrics", b"Basic a token that is long"), ("/metrics", b"Bearer a token that is longer"),
+        ("/metrics", b"Bearer a token that is long"), ("/metrics", b"bearer a token that is long"), ("/other", b""),
+    ]  # fmt: skip
+    for path, token in asked:
         client = Client()
         await layer(scope(path, headers=[(b"authorization", token)]), nothing, client.send)
         answers.append((client.status, b"tocsin_http_requests_waiting 3.0" in client.said[1]["body"]))
-    assert answers == [(401, False), (200, True), (200, False)]
+    assert answers == [(401, False)] * 3 + [(200, True)] * 2 + [(200, False)]
 
 
 def test_an_application_that_is_not_told_who_may_come_in_does_not_start() -> None:

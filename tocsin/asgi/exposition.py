@@ -42,7 +42,7 @@ class Exposition:
                 f"the metrics token has fewer than {LEAST_TOKEN} characters; make one: openssl rand -hex 32"
             )
         self._app = app
-        self._wanted = f"Bearer {token}".encode()
+        self._wanted = token.encode()
         self._path = path
         self._registry = registry or REGISTRY
 
@@ -51,7 +51,9 @@ class Exposition:
             await self._app(scope, receive, send)
             return
         given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(given) != 1 or not hmac.compare_digest(given[0], self._wanted):
+        scheme, _, shown = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        # The scheme's case is the client's choice. RFC 9110 §11.1
+        if not hmac.compare_digest(shown.strip(), self._wanted) or scheme.lower() != b"bearer":
             await _answer(send, 401, [(b"www-authenticate", b'Bearer realm="metrics"')], b"")
             return
         if scope["method"] not in ("GET", "HEAD"):

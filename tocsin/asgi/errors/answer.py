@@ -77,7 +77,7 @@ class Answer:
                 status, more = meant or (status, [])
                 if self._errors.answered(self._call, status, message.get("headers", ()), error) or meant is not None:
                     self.reported, self._replaced, self.ended = error, True, True
-                    kept = [*more, *((name, value) for name, value in message["headers"] if _stays(name))]
+                    kept = [*more, *((name, value) for name, value in message.get("headers", ()) if _stays(name))]
                     await answer(self._call, self.send_unchanged, status, headers=kept)
                     return
                 self.reported = error if status >= 500 else None
