@@ -6,8 +6,10 @@ import asyncio
 import gzip
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
+import brotli
 import pytest
 from aiohttp import web
 from pydantic import ValidationError
@@ -72,10 +74,13 @@ async def test_foreign_bytes_in_headers_are_shown_searched_and_carried_on(endpoi
     assert (seen.reasons(), seen.blind) == (set(), [])
 
 
-async def test_a_body_that_unpacks_to_a_hundred_times_its_size_is_read_to_the_limit(endpoints: Endpoints) -> None:
+@pytest.mark.parametrize(("coding", "packed"), [("gzip", gzip.compress), ("br", brotli.compress)])
+async def test_a_body_that_unpacks_to_a_hundred_times_its_size_is_read_to_the_limit(
+    endpoints: Endpoints, coding: str, packed: Callable[[bytes], bytes]
+) -> None:
     """In pieces: what is past `body_limit` is never unpacked."""
-    bomb = gzip.compress(b"needle" + bytes(4 << 20) + b"hidden", 1)
-    url = await endpoints.serve_raw(says(b"content-encoding: gzip", body=bomb))
+    bomb = packed(b"needle" + bytes(1 << 20) + b"hidden")
+    url = await endpoints.serve_raw(says(f"content-encoding: {coding}".encode(), body=bomb))
     seen = await endpoints.poll(
         {"url": url, "name": "first", "expect": {"body_contains": "needle"}},
         {"url": url, "name": "last", "expect": {"body_contains": "hidden"}},
