@@ -58,6 +58,15 @@ async def status(site: ProtectedSite, session: aiohttp.ClientSession, token: str
         return response.status
 
 
+async def withdrawn(auth: FakeAuth, site: ProtectedSite, session: aiohttp.ClientSession) -> tuple[str, list[int]]:
+    """A token that came in and whose key is then published no more, with the status that it had."""
+    token = await token_of(auth, session)
+    found = [await status(site, session, token)]
+    auth.keys.rotate()
+    auth.keys.revoke_previous()
+    return token, found
+
+
 @pytest.mark.parametrize("cached_tokens", [0, 10_000])
 async def test_keys_rotate_under_load_and_no_valid_token_is_refused(
     auth: FakeAuth, session: aiohttp.ClientSession, clock: VirtualClock, cached_tokens: int
@@ -98,10 +107,7 @@ async def test_tokens_of_a_withdrawn_key_end_within_ten_minutes(
     """At once when the keys are purged; with the next key set otherwise, remembered tokens included."""
     keys = JwksKeys(f"{auth.url}/.well-known/jwks.json", session)
     async with ProtectedSite({"ES256": keys}, TokenPolicy(issuer=auth.url), LISTED, clock) as site:
-        stolen = await token_of(auth, session)
-        found = [await status(site, session, stolen)]
-        auth.keys.rotate()
-        auth.keys.revoke_previous()
+        stolen, found = await withdrawn(auth, site, session)
         found.append(await status(site, session, stolen))
         clock.pass_(601)
         found.append(await status(site, session, stolen))
@@ -120,10 +126,7 @@ async def test_a_purge_ends_a_withdrawn_key_in_a_process_that_only_reads_the_lis
     """The very request that hears of it is proven anew; a token of a key that is still published is not refused."""
     keys = JwksKeys(f"{auth.url}/.well-known/jwks.json", session)
     async with ProtectedSite({"ES256": keys}, TokenPolicy(issuer=auth.url), LISTED, clock) as site:
-        stolen = await token_of(auth, session)
-        found = [await status(site, session, stolen)]
-        auth.keys.rotate()
-        auth.keys.revoke_previous()
+        stolen, found = await withdrawn(auth, site, session)
         clock.pass_(1)
         found.append(await status(site, session, stolen))
         site.shelf.listed, _ = apply(Purge(), replace(LISTED, version=2), "cli:root", clock.now())
