@@ -24,6 +24,8 @@ from tocsin.errors import CollectError
 
 OLDEST: Final = 160_000
 """GENERIC_PLAN is of PostgreSQL 16."""
+_HIDDEN: Final = "<insufficient privilege>"
+"""What stands for the text of each statement of another role, to a role that may not see it."""
 SMALL: Final = 1000.0
 """Rows: a smaller table is read whole with good reason."""
 _LITERAL: Final = re.compile(r"\b(interval|date|time|timestamp|timestamptz)\s+(\$\d+)", re.IGNORECASE)
@@ -79,6 +81,9 @@ def planned(conninfo: str, most: int) -> list[Planned]:
             tables = {row["name"]: row for row in connection.execute(marked("tables", _TABLES))}
             rows = connection.execute(_costliest(connection), {"most": most}).fetchall()
             return [_planned(connection, row, tables) for row in rows]
+    except psycopg.errors.InsufficientPrivilege as error:
+        needed = "the role needs select on pg_stat_statements and usage of its schema"
+        raise CollectError(f"{_line(error)}; {needed}, and pg_read_all_stats to see what others asked") from None
     except psycopg.Error as error:
         raise CollectError(_line(error)) from None
 
@@ -88,6 +93,11 @@ def _planned(
 ) -> Planned:
     text = str(row["query"])
     told = Planned(text=" ".join(text.split()), calls=int(row["calls"]), seconds=float(row["seconds"]))
+    if text == _HIDDEN:
+        role = sql.Identifier(connection.info.user).as_string(connection)
+        return replace(
+            told, text="statements of other roles", unknown=f"not to be seen; grant pg_read_all_stats to {role}"
+        )
     try:
         plan = plan_of(connection, _LITERAL.sub(r"\2::\1", text))
     except psycopg.errors.InsufficientPrivilege as error:
@@ -172,7 +182,7 @@ where extname = 'pg_stat_statements'
 _COSTLIEST: Final = r"""
 select query, sum(calls) as calls, (sum(total_exec_time) / 1000)::float8 as seconds
 from {place} join pg_database on pg_database.oid = dbid and datname = current_database()
-where query ~* '^\s*(select|with|insert|update|delete)\M' and query !~ 'tocsin'
+where query ~* '^\s*(select|with|insert|update|delete)\M' and query !~ 'tocsin' or query = '<insufficient privilege>'
 group by query
 order by seconds desc
 limit %(most)s

@@ -92,6 +92,28 @@ def test_a_role_that_may_not_is_told_what_to_grant(server: EmbeddedPostgres, sho
     }
 
 
+def test_statements_that_a_role_may_not_see_are_not_none(server: EmbeddedPostgres, shop: str) -> None:
+    """Before, their absence looked like a database that nobody asked."""
+    server.create_role("stranger")
+    try:
+        [hidden] = [one for one in planned(server.dsn(shop, "stranger"), 500) if "other roles" in one.text]
+    finally:
+        server.execute("drop role stranger")
+    assert (hidden.unknown, hidden.calls >= 25) == ('not to be seen; grant pg_read_all_stats to "stranger"', True)
+
+
+def test_a_database_that_nobody_asked_has_no_statement(server: EmbeddedPostgres) -> None:
+    """An empty one is no error; one whose statements may not be read is."""
+    server.execute("create database quiet")
+    server.execute("create extension pg_stat_statements", dbname="quiet")
+    found = planned(server.dsn("quiet"), 5)
+    server.execute("revoke select on pg_stat_statements from public", dbname="quiet")
+    with pytest.raises(CollectError, match="denied for view pg_stat_statements; the role needs select on"):
+        planned(server.dsn("quiet", "app"), 5)
+    server.execute("drop database quiet")
+    assert found == []
+
+
 def test_without_the_extension_it_says_so(server: EmbeddedPostgres) -> None:
     """And how to get it."""
     server.execute("create database bare")
