@@ -68,6 +68,17 @@ async def test_a_tag_that_redis_forgot_voids_what_bears_it(prices: Prices) -> No
     assert await peer.price(1) == {"article": "1", "price": 2}
 
 
+@pytest.mark.parametrize("tag", ["", " a\n\r\x00*", "ä:tag:{b}", "\udcff", "x" * 10_000])
+async def test_a_tag_may_be_any_text(prices: Prices, tag: str) -> None:
+    """Of a path or an address, as a client wrote it."""
+    one, other = prices.peer(tags=(tag,)), prices.peer(tags=(tag,))
+    await one.price(1)
+    assert (await other.price(1))["price"] == 1
+    await other.cache.invalidate(tag)
+    assert (await one.price(1))["price"] == 2
+    assert (one.count("unreachable"), other.count("unreachable")) == (0, 0)
+
+
 async def test_a_stale_result_is_given_at_once_and_made_anew_by_one(prices: Prices) -> None:
     """Whoever asks meanwhile, in either process."""
     one, other = prices.peer(stale=30.0), prices.peer(stale=30.0)

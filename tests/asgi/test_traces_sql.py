@@ -21,7 +21,7 @@ from tests.asgi.collector import Collector, collecting, until
 from tests.asgi.frameworks import Kept
 from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tocsin.asgi import Database, Lines, protect
-from tocsin.asgi.traces import AsyncCursor, AsyncServerCursor, Cursor, Tracing, span, waiting
+from tocsin.asgi.traces import AsyncCursor, AsyncServerCursor, Cursor, ServerCursor, Tracing, span, waiting
 from tocsin.asgi.traces.sql import summary_of
 from tocsin.testing.postgres import EmbeddedPostgres
 
@@ -98,6 +98,10 @@ async def test_psycopg_s_own_pools_and_cursors(postgres: EmbeddedPostgres) -> No
                 with cursor.copy("copy items from stdin") as copy:
                     copy.write_row((7, "seven"))
                 assert list(cursor.stream("select id from items where id = 7")) == [(7,)]
+            connection.server_cursor_factory = ServerCursor
+            with connection.cursor("sync") as held:
+                held.execute("select id from items order by id")
+                assert [held.fetchone(), next(held), held.fetchmany(1), held.fetchall()] == [(1,), (7,), [], []]
             connection.rollback()
             pool.putconn(connection)
         kwargs: dict[str, Any] = {"cursor_factory": AsyncCursor}
@@ -120,7 +124,8 @@ async def test_psycopg_s_own_pools_and_cursors(postgres: EmbeddedPostgres) -> No
                 await other.putconn(found)
     one = [
         (WAIT, ""), ("SELECT", "select ?"), ("UPDATE items", "update items set name = ? where id = ?"),
-        ("COPY items", "copy items from stdin"), ("SELECT items", "select id from items where id = ?"), ("work", ""),
+        ("COPY items", "copy items from stdin"), ("SELECT items", "select id from items where id = ?"),
+        ("SELECT items", "select id from items order by id"), ("work", ""),
     ]  # fmt: skip
     two = [
         (WAIT, ""), ('SELECT "items"', 'select ? from "items"'), ("UPDATE items", "update items set name = ?"),

@@ -259,8 +259,8 @@ class Redis:
     def _entry_name(self, key: Hashable) -> str:
         return f"{self._namespace}:1:{hashlib.sha256(canonical(key)).hexdigest()}"
 
-    def _tag_name(self, tag: str) -> str:
-        return f"{self._namespace}:tag:{tag}"
+    def _tag_name(self, tag: str) -> bytes:
+        return f"{self._namespace}:tag:{tag}".encode("utf-8", "surrogatepass")  # a client's bytes may be in it
 
 
 async def _nothing() -> None:

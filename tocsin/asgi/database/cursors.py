@@ -134,8 +134,60 @@ class AsyncTellingCursor(psycopg.AsyncCursor[Any]):
             self.told(statement, waited)
 
 
+class TellingServerCursor(psycopg.ServerCursor[Any]):
+    """A cursor on the server, sync."""
+
+    _asked: tuple[Any, Waited] | None = None
+
+    def told(self, query: Any, waited: Waited, *, many: bool = False) -> None:
+        """`query` ended just now."""
+        raise NotImplementedError
+
+    def execute(self, query: Any, *args: Any, **kwargs: Any) -> Self:
+        """As psycopg's."""
+        self._tell()
+        self._asked = (query, Waited())
+        with self._asked[1]:
+            return super().execute(query, *args, **kwargs)
+
+    def fetchone(self) -> Any:
+        """As psycopg's."""
+        with self._waiting():
+            return super().fetchone()
+
+    def fetchmany(self, size: int = 0) -> list[Any]:
+        """As psycopg's."""
+        with self._waiting():
+            return super().fetchmany(size)
+
+    def fetchall(self) -> list[Any]:
+        """As psycopg's."""
+        with self._waiting():
+            return super().fetchall()
+
+    def __next__(self) -> Any:
+        """As psycopg's."""
+        with self._waiting():
+            return super().__next__()
+
+    def close(self) -> None:
+        """As psycopg's."""
+        try:
+            super().close()
+        finally:
+            self._tell()
+
+    def _waiting(self) -> Waited:
+        return self._asked[1] if self._asked is not None else Waited()
+
+    def _tell(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            self.told(*asked)
+
+
 class AsyncTellingServerCursor(psycopg.AsyncServerCursor[Any]):
-    """A cursor on the server."""
+    """The same for asyncio."""
 
     _asked: tuple[Any, Waited] | None = None
 

@@ -6,8 +6,8 @@
     tracing    `Tracing`: the SDK's provider, which traces are kept, and `span` for work of your own; what they go by
                (tocsin.telemetry.export) is bounded, counted, and given up in time
     layer      `Traces`: the request's span, by OpenTelemetry's conventions for HTTP; serving is what it says
-    sql        statements and waits of a `Database` (`observe`), or of psycopg itself (`Cursor`, `AsyncCursor`,
-               `AsyncServerCursor`)
+    sql        statements and waits of a `Database` (`observe`), or of psycopg itself (`Cursor`, `ServerCursor`,
+               `AsyncCursor`, `AsyncServerCursor`)
     calls      of other services: aiohttp, httpx, requests, and anything else that sends headers
     names      what a span shows of a path or an address
 
@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from tocsin.asgi.traces.calls import aiohttp_traces, httpx_transport, outgoing, requests_adapter
     from tocsin.asgi.traces.layer import Traces
-    from tocsin.asgi.traces.sql import AsyncCursor, AsyncServerCursor, Cursor, observe, waiting
+    from tocsin.asgi.traces.sql import AsyncCursor, AsyncServerCursor, Cursor, ServerCursor, observe, waiting
     from tocsin.asgi.traces.tracing import Tracing, span
 
 _WHERE: Final = {
     "AsyncCursor": "sql",
     "AsyncServerCursor": "sql",
+    "ServerCursor": "sql",
     "Cursor": "sql",
     "Traces": "layer",
     "Tracing": "tracing",
@@ -45,8 +46,8 @@ _WHERE: Final = {
 }
 
 __all__ = [
-    "AsyncCursor", "AsyncServerCursor", "Cursor", "Traces", "Tracing", "aiohttp_traces", "httpx_transport", "observe",
-    "outgoing", "requests_adapter", "span", "waiting",
+    "AsyncCursor", "AsyncServerCursor", "Cursor", "ServerCursor", "Traces", "Tracing", "aiohttp_traces",
+    "httpx_transport", "observe", "outgoing", "requests_adapter", "span", "waiting",
 ]  # fmt: skip
 
 

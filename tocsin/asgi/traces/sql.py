@@ -3,7 +3,8 @@
     Database(dsn, observers=[observe])                                      # `protect(database=…)` does it by itself
     psycopg.connect(dsn, cursor_factory=Cursor)                             # psycopg itself, sync
     AsyncConnectionPool(dsn, kwargs={"cursor_factory": AsyncCursor})        # and async
-    connection.server_cursor_factory = AsyncServerCursor                    # cursors with a name, on the server
+    connection.server_cursor_factory = ServerCursor                         # cursors with a name, on the server
+    connection.server_cursor_factory = AsyncServerCursor                    # and async
     with waiting("app"): connection = pool.getconn()                        # the wait, as a span of its own
 
 A span is named for what is done to what (`SELECT campaigns`) and holds the statement's shape, without any literal; what
@@ -20,7 +21,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
-from tocsin.asgi.database.cursors import AsyncTellingCursor, AsyncTellingServerCursor, TellingCursor, Waited
+from tocsin.asgi.database.cursors import (
+    AsyncTellingCursor,
+    AsyncTellingServerCursor,
+    TellingCursor,
+    TellingServerCursor,
+    Waited,
+)
 from tocsin.asgi.database.shape import shape_of
 from tocsin.asgi.database.watch import Event, Statement, text_of
 from tocsin.asgi.traces.tracing import Tracing, active
@@ -78,8 +85,16 @@ class AsyncCursor(AsyncTellingCursor):
         _told(self, query, waited, many)
 
 
-class AsyncServerCursor(AsyncTellingServerCursor):
+class ServerCursor(TellingServerCursor):
     """The same for a cursor on the server."""
+
+    def told(self, query: Any, waited: Waited, *, many: bool = False) -> None:
+        """A span."""
+        _told(self, query, waited, many)
+
+
+class AsyncServerCursor(AsyncTellingServerCursor):
+    """The same for asyncio."""
 
     def told(self, query: Any, waited: Waited, *, many: bool = False) -> None:
         """A span."""
