@@ -66,7 +66,13 @@ class Site:
         if self.fails:
             raise RuntimeError("the application failed")
         text = f"{who} {scope['path']} {scope['query_string'].decode()} {len(self.worked)}".encode()
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status,
+                "headers": self.headers or [(b"etag", f'"{who}"'.encode())],
+            }
+        )
         for part in range(self.parts):
             await send({"type": "http.response.body", "body": text, "more_body": part + 1 < self.parts})
         if self.afterwards is not None:

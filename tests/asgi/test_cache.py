@@ -21,6 +21,7 @@ ASKED = st.lists(
         st.sampled_from(["", "x=1", "x=2"]),
         st.sampled_from(["", "t", "everything"]),
         st.floats(0, 20),
+        st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "GET if new"]),
     ),
     min_size=2,
     max_size=40,
@@ -50,14 +51,19 @@ async def ask_all(asked: list[Any], at_once: bool, redis: RedisServer | None = N
     stores = [Redis(redis.url, namespace=namespace, within=20.0) for _ in range(2)] if redis else [None]
     sites = [Site(rules, store=store) for store in stores]
 
-    async def one(number: int, who: str | None, path: str, query: str, change: str, later: float) -> None:
+    async def one(
+        number: int, who: str | None, path: str, query: str, change: str, later: float, how: str
+    ) -> None:  # fmt: skip
         site = sites[number % len(sites)]
         if change:
             await site.cache.invalidate(change)
         if not at_once:
             site.now += later
-        body, _ = await site.get(path, who, query)
-        assert body.decode().split(" ")[:3] == [who or "nobody", path, query]
+        method, _, new = how.partition(" ")
+        said = await site.ask(method, path, who, query, **({"if_none_match": f'"{who}"'} if new else {}))
+        if said.status == 200 and (said.body or method != "HEAD"):
+            assert said.body.decode().split(" ")[:3] == [who or "nobody", path, query]
+        assert (said.headers["etag"], said.status) == (f'"{who or "nobody"}"', 304 if new and who else 200)
 
     if at_once:
         await asyncio.gather(*(one(number, *step) for number, step in enumerate(asked)))
