@@ -124,11 +124,13 @@ def keeping_of(
             return Keeping()
         # Several lines are one list: https://www.rfc-editor.org/rfc/rfc9110#section-5.3
         said[lowered] = b"%s,%s" % (said[lowered], value) if lowered in _LISTS and lowered in said else value
-    varies = {part.strip().lower() for part in said.get(b"vary", b"").split(b",")} - {b""}
-    if not varies <= ({*_VARY, *_WHO} if owned else {*_VARY}):
-        return Keeping()
-    directives = _directives(said.get(b"cache-control", b""))
-    age = age_of(said.get(b"age", b""))
+    varies: set[bytes] = set()
+    if b"vary" in said:
+        varies = {part.strip().lower() for part in said[b"vary"].split(b",")} - {b""}
+        if not varies <= ({*_VARY, *_WHO} if owned else {*_VARY}):
+            return Keeping()
+    directives = _directives(said[b"cache-control"]) if b"cache-control" in said else {}
+    age = age_of(said[b"age"]) if b"age" in said else 0
     return Keeping(
         lasts=min(lasts, _allowed(directives, said, owned=owned, wall=wall) - age),
         stale=min(rule.stale, _stale(directives, owned=owned)) if status in KEPT else 0.0,
@@ -149,7 +151,8 @@ def age_of(value: bytes) -> int:
 
 def asked_with(scope: Scope) -> Container[str]:
     """The directives of a request's Cache-Control."""
-    return _directives(b",".join(value for name, value in scope["headers"] if name == b"cache-control"))
+    lines = [value for name, value in scope["headers"] if name == b"cache-control"]
+    return _directives(b",".join(lines)) if lines else ()
 
 
 def _directives(control: bytes) -> dict[str, str]:
