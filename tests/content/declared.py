@@ -9,7 +9,7 @@ from typing import Any, Final
 from tocsin.asgi import measures as application
 from tocsin.model import Metric, MetricType
 from tocsin.promql import Plan
-from tocsin.promql.syntax import Aggregate, Binary, Call, Node, Selector, String, walk
+from tocsin.promql.syntax import Aggregate, Binary, Call, Node, Paren, Selector, String, Subquery, Type, Unary, walk
 from tocsin.rules import Group, RecordingRule
 from tocsin.runtime import plugins
 from tocsin.telemetry.metrics import Telemetry
@@ -19,6 +19,8 @@ ANYWHERE: Final = frozenset({"__name__", "job", "service"})
 
 Labels = frozenset[str] | None
 """None: not told, so that any may be there."""
+_SERIES: Final = (Type.VECTOR, Type.MATRIX)
+_COMPARISONS: Final = frozenset({"==", "!=", "<", ">", "<=", ">="})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,53 @@ class Declared:
                     found |= self._missing(side, set(node.matching.labels))
                 found |= self._missing(node, set(node.matching.include))
         return found
+
+    def borne(self, node: Node) -> Labels:
+        """Labels that the result of `node` may bear: what a template may ask of an alert, a legend of a line."""
+        match node:
+            case Selector():
+                return _also(self.labels.get(node.name or ""), ANYWHERE)
+            case Paren() | Unary() | Subquery():
+                return self.borne(node.expr)
+            case Aggregate(op="topk" | "bottomk" | "limitk" | "limit_ratio"):
+                return self.borne(node.expr)
+            case Aggregate(without=True):
+                inner = self.borne(node.expr)
+                return None if inner is None else inner - set(node.labels) - {"__name__"}
+            case Aggregate():
+                inner = self.borne(node.expr)
+                extra = {node.param.value} if isinstance(node.param, String) else set()  # count_values names its own
+                return frozenset(extra | (set(node.labels) if inner is None else set(node.labels) & inner))
+            case Call(function="label_replace" | "label_join", args=(inner_node, String(value=label), *_)):
+                return _also(self.borne(inner_node), {label})
+            case Call(function="absent" | "absent_over_time"):
+                [selector] = [part for part in walk(node) if isinstance(part, Selector)]
+                return frozenset(m.name for m in selector.matchers if m.op == "=") - {"__name__"}
+            case Call():
+                inner = next((self.borne(arg) for arg in node.args if arg.type in _SERIES), frozenset())
+                return inner - {"le"} if inner is not None and node.function == "histogram_quantile" else inner
+            case Binary():
+                return self._of_both(node)
+            case _:
+                return frozenset()
+
+    def _of_both(self, node: Binary) -> Labels:
+        left, right = self.borne(node.left), self.borne(node.right)
+        if node.matching is None:
+            return left if node.left.type is Type.VECTOR else right
+        if node.op == "or":
+            return None if left is None or right is None else left | right
+        if node.op in ("and", "unless"):
+            return left
+        if node.matching.card == "many-to-one":
+            return _also(left, node.matching.include)
+        if node.matching.card == "one-to-many":
+            return _also(right, node.matching.include)
+        if node.op in _COMPARISONS and not node.bool_:
+            return frozenset(node.matching.labels) if node.matching.on else left
+        if node.matching.on:
+            return frozenset(node.matching.labels)
+        return None if left is None else left - set(node.matching.labels)
 
     def _missing(self, node: Node, wanted: set[str]) -> set[str]:
         names: list[str] = []
@@ -82,9 +131,12 @@ def everything_declared(groups: Iterable[Group]) -> Declared:
 
 
 def _series(metric: Metric, labels: Labels) -> dict[str, Labels]:
-    if labels is not None and metric.type is MetricType.HISTOGRAM:
-        labels |= {"le"}
-    return dict.fromkeys(metric.series_names(), labels)
+    buckets = metric.name + "_bucket" if metric.type is MetricType.HISTOGRAM else ""
+    return {name: _also(labels, {"le"} if name == buckets else ()) for name in metric.series_names()}
+
+
+def _also(labels: Labels, more: Iterable[str]) -> Labels:
+    return None if labels is None else labels | frozenset(more)
 
 
 def _own_labels(telemetry: Telemetry) -> dict[str, frozenset[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,19 @@ def test_panels_chart_declared_series_by_declared_labels(boards: dict[str, Panel
                 plan = compile_expr(with_variables(target["expr"]))
                 if found := declared.unknown_names(plan) | declared.unknown_labels(plan):
                     wrong[f"{name}: {panel['title']}"] = found
+    assert wrong == {}
+
+
+def test_legends_name_labels_that_the_lines_bear(boards: dict[str, Panel], declared: Declared) -> None:
+    """Grafana writes an empty word for another one, and all lines are called the same."""
+    wrong: dict[str, set[str]] = {}
+    for name, board in boards.items():
+        for panel in charts(board):
+            for target in panel["targets"]:
+                borne = declared.borne(compile_expr(with_variables(target["expr"])).tree)
+                named = set(re.findall(r"{{\s*(\w+)\s*}}", target["legendFormat"]))
+                if borne is not None and named - borne:
+                    wrong[f"{name}: {panel['title']}"] = named - borne
     assert wrong == {}
 
 

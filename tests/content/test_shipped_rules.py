@@ -20,6 +20,8 @@ from tocsin.promql.syntax import Aggregate, Binary, Call, Selector, selectors, w
 from tocsin.rules import AlertRule, Group
 from tocsin.rules.unit_tests import UnitTestFile
 
+_LABEL = re.compile(r"\$labels\.(\w+)")
+_QUERY = re.compile(r"""query \(printf "((?:[^"\\]|\\.)*)\"""")
 TESTS = sorted((Path(__file__).parents[2] / "alert_rules" / "tests").glob("*.yaml"))
 
 
@@ -103,6 +105,31 @@ def test_counts_are_told_as_whole_numbers(alerts: tuple[AlertRule, ...]) -> None
         if any(isinstance(node, Call) and node.function == "increase" for node in walk(rule.plan.tree))
         and fraction.search(written(rule, "summary") + written(rule, "description"))
     ] == []
+
+
+def test_templates_ask_only_for_labels_that_the_alert_bears(alerts: tuple[AlertRule, ...], declared: Declared) -> None:
+    """Another one is an empty word in the message, and nobody who tests the rule sees it."""
+    wrong: dict[str, set[str]] = {}
+    for rule in alerts:
+        borne = declared.borne(rule.plan.tree)
+        asked_for = {name for part in (*rule.labels, *rule.annotations) for name in _LABEL.findall(part.text)}
+        own = {part.name for part in rule.labels} | {"alertname"}
+        if borne is not None and (unknown := asked_for - borne - own):
+            wrong[at(rule)] = unknown
+    assert wrong == {}
+
+
+def test_what_templates_query_is_declared(alerts: tuple[AlertRule, ...], declared: Declared) -> None:
+    """A query inside of a description finds nothing for ever, where nobody yields what it reads."""
+    queries = {
+        (at(rule), query): compile_expr(query.replace("%q", '"x"'))
+        for rule in alerts
+        for part in rule.annotations
+        for query in _QUERY.findall(part.text)
+    }
+    found = {key: declared.unknown_names(plan) | declared.unknown_labels(plan) for key, plan in queries.items()}
+    assert len(queries) >= 3
+    assert {key: unknown for key, unknown in found.items() if unknown} == {}
 
 
 def test_unit_tests_feed_only_series_that_are_declared(
