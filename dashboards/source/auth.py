@@ -51,17 +51,22 @@ def _now() -> list[object]:
             "429s in 10 minutes; 50 and more are told.",
             Query(expr="sum(increase(tocsin_auth_rate_limited_total[10m]))"),
             bad_above=50,
+            nothing="0",
+            runbook="AuthRateLimited",
         ),
         figure(
             "Changes by administrators",
             "In an hour, less those that are everyday work. Know of each.",
             Query(expr='sum(increase(tocsin_auth_admin_actions_total{quiet="no"}[1h]))'),
+            nothing="0",
+            runbook="AuthAdminAction",
         ),
         figure(
             "Log that can't be read",
             "While it is over 0, calm below means nothing.",
             Query(expr="sum(1 - tocsin_auth_log_up)"),
             bad_above=0,
+            runbook="TocsinSourceBlind",
         ),
     ]
 

@@ -45,14 +45,17 @@ def _now() -> list[object]:
         figure(
             "Sources blind",
             "Collectors that can't see all they should.",
-            Query(expr="count(tocsin_collector_up == 0) or vector(0)"),
+            Query(expr="sum(tocsin_collector_up == bool 0)"),
             bad_above=0,
+            runbook="TocsinSourceBlind",
         ),
         figure(
             "Messages waiting",
             "In the outbox, not yet taken by their destination.",
             Query(expr="sum(tocsin_outbox_pending)"),
             bad_above=10,
+            nothing="0",
+            runbook="TocsinDeliveryLate",
         ),
         figure(
             "Poll to acknowledgement, p99",
@@ -79,6 +82,7 @@ def _endpoints() -> list[object]:
             "Up",
             "0: an expectation was not met.",
             Query(expr="min by (instance) (tocsin_endpoint_up)", legend="{{instance}}"),
+            runbook="EndpointDown",
         ),
         chart(
             "Latency, p95 of 5 minutes",
@@ -89,6 +93,8 @@ def _endpoints() -> list[object]:
                 legend="{{instance}}",
             ),
             unit="s",
+            limit=2,
+            runbook="EndpointSlow",
         ),
         chart(
             "Where the time goes",
@@ -115,6 +121,8 @@ def _postgres() -> list[object]:
                 legend="{{job}}",
             ),
             unit="percentunit",
+            limit=0.9,
+            runbook="PostgresConnections",
         ),
         chart(
             "Transactions per second",

@@ -105,6 +105,32 @@ def test_legends_name_labels_that_the_lines_bear(boards: dict[str, Panel], decla
     assert wrong == {}
 
 
+def test_links_lead_to_runbooks_that_are_there(boards: dict[str, Panel], runbooks: dict[str, str]) -> None:
+    """At the daemon's address, which the reader gives once at the top."""
+    links = {link["url"] for board in boards.values() for panel in charts(board) for link in panel.get("links") or ()}
+    assert len(links) >= 10
+    assert links - {f"${{tocsin:raw}}/runbooks/{alert}" for alert in runbooks} == set()
+
+
+def test_queries_ask_by_variables_that_the_reader_can_pick(boards: dict[str, Panel]) -> None:
+    """One that the dashboard has not is empty, and matches nothing; one that no query asks by picks nothing."""
+    for name, board in boards.items():
+        texts = [target["expr"] for panel in charts(board) for target in panel["targets"]]
+        texts += [link["url"] for panel in charts(board) for link in panel.get("links") or ()]
+        asked = {found for text in texts for found in re.findall(r"\$\{?(\w+)", text)}
+        given = {variable["name"] for variable in board["templating"]["list"]}
+        assert asked <= given, name
+        assert given - asked <= {"datasource", "tocsin"}, name
+
+
+def test_a_share_or_a_time_that_is_not_known_is_not_shown_as_nought(boards: dict[str, Panel]) -> None:
+    """No sign-in at all is no outage, and no objective no broken promise."""
+    for board in boards.values():
+        for panel in (panel for panel in charts(board) if panel["type"] == "stat"):
+            known = panel["fieldConfig"]["defaults"]
+            assert known["noValue"] == "no data" or known["unit"] == "short", panel["title"]
+
+
 def test_panels_do_not_overlap(boards: dict[str, Panel]) -> None:
     """Each square of the grid belongs to one panel."""
     for name, board in boards.items():

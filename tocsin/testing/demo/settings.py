@@ -16,6 +16,8 @@ SERVICE: Final = "campaigns"
 AUTH_SERVICE: Final = "campaigns-auth"
 SLOW: Final = 0.4
 """Seconds after which an endpoint counts as slow, and a probe is told as failed."""
+OBJECTIVE: Final = 99.9
+"""Percent of probes that are to be good: what the dashboard of objectives shows the budget of."""
 SLOW_PATH: Final = "/campaigns/1/report"
 FAILING_PATH: Final = "/campaigns"
 FLAP_WINDOW: Final = 1.0
@@ -44,6 +46,7 @@ def configuration(addresses: Addresses, *, interval: str = "1s", console: str = 
             "name": name,
             "bearer_token_file": str(addresses.user_token),
             "expect": {"status": 200, "max_seconds": SLOW},
+            "slo": OBJECTIVE,
         }
         for name, path in paths.items()
     ]
