@@ -89,6 +89,14 @@ async def test_an_answer_is_given_again_until_it_is_too_old() -> None:
     assert (site.count("hit"), site.count("miss")) == (1, 2)
 
 
+async def test_a_cache_that_never_hits_says_so_from_the_first_miss() -> None:
+    """Hits are nought and not unknown: an alert on their share sees a cache that a deployment broke."""
+    site = Site({"/a": Rule(ttl=5)})
+    await site.get()
+    hits = site.registry.get_sample_value("tocsin_http_cache_total", {"cached": "/a", "outcome": "hit"})
+    assert hits == 0
+
+
 async def test_a_shared_route_answers_everybody_who_may_ask_with_one_piece_of_work() -> None:
     """By a decision about that route."""
     site = Site({"/a": Rule(ttl=5, shared=True)})

@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
@@ -145,6 +147,36 @@ def test_services_of_one_trace_write_the_same_requests() -> None:
     first = [drawn(trace) for trace in traces]
     assert first == [drawn(trace) for trace in traces]
     assert 60 < sum(first) < 140
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda drawn: f"{drawn:032x}", lambda drawn: str(UUID(int=drawn, version=4)), "req-{}".format, "-{:014x}".format],
+)
+def test_a_share_of_requests_is_written_whatever_their_ids_look_like(form: Callable[[int], str]) -> None:
+    """Of traces there is a test above; these have none."""
+    dice, sampler = random.Random(7), Sampler(Sampling(share=0.5))
+    ids = [form(dice.getrandbits(128)) for _ in range(400)]
+    calls = [Call(Site(None), scope("/", headers=[(b"x-request-id", each.encode())])) for each in ids]
+    kept = [each.request_id for each in calls if sampler.verdict(each, "/a", 0.0, 0.0)[0] == "share"]
+    assert (set(kept) <= set(ids), 140 < len(kept) < 260) == (True, True)
+
+
+def test_every_process_draws_the_same_of_ids_of_any_form() -> None:
+    """Where a word's own hash would differ from one to the next."""
+    program = (
+        "from tests.asgi.test_storms_and_cardinality import scope; from tocsin.asgi.call import Call, Site;"
+        "from tocsin.asgi.logs.sampling import _drawn;"
+        "print(_drawn(Call(Site(None), scope('/', headers=[(b'x-request-id', b'order-17')]))))"
+    )
+    drawn = [
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert drawn[0] == drawn[1]
 
 
 def test_a_file_turns_by_size_and_age_and_is_compressed(tmp_path: Path) -> None:
@@ -332,6 +364,31 @@ def test_doctor_says_what_a_day_costs(tmp_path: Path) -> None:
         "route": "/a", "requests_per_day": 20, "lines_per_day": 4, "left_out_per_day": 16, "bytes_per_day": 800,
         "bytes_per_day_if_all": 4000, "cost_per_day": pytest.approx(0.8),
     }  # fmt: skip
+
+
+def test_doctor_counts_what_damaged_files_still_hold(tmp_path: Path) -> None:
+    """One that was cut off, one that is no archive, lines of another make: named, and no reason to say nothing."""
+    whole = gzip.compress(LINE * 500 + random.Random(1).randbytes(4096))
+    (tmp_path / "requests.1.20260225T061320Z-1.jsonl.gz").write_bytes(whole[:-2000])
+    (tmp_path / "requests.1.20260225T061320Z-2.jsonl.gz").write_bytes(whole[:40] + b"\0" * 60 + whole[100:])
+    (tmp_path / "requests.1.20260225T061320Z-3.jsonl.gz").write_bytes(b"no archive")
+    odd = [
+        {"event": 5},
+        {"event": "request.done", "stands_for": 10**400},
+        {"event": "other", "timestamp": "2026-02-25"},
+    ]
+    lines = [json.dumps({"timestamp": "2026-02-25T06:13:20", **one}).encode() + b"\n" for one in odd]
+    (tmp_path / "requests.1.jsonl").write_bytes(LINE * 3 + b"".join(lines))
+    ran = CliRunner().invoke(cli, ["doctor", "logs", str(tmp_path), "--json"])
+    found = json.loads(ran.stdout)
+    assert (ran.exit_code, found["unreadable_lines"] >= 2) == (0, True)
+    assert sorted(found["broken_files"]) == [f"requests.1.20260225T061320Z-{each}.jsonl.gz" for each in (1, 2, 3)]
+    told = CliRunner().invoke(cli, ["doctor", "logs", str(tmp_path)]).stdout
+    assert told.count("can't be read to its end") == 3
+    (tmp_path / "requests.1.jsonl").unlink()
+    (tmp_path / "requests.1.20260225T061320Z-1.jsonl.gz").unlink()
+    ran = CliRunner().invoke(cli, ["doctor", "logs", str(tmp_path)])
+    assert (ran.exit_code, "can't be read: " in ran.output) == (2, True)
 
 
 def test_doctor_names_a_folder_without_logs(tmp_path: Path) -> None:

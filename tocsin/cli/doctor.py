@@ -90,8 +90,11 @@ def logs(folder: Path, price: float, as_json: bool) -> None:
     ]
     if as_json:
         print_json(
-            {"days": found.days, "stored_bytes": found.stored, "unreadable_lines": found.unreadable, "routes": rows}
-        )
+            {
+                "days": found.days, "stored_bytes": found.stored, "unreadable_lines": found.unreadable,
+                "broken_files": found.broken, "routes": rows,
+            }
+        )  # fmt: skip
         return
     print_table(
         ["route", "requests/day", "lines/day", "MB/day", "MB/day, all", "cost/day"],
@@ -112,6 +115,10 @@ def logs(folder: Path, price: float, as_json: bool) -> None:
     )
     if found.unreadable:
         click.echo(f"{found.unreadable} lines are not of the request log and are not counted")
+    for name, why in found.broken.items():
+        click.echo(
+            f"{name} can't be read to its end ({why}): counted is what came before. Is it whole, and yours to read?"
+        )
     if found.days < 1 / 24:
         click.echo("the files cover less than an hour: a day may be quite different")
 

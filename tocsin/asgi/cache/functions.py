@@ -65,6 +65,8 @@ class Cache:
         """What was invalidated here: who asks after that waits for no work that began before, also where the store
         can't be asked."""
         self._measures = measures
+        self._missed: set[str] = set()
+        """Who missed before: `cached` of the series."""
         self._storms = Storms()
         self._flights: dict[asyncio.AbstractEventLoop, Flights] = {}
         self._threads = Threads(self, self.store) if isinstance(self.store, Memory) else None
@@ -140,7 +142,12 @@ class Cache:
 
     def count(self, name: str, outcome: str) -> None:
         """What became of a question."""
-        (self._measures or measures_of()).cache.labels(name, outcome).inc()
+        counters = (self._measures or measures_of()).cache
+        if outcome == "miss" and name not in self._missed:
+            # Nought hits is a figure too: of a cache that a deployment broke, the alert would see nothing.
+            self._missed.add(name)
+            counters.labels(name, "hit")
+        counters.labels(name, outcome).inc()
 
     async def close(self) -> None:
         """End what is being made in this event loop, and the store's connections of it."""

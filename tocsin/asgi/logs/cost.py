@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,8 @@ class Cost:
     last: datetime | None = None
     unreadable: int = 0
     """Lines that are not ours."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Files that could not be read to their end, and why; what came before is counted."""
     stored: int = 0
     """Bytes on disk, compressed."""
 
@@ -65,11 +68,14 @@ class Cost:
         try:
             found = orjson.loads(line)
             at = datetime.fromisoformat(found["timestamp"])
-            event = found["event"]
+            event: str = found["event"]
             stands_for = int(found.get("stands_for", 0))
-        except (ValueError, KeyError, TypeError):
+            is_error = event.startswith(("request.failed", "task.failed"))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             self.unreadable += 1
             return
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
         self.first = at if self.first is None else min(self.first, at)
         self.last = at if self.last is None else max(self.last, at)
         if event in ("request.done", "request.left_out"):
@@ -78,15 +84,16 @@ class Cost:
             if event == "request.left_out":
                 return
         else:
-            route = self.routes.setdefault(
-                ERRORS if event.startswith(("request.failed", "task.failed")) else OTHERS, Route()
-            )
+            route = self.routes.setdefault(ERRORS if is_error else OTHERS, Route())
         route.lines += 1
         route.size += len(line) + 1
 
 
 def read_cost(folder: Path) -> Cost:
-    """Read every log file of `folder`, compressed ones too. Raises InputError where there is none."""
+    """Read every log file of `folder`, compressed ones too; one that is damaged as far as it goes.
+
+    Raises InputError where there is none, and where none can be read.
+    """
     files = sorted(path for path in folder.iterdir() if PATTERN.fullmatch(path.name)) if folder.is_dir() else []
     if not files:
         raise InputError.at(
@@ -100,9 +107,11 @@ def read_cost(folder: Path) -> Cost:
                 cost.add(line)
         except FileNotFoundError:
             continue  # it was turned or deleted meanwhile
-        except (OSError, EOFError) as error:
-            raise InputError.at(str(path), 0, f"can't be read: {error}", "remove it, or read as who may") from None
+        except (OSError, EOFError, zlib.error) as error:
+            cost.broken[path.name] = str(error)
     if not cost.routes:
+        for name, why in cost.broken.items():
+            raise InputError.at(str(folder / name), 0, f"can't be read: {why}", "remove it, or read as who may")
         raise InputError.at(str(folder), 0, "its files hold no line of the request log", "let it run for a while")
     return cost
 

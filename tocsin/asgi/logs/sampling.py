@@ -13,6 +13,7 @@ for errors only, slow requests for slow ones, in a storm of them too, of which t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +23,8 @@ from tocsin.asgi.call import Call
 from tocsin.model import Seconds
 
 _RANGE: Final = float(1 << 56)
+_DIGITS: Final = 32
+"""Hexadecimal ones of a trace id, and of a UUID."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +132,13 @@ class Sampler:
 
 
 def _drawn(call: Call) -> float:
-    """0 to 1, the same for all that share the trace: its last 56 bits are random (W3C Trace Context level 2)."""
-    try:
-        return int((call.trace_id or call.request_id)[-14:], 16) / _RANGE
-    except ValueError:  # a caller's request id of another form
-        return (hash(call.request_id) & 0xFFFFFFFFFFFFFF) / _RANGE
+    """0 to 1, the same in every process for all that share the trace or the request's id: the last 56 bits of a trace
+    are random (W3C Trace Context level 2), as are a UUID's; a caller's id of another form is hashed."""
+    shared = call.trace_id or call.request_id
+    digits = shared.replace("-", "")
+    if len(digits) == _DIGITS:
+        try:
+            return int(digits[-14:], 16) / _RANGE
+        except ValueError:
+            pass
+    return int.from_bytes(hashlib.blake2b(shared.encode(), digest_size=7).digest(), "big") / _RANGE
