@@ -2,7 +2,8 @@
 
 The application stands behind tocsin.asgi, on a real Postgres, with the stand-in Supabase Auth; the daemon watches it
 and tells the stand-in Slack. Each promise prints its figure. Those that are times are judged where the machine is ours
-(`make acceptance`): beside other tests a time would be about them.
+(`make acceptance`): beside other tests a time would be about them. While all of it is up, what rules and dashboards ask
+for is looked up as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,15 @@ import pytest_asyncio
 from yarl import URL
 
 from examples.campaigns.app import ROUTES
+from tests.content.declared import everything_declared
+from tests.content.reality import Asked, absent_names, borne_beyond, queries, read_by
+from tocsin.access.tokens import Scope, mint
+from tocsin.rules import load_rules
+from tocsin.state import State
 from tocsin.testing.demo import Stage, set_stage
 from tocsin.testing.demo.traffic import OFFICE, OUTSIDER
 from tocsin.testing.osv import FakeOsv, advisory
+from tocsin.testing.waiting import eventually
 
 ON_STAGE = pytest.mark.asyncio(loop_scope="module")
 OURS = os.environ.get("TOCSIN_ACCEPTANCE") == "1"
@@ -226,6 +234,53 @@ async def test_a_hundred_users_at_once_are_all_served(stage: Stage) -> None:
     )
     if OURS:
         assert (p95 < 2.0, max(times) < 5.0) == (True, True)
+
+
+@ON_STAGE
+async def test_rules_and_dashboards_ask_for_what_is_there(stage: Stage, root: Path) -> None:
+    """Every series that a shipped rule or panel reads is in the daemon, or can't be for a reason that is listed; every
+    panel's query is answered and shows something; no series bears a label that the content's tests don't know."""
+    groups = load_rules(sorted((root / "alert_rules").glob("*.yaml")))
+    panels = list(queries(root))
+    wanted, missing, empty = read_by(groups, panels) - absent_names(), set[str](), list[Asked]()
+    await stage.faults("PUT", "/error", {"path": "/campaigns/2"})
+    assert (await get(stage, "/campaigns/2"))[0] == 500
+    await stage.faults("DELETE", "")
+    async with stage.http.get(stage.app + "/campaigns") as refused:
+        assert refused.status == 401
+    await stage.faults("POST", "/query", {"seconds": 1.6})
+    headers = {"Authorization": f"Bearer {await query_token(stage)}"}
+
+    async def asked(what: str, **parameters: str) -> Any:
+        url = f"{stage.web}/api/v1/{what}"
+        async with stage.http.get(url, params=parameters, headers=headers) as response:
+            assert response.status == 200, f"{parameters}: {await response.text()}"
+            return (await response.json())["data"]
+
+    async def everything_is_there() -> bool:
+        missing.clear()
+        missing.update(wanted - set(await asked("label/__name__/values")))
+        if not missing:
+            left = empty or [one for one in panels if not one.may_be_empty]
+            empty[:] = [one for one in left if not (await asked("query", query=one.query))["result"]]
+        if missing or empty:
+            await asyncio.sleep(0.5)  # the polls of a second; asking is dearer than waiting
+        return not missing and not empty
+
+    await eventually(everything_is_there, says=lambda: f": {missing} are nowhere, {empty} show nothing")
+    for one in panels:
+        await asked("query", query=one.query)
+    found = await asked("series", **{"match[]": '{__name__!=""}'})
+    assert borne_beyond(everything_declared(groups), found) == set()
+
+
+async def query_token(stage: Stage) -> str:
+    """What Grafana shows the daemon."""
+    state = await State.open(f"sqlite:///{stage.folder / 'tocsin.db'}")
+    clear, row = mint([Scope.QUERY_READ], datetime.now(UTC))
+    await state.tokens.put(row)
+    await state.close()
+    return clear
 
 
 @ON_STAGE
