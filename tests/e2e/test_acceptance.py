@@ -29,7 +29,7 @@ from yarl import URL
 
 from examples.campaigns.app import ROUTES
 from tests.content.declared import everything_declared
-from tests.content.reality import Asked, absent_names, borne_beyond, queries, read_by
+from tests.e2e.reality import Asked, borne_beyond, out_of_sight, queries, read_by
 from tocsin.access.tokens import Scope, mint
 from tocsin.rules import load_rules
 from tocsin.state import State
@@ -242,7 +242,7 @@ async def test_rules_and_dashboards_ask_for_what_is_there(stage: Stage, root: Pa
     panel's query is answered and shows something; no series bears a label that the content's tests don't know."""
     groups = load_rules(sorted((root / "alert_rules").glob("*.yaml")))
     panels = list(queries(root))
-    wanted, missing, empty = read_by(groups, panels) - absent_names(), set[str](), list[Asked]()
+    wanted, missing, empty = read_by(groups, panels) - out_of_sight(), set[str](), list[Asked]()
     await stage.faults("PUT", "/error", {"path": "/campaigns/2"})
     assert (await get(stage, "/campaigns/2"))[0] == 500
     await stage.faults("DELETE", "")
@@ -267,7 +267,9 @@ async def test_rules_and_dashboards_ask_for_what_is_there(stage: Stage, root: Pa
             await asyncio.sleep(0.5)  # the polls of a second; asking is dearer than waiting
         return not missing and not empty
 
-    await eventually(everything_is_there, says=lambda: f": {missing} are nowhere, {empty} show nothing")
+    await eventually(
+        everything_is_there, says=lambda: f": {missing} are nowhere, {empty} show nothing: mend, or list in reality.py"
+    )
     for one in panels:
         await asked("query", query=one.query)
     found = await asked("series", **{"match[]": '{__name__!=""}'})
