@@ -17,6 +17,7 @@ from tocsin.cli.output import print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tocsin.asgi.logs.cost import Cost
     from tocsin.config import Config
     from tocsin.ports import CollectorSettings, Health
     from tocsin.state import State
@@ -96,6 +97,10 @@ def logs(folder: Path, price: float, as_json: bool) -> None:
             }
         )  # fmt: skip
         return
+    _show_cost(found, rows, price)
+
+
+def _show_cost(found: Cost, rows: Sequence[dict[str, Any]], price: float) -> None:
     print_table(
         ["route", "requests/day", "lines/day", "MB/day", "MB/day, all", "cost/day"],
         [

@@ -134,14 +134,26 @@ class AsyncTellingCursor(psycopg.AsyncCursor[Any]):
             self.told(statement, waited)
 
 
-class TellingServerCursor(psycopg.ServerCursor[Any]):
-    """A cursor on the server, sync."""
+class _OnServer:
+    """One statement, from `execute` until the cursor is closed: what it took so far."""
 
     _asked: tuple[Any, Waited] | None = None
 
     def told(self, query: Any, waited: Waited, *, many: bool = False) -> None:
         """`query` ended just now."""
         raise NotImplementedError
+
+    def _waiting(self) -> Waited:
+        return self._asked[1] if self._asked is not None else Waited()
+
+    def _tell(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            self.told(*asked)
+
+
+class TellingServerCursor(_OnServer, psycopg.ServerCursor[Any]):
+    """A cursor on the server, sync."""
 
     def execute(self, query: Any, *args: Any, **kwargs: Any) -> Self:
         """As psycopg's."""
@@ -177,23 +189,9 @@ class TellingServerCursor(psycopg.ServerCursor[Any]):
         finally:
             self._tell()
 
-    def _waiting(self) -> Waited:
-        return self._asked[1] if self._asked is not None else Waited()
 
-    def _tell(self) -> None:
-        asked, self._asked = self._asked, None
-        if asked is not None:
-            self.told(*asked)
-
-
-class AsyncTellingServerCursor(psycopg.AsyncServerCursor[Any]):
+class AsyncTellingServerCursor(_OnServer, psycopg.AsyncServerCursor[Any]):
     """The same for asyncio."""
-
-    _asked: tuple[Any, Waited] | None = None
-
-    def told(self, query: Any, waited: Waited, *, many: bool = False) -> None:
-        """`query` ended just now."""
-        raise NotImplementedError
 
     async def execute(self, query: Any, *args: Any, **kwargs: Any) -> Self:
         """As psycopg's."""
@@ -228,11 +226,3 @@ class AsyncTellingServerCursor(psycopg.AsyncServerCursor[Any]):
             await super().close()
         finally:
             self._tell()
-
-    def _waiting(self) -> Waited:
-        return self._asked[1] if self._asked is not None else Waited()
-
-    def _tell(self) -> None:
-        asked, self._asked = self._asked, None
-        if asked is not None:
-            self.told(*asked)

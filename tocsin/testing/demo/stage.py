@@ -118,11 +118,7 @@ async def set_stage(
     Without `daemon` nobody watches: for a benchmark of somebody else.
     Raises DemoError, or PostgresUnavailable with what to install.
     """
-    if not (APPLICATION / "__main__.py").exists():
-        raise DemoError(
-            f"the demo runs the example application, and {APPLICATION} is not there: an installed package leaves it "
-            "out. Clone the repository and run `make demo` in it"
-        )
+    _require_application()
     async with AsyncExitStack() as stack:
         place = stack.enter_context(_folder(folder))
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
@@ -170,11 +166,9 @@ async def set_stage(
         if daemon:
             env = {POSTGRES_DSN: stage.postgres_dsn, SLACK_TOKEN: slack.token, METRICS_TOKEN: metrics_token}
             stage.daemon, stage.web = await starting.daemon(config, env)
-            # Its port is known only now, and messages are to link the runbooks that it shows.
-            write_configuration(config, addresses, interval=interval, console=stage.web)
-            stage.daemon.reload()
-            await stage.daemon.logged("config.reloaded", _START)
             stage.children = (stage.daemon, *stage.children)
+            write_configuration(config, addresses, interval=interval, console=stage.web)
+            await starting.read_anew(stage.daemon)
         yield stage
 
 
@@ -234,6 +228,11 @@ class _Starting:
         await self._ready(child, web)
         return child, web
 
+    async def read_anew(self, daemon: Child) -> None:
+        """The configuration, which names the console's address once its port is known: messages link there."""
+        daemon.reload()
+        await daemon.logged("config.reloaded", _START)
+
     async def _ready(self, child: Child, web: str) -> None:
         """Until the daemon says that it does its work."""
         with contextlib.suppress(TimeoutError):
@@ -245,6 +244,14 @@ class _Starting:
                                 return
                     await asyncio.sleep(0.05)
         raise DemoError(f"the daemon is not ready. Its last lines ({child.log}):\n{child.tail()}")
+
+
+def _require_application() -> None:
+    if not (APPLICATION / "__main__.py").exists():
+        raise DemoError(
+            f"the demo runs the example application, and {APPLICATION} is not there: an installed package leaves it "
+            "out. Clone the repository and run `make demo` in it"
+        )
 
 
 def _furnish(postgres: EmbeddedPostgres) -> None:
