@@ -243,7 +243,7 @@ async def test_no_free_place_is_unknown_not_down(world: World) -> None:
         return web.Response()
 
     targets = [{"url": await world.serve(hang), "name": f"t{n}"} for n in range(2)]
-    samples, blind = await world.poll(*targets, concurrency=1, interval="300ms")
+    samples, blind = await world.poll(*targets, concurrency=1, interval="1500ms")
     assert [(dict(each.labels), "raise concurrency" in each.why) for each in blind if "up" in each.metrics] == [
         ({"instance": "t1"}, True)
     ]
