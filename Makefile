@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Thrice the two cores of a small machine: tests with real processes wait more than they work.
 PYTEST_WORKERS ?= 6
+# What is asked to take minutes is not held to a test's time.
+PATIENT := --timeout 0 -o faulthandler_timeout=0
 
 .PHONY: help setup setup-dev demo test check bench fuzz lock acceptance audit update attacks peers clean
 help:            ## this list
@@ -49,7 +51,7 @@ check: setup-dev ## layers, style, types, and that the shipped content is sound
 	@$(BIN)/tocsin check
 
 fuzz: setup-dev  ## what a daemon's HTTP port makes of random requests, for longer than the tests look
-	@TOCSIN_FUZZ=$${TOCSIN_FUZZ:-200} $(BIN)/python -m pytest -q tests/e2e/test_console_door_daemon.py -k openapi
+	@TOCSIN_FUZZ=$${TOCSIN_FUZZ:-200} $(BIN)/python -m pytest -q $(PATIENT) tests/e2e/test_console_door_daemon.py -k openapi
 
 bench: setup-dev ## every benchmark; each prints its figure and, beside a peer, the ratio
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
@@ -59,7 +61,7 @@ lock: setup-dev  ## write both lock files anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev -c requirements.lock --universal $(UPGRADE) --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements-dev.lock
 
 acceptance: setup-dev ## the seven promises to the watched application, the load test with its time
-	@TOCSIN_ACCEPTANCE=1 $(BIN)/python -m pytest -q -s tests/e2e/test_acceptance.py
+	@TOCSIN_ACCEPTANCE=1 $(BIN)/python -m pytest -q -s $(PATIENT) tests/e2e/test_acceptance.py
 
 audit: setup-dev ## known vulnerabilities in both locks; fails on a high one, an unrated one, or when nobody could be asked
 	@$(BIN)/tocsin doctor dependencies $(AUDIT) requirements.lock requirements-dev.lock
@@ -75,7 +77,7 @@ update: setup-dev ## raise every locked version, show what changed, then check, 
 	       echo "make: the locks are as before; those that failed: $(VENV)/locks/*.refused"; exit 2; }
 
 attacks: setup-dev ## 200,000 fuzzed tokens at both doors, 100,000 errors and a million paths at the layers (minutes)
-	@TOCSIN_ATTACK=full $(BIN)/python -m pytest -q tests/e2e/test_access_attacks_fuzzed.py \
+	@TOCSIN_ATTACK=full $(BIN)/python -m pytest -q $(PATIENT) tests/e2e/test_access_attacks_fuzzed.py \
 	  tests/e2e/test_console_door_daemon.py tests/asgi/test_storms_and_cardinality.py -k "fuzzed or storms"
 
 soak: setup-dev  ## 10,000 seeds of the delivery simulation (SEEDS=500 for fewer); SEED=4711 replays one

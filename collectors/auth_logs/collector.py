@@ -25,6 +25,7 @@ from collectors.auth_logs.sources.source import Source, Trouble
 from tocsin.errors import CollectError, StateError
 from tocsin.model import NO_LABELS, Blind, Metric, Sample, Seconds
 from tocsin.ports import CollectorContext
+from tocsin.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collectors.auth_logs.posture import Posture
@@ -130,9 +131,7 @@ class AuthLogsCollector:
 
     async def close(self) -> None:
         if self._watcher is not None:
-            self._watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watcher
+            await end_tasks(self._watcher)
         if self._posture is not None:
             await self._posture.close()
         if self._tables is not None:

@@ -16,6 +16,7 @@ from collectors.dependencies.settings import DependenciesSettings
 from tocsin.errors import CollectError
 from tocsin.model import Blind, Labels, Sample, Seconds
 from tocsin.ports import CollectorContext
+from tocsin.tasks import end_tasks
 
 
 class _Memory(BaseModel):
@@ -95,6 +96,5 @@ class DependenciesCollector:
     async def close(self) -> None:
         """End a scan that runs, and its process."""
         if self._scan is not None:
-            self._scan.cancel()
-            await asyncio.gather(self._scan, return_exceptions=True)
+            await end_tasks(self._scan)
             self._scan = None

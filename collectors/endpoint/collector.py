@@ -18,6 +18,7 @@ from collectors.endpoint.uptime import Uptime
 from tocsin.errors import CollectError, StateError
 from tocsin.model import Blind, Labels, Sample
 from tocsin.ports import CollectorContext
+from tocsin.tasks import end_tasks
 
 _Found = asyncio.Queue[tuple[Sample | Blind, ...] | Exception | Target]
 """What a probe has to say, an error nobody foresaw, and at its end the target."""
@@ -64,9 +65,7 @@ class EndpointCollector:
                             if isinstance(item, Sample) and item.name == "tocsin_endpoint_up":
                                 uptime.add(item.labels["instance"], at.timestamp(), up=item.value == 1)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(*tasks)
         for target in self._targets:
             for sample in standing_of(target, at, uptime.ratios(target.instance, at.timestamp())):
                 yield sample

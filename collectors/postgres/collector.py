@@ -7,7 +7,6 @@ been read by its end, and the round goes on under its own deadlines.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,6 +24,7 @@ from collectors.postgres.state import State, Unreachable
 from collectors.postgres.watcher import Watcher
 from tocsin.model import Blind, Labels, Sample, Seconds
 from tocsin.ports import CollectorContext
+from tocsin.tasks import end_tasks
 
 _FIRST_WITH_WAITSTART: Final = 14
 _PROBE_INTERVAL: Final = 300.0
@@ -79,9 +79,7 @@ class PostgresCollector:
         """End the tasks and the sessions."""
         await self._watcher.stop()
         if self._round is not None:
-            self._round.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await self._round
+            await end_tasks(self._round)
         for link in self._links():
             await link.close()
 

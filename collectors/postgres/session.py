@@ -123,12 +123,10 @@ class Session:
 
     async def _attempt(self, target: str, *, pooled: bool) -> Connection:
         try:
-            return await asyncio.wait_for(
-                psycopg.AsyncConnection.connect(
+            async with asyncio.timeout(self._connect_deadline):
+                return await psycopg.AsyncConnection.connect(
                     self._full_conninfo(target, pooled=pooled), autocommit=True, prepare_threshold=None if pooled else 5
-                ),
-                self._connect_deadline,
-            )
+                )
         except (TimeoutError, psycopg.errors.ConnectionTimeout) as error:
             waited = f"no answer to a login within {self._connect_deadline:g} s"
             if await _accepts(target):
@@ -296,7 +294,8 @@ async def _accepts(target: str) -> bool:
     if not host or host.startswith(("/", "@")) or "," in host or "," in port:
         return True
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), 1.0)
+        async with asyncio.timeout(1.0):
+            _, writer = await asyncio.open_connection(host, int(port))
     except (OSError, TimeoutError):
         return False
     writer.close()

@@ -14,6 +14,7 @@ from collectors.postgres.link import Link
 from collectors.postgres.slow import SlowQueries, running
 from collectors.postgres.state import Unreachable, one_line
 from tocsin.model import Seconds
+from tocsin.tasks import end_tasks
 
 GROUP: Final = "activity_looks"
 _FIRST_WITH_QUERY_ID: Final = 14
@@ -51,9 +52,7 @@ class Watcher:
         """End the task."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+            await end_tasks(task)
 
     async def _run(self) -> None:
         stirred = self._link.stirred
@@ -61,7 +60,8 @@ class Watcher:
             stirred.clear()
             delay = await self._step()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stirred.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await stirred.wait()
 
     async def _step(self) -> Seconds:
         try:

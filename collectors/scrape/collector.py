@@ -21,6 +21,7 @@ from collectors.scrape.settings import ScrapeSettings, Target, Tls
 from tocsin.errors import CollectError, StateError
 from tocsin.model import Blind, Labels, Sample
 from tocsin.ports import CollectorContext
+from tocsin.tasks import end_tasks
 
 _AT_ONCE: Final = 2000
 """Lines read and samples told before other work of the daemon has its turn."""
@@ -65,9 +66,7 @@ class ScrapeCollector:
                         for item in said:
                             yield item
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(*tasks)
         for instance in sorted(unfinished):
             why = "not done when the poll had to end; raise concurrency, interval or deadline"
             yield self._blind(self._states[instance], why)

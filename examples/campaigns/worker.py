@@ -20,6 +20,7 @@ from examples.campaigns.measures import Measures
 from tocsin.asgi import Unavailable
 from tocsin.asgi.database import Database
 from tocsin.asgi.traces import span
+from tocsin.tasks import end_tasks
 
 log = logging.getLogger("campaigns.worker")
 
@@ -129,8 +130,7 @@ class Worker:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks(task)
 
 
 def _mail(send: Mapping[str, Any]) -> Mail:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.asgi.cached import Site, settled
 from tocsin.asgi.cache import Redis, Rule
+from tocsin.tasks import end_tasks
 from tocsin.testing.redis import RedisServer
 
 ASKED = st.lists(
@@ -181,8 +182,7 @@ async def test_whoever_made_the_answer_and_is_not_done_holds_nobody_up(how: str)
     async with asyncio.timeout(60):
         assert (await site.get())[0] == b"nobody /a  1"
     assert (site.worked, leading.done()) == (["nobody"], False)
-    leading.cancel()
-    await asyncio.gather(leading, return_exceptions=True)
+    await end_tasks(leading)
 
 
 async def test_work_that_hangs_for_one_does_not_hang_for_all() -> None:
@@ -194,8 +194,7 @@ async def test_work_that_hangs_for_one_does_not_hang_for_all() -> None:
     site.gate = None
     async with asyncio.timeout(60):
         assert (await site.get())[0] == b"nobody /a  2"
-    hanging.cancel()
-    await asyncio.gather(hanging, return_exceptions=True)
+    await end_tasks(hanging)
 
 
 async def test_a_stale_answer_is_given_at_once_and_made_anew_meanwhile(caplog: pytest.LogCaptureFixture) -> None:

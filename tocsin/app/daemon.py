@@ -32,6 +32,7 @@ from tocsin.runtime.canary import NAME as CANARY
 from tocsin.runtime.canary import Canary
 from tocsin.runtime.clock import SteadyClock
 from tocsin.runtime.delivery import Delivery, Endpoint
+from tocsin.runtime.ending import ended
 from tocsin.runtime.head_start import HeadStart
 from tocsin.runtime.health import watch_destinations
 from tocsin.runtime.heartbeat import Heartbeat
@@ -252,7 +253,7 @@ class Daemon:
         try:
             await self._until_told_or_broken(serving)
         finally:
-            health.cancel()
+            await ended(health)
             self.watchdog.stop()
             await self._drain()
             reader.close()

@@ -20,6 +20,7 @@ from tocsin.errors import StateError
 from tocsin.model import Seconds
 from tocsin.ports import Clock
 from tocsin.runtime.delivery import Delivery, Endpoint
+from tocsin.runtime.ending import ended
 from tocsin.runtime.leadership import Leadership, Standing
 from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.pipeline import Pipeline, RulesOf
@@ -83,10 +84,9 @@ class Replica:
         """Send what is due for `drain` seconds, then let another lead."""
         # The beats go on meanwhile: what is sent is sent under a lease.
         if len(self._tasks) > 1:
-            await _cancel(self._tasks.pop())
+            await ended(self._tasks.pop())
         await self.delivery.stop(drain=drain)
-        for task in self._tasks:
-            await _cancel(task)
+        await ended(*self._tasks)
         await self.leadership.give_back()
 
     @property
@@ -177,9 +177,3 @@ class Replica:
         if mark != self._mark:
             await self.pipeline.see(await self.state.load(self.clock.now()))
             self._mark = mark
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

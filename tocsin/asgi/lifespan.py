@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tocsin.asgi.call import App, Message, Receive, Scope, Send
+from tocsin.tasks import end_tasks
 
 
 class Starts(Protocol):
@@ -80,8 +81,7 @@ class _Inner:
 
     async def cancel(self) -> None:
         """Leave no task behind."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def _ask(self, what: str) -> Message | None:
         self._incoming.put_nowait({"type": what})

@@ -29,6 +29,7 @@ from tocsin.incidents.calls import thread_of
 from tocsin.model import Action, IncidentState, Notification, Reason, Receipt, Seconds
 from tocsin.ports import Clock, Notifier
 from tocsin.state import Claim, Outbox
+from tocsin.tasks import end_tasks
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
@@ -238,11 +239,7 @@ class Courier:
                 return task.result()
             raise Uncertain(f"no answer within {format_duration(self.endpoint.deadline)}")
         finally:
-            limit.cancel()
-            if not task.done():
-                task.cancel()
-                with suppress(BaseException):
-                    await task
+            await end_tasks(limit, task)
 
     async def _save(self, claim: Claim, receipt: Receipt) -> None:
         """Only now it counts as sent. Raises StateError: it is tried again before anything else is sent here."""

@@ -33,7 +33,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from tocsin.durations import format_duration
 from tocsin.errors import StateError
@@ -41,6 +41,7 @@ from tocsin.incidents import Correction
 from tocsin.model import Notification, Receipt, Seconds
 from tocsin.ports import Clock
 from tocsin.runtime.courier import Bell, Courier, Desk, Endpoint
+from tocsin.runtime.ending import ended
 from tocsin.state import Claim, Outbox
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
@@ -122,7 +123,7 @@ class Delivery:
         self.install(endpoints)
         for name in before - set(self._couriers):
             if name in self._tasks:
-                await _cancel(self._tasks.pop(name))
+                await ended(self._tasks.pop(name))
         for name in set(self._couriers) - before if self.runs else ():
             self._run(name)
         for courier in self._couriers.values():
@@ -163,12 +164,10 @@ class Delivery:
         couriers = [task for name, task in self._tasks.items() if name]
         if couriers:
             limit = asyncio.ensure_future(self._clock.sleep(drain))
-            ended = asyncio.ensure_future(asyncio.wait(couriers))
-            await asyncio.wait({limit, ended}, return_when=asyncio.FIRST_COMPLETED)
-            await _cancel(limit)
-            await _cancel(ended)
-        for task in self._tasks.values():
-            await _cancel(task)
+            sent = asyncio.ensure_future(asyncio.wait(couriers))
+            await asyncio.wait({limit, sent}, return_when=asyncio.FIRST_COMPLETED)
+            await ended(limit, sent)
+        await ended(*self._tasks.values())
         self._tasks.clear()
         # What they had in mind is in the outbox: whoever delivers next begins with what it finds there.
         served, self._couriers = self.endpoints(), {}
@@ -259,9 +258,3 @@ class Delivery:
 
 async def _nothing_known(_: str) -> Receipt | None:
     return None
-
-
-async def _cancel(task: asyncio.Future[Any]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

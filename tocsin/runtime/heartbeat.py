@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -25,6 +24,7 @@ from tocsin.model import Seconds
 from tocsin.ports import Clock, CollectorSettings
 from tocsin.runtime.canary import NAME, SPEC, Canary, Walk
 from tocsin.runtime.courier import Endpoint
+from tocsin.runtime.ending import ended
 from tocsin.runtime.evaluation import DEFAULT_INTERVAL
 from tocsin.runtime.pipeline import Pipeline
 from tocsin.runtime.polling import Poller
@@ -126,9 +126,7 @@ class Heartbeat:
         """No ping from here on."""
         self._telemetry.heartbeat_every.set(0)
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await ended(self._task)
 
     async def _run(self) -> None:
         async with aiohttp.ClientSession() as session:

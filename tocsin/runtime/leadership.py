@@ -29,6 +29,7 @@ from typing import Final
 from tocsin.errors import StateError, Unavailable
 from tocsin.model import Seconds
 from tocsin.state.lease import Beat, Lease, Leases, Me
+from tocsin.tasks import end_tasks
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 
@@ -162,7 +163,7 @@ class Leadership:
                 await asyncio.wait({task}, timeout=left)
                 self._tell()
         finally:
-            task.cancel()
+            await end_tasks(task)
         await task
 
     def _pause(self) -> Seconds:

@@ -24,6 +24,7 @@ from tocsin.incidents.calls import Withdrawal
 from tocsin.model import Action, Notification, Receipt, Seconds, Severity
 from tocsin.ports import Clock
 from tocsin.runtime.courier import Endpoint
+from tocsin.runtime.ending import ended
 from tocsin.runtime.leadership import Leadership, from_memory
 from tocsin.state import Change
 from tocsin.telemetry.logs import logger
@@ -85,10 +86,7 @@ class Lifeboat:
     async def close(self) -> None:
         """Give up what has not been said yet, and forget what was."""
         self._receipts.clear()
-        for task in list(self._tasks.values()):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await ended(*self._tasks.values())
 
     async def _say(self, row: Notification) -> None:
         from_memory.set(True)  # in this task alone

@@ -36,6 +36,7 @@ from tocsin.series.remote.engine import Engine, Unreachable
 from tocsin.series.remote.freshness import Newest
 from tocsin.series.remote.inquiry import Attempt, Inquiry, Question, questions
 from tocsin.series.remote.queue import Describe
+from tocsin.tasks import end_tasks
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 
@@ -135,9 +136,7 @@ class Remote:
         if self._task is not None:
             limit = asyncio.ensure_future(self._clock.sleep(drain))
             await asyncio.wait({self._task, limit}, return_when=asyncio.FIRST_COMPLETED)
-            for each in (self._task, limit):
-                each.cancel()
-            await asyncio.gather(self._task, limit, return_exceptions=True)
+            await end_tasks(self._task, limit)
         await asyncio.gather(*(shipper.stop(drain=drain) for shipper in self.shippers))
         if self.engine is not None:
             await self.engine.close()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from datetime import UTC, timedelta
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from tocsin.model import Seconds
 from tocsin.ports import Clock
+from tocsin.runtime.ending import ended
 from tocsin.runtime.polling import Poller
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
@@ -118,9 +118,7 @@ class Scheduler:
         APScheduler's own shutdown cancels running coroutines, so jobs are taken away first.
         """
         if self._watch is not None:
-            self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+            await ended(self._watch)
         self._jobs.pause()
         self._jobs.remove_all_jobs()
         await asyncio.gather(*(poller.close() for poller in self._pollers.values()))

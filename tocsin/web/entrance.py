@@ -11,7 +11,6 @@ Sessions stay through a reload; a session of a project that is no longer configu
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,6 +35,7 @@ from tocsin.errors import TocsinError
 from tocsin.ports import Clock, secret_text
 from tocsin.state import State
 from tocsin.state.allowlist import AllowlistTable
+from tocsin.tasks import end_tasks
 from tocsin.web.browser import origin_of
 from tocsin.web.people import Person
 from tocsin.web.sessions import Sessions
@@ -103,9 +103,7 @@ class Project:
     async def close(self) -> None:
         """Stop listening; note who was seen; hang up."""
         if self.listening is not None:
-            self.listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.listening
+            await end_tasks(self.listening)
         await self.roster.close()
         await self.http.close()
 

@@ -12,7 +12,6 @@ more than `AT_ONCE` run at a time; the time spent waiting for a turn counts.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -26,6 +25,7 @@ from tocsin.model import Matcher, Seconds
 from tocsin.ports import Clock
 from tocsin.promql import CANCELED, DEFAULT_LIMITS, TIMED_OUT, Dictionary, Limits, Panel, Storage
 from tocsin.series import Store
+from tocsin.tasks import end_tasks
 
 TIME_LIMIT: Final[Seconds] = 10.0
 """A query's end at the latest; the parameter `timeout` can only lower it."""
@@ -115,9 +115,7 @@ class Reader:
         finally:
             self._watches.discard(watch)
             if watcher is not None:
-                watcher.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await watcher
+                await end_tasks(watcher)
 
     async def _in_thread(self, work: Work[Result], watch: _Watch) -> Result:
         loop = asyncio.get_running_loop()

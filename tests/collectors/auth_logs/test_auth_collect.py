@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from collectors.auth_logs.declarations import BACKFILLED, METRICS, TABLES
 from collectors.auth_logs.settings import AuthLogsSettings
+from tocsin.tasks import end_tasks
 from tocsin.testing.supabase import FakeAuth
 
 # Types of this folder's conftest, which a test can't import.
@@ -204,8 +205,7 @@ async def test_a_poll_that_is_cut_short_loses_nothing(auth: Auth, lines: Lines) 
         poll = asyncio.create_task(auth.poll())
         for _ in range(5):
             await asyncio.sleep(0)
-        poll.cancel()
-        await asyncio.gather(poll, return_exceptions=True)
+        await end_tasks(poll)
     assert (await auth.poll()).value(FAILURES) == 3000
 
 

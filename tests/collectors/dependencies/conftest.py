@@ -70,7 +70,8 @@ class Scanning:
     async def scanned(self, at: datetime = AT) -> list[Sample | Blind]:
         """A poll that begins a scan, and the poll that the scan's end asks for."""
         await self.poll(at)
-        await asyncio.wait_for(self._poked.wait(), 60)
+        async with asyncio.timeout(60):
+            await self._poked.wait()
         self._poked.clear()
         return await self.poll(at)
 

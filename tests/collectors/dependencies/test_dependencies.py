@@ -138,7 +138,8 @@ async def test_closing_ends_a_scan_that_runs(folder: Path, osv: FakeOsv, memory:
     """The daemon's stop does not wait for a database that is slow, and leaves no process."""
     scanning = Scanning(folder, osv.url, memory)
     await scanning.poll()
-    await asyncio.wait_for(scanning.collector.close(), 5)
+    async with asyncio.timeout(30):
+        await scanning.collector.close()
     assert memory.blob is None
 
 

@@ -100,7 +100,8 @@ class Watch:
     async def woken(self, seconds: float = 20.0) -> bool:
         """Whether the collector asked for a poll in time."""
         try:
-            await asyncio.wait_for(self.poked.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.poked.wait()
         except TimeoutError:
             return False
         return True

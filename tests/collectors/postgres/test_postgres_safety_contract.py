@@ -12,6 +12,7 @@ import pytest
 
 from collectors.postgres.session import Session
 from collectors.postgres.state import State, Unreachable
+from tocsin.tasks import end_tasks
 from tocsin.testing.postgres import EmbeddedPostgres
 
 Watching = Any
@@ -165,9 +166,7 @@ class Pooler:
         self.port = listener.sockets[0].getsockname()[1]
         yield self
         listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         startup = await self._read_startup(reader)
@@ -189,8 +188,7 @@ class Pooler:
         try:
             await self._pump(reader, upstream)
         finally:
-            back.cancel()
-            await asyncio.gather(back, return_exceptions=True)
+            await end_tasks(back)
             await _closed(upstream)
 
     @staticmethod

@@ -30,6 +30,7 @@ from tocsin.access.allowlist.listen import listen
 from tocsin.errors import StateError
 from tocsin.state import State, schema
 from tocsin.state.allowlist import AllowlistTable
+from tocsin.tasks import end_tasks
 from tocsin.testing.clock import VirtualClock
 from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.world import empty_store
@@ -238,8 +239,7 @@ async def test_postgres_tells_of_a_change(url: str, table: AllowlistTable) -> No
             await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
             await heard.get()
     finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        await end_tasks(listening)
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -266,8 +266,7 @@ async def test_what_postgres_tells_is_enough_for_a_removal_to_bite(url: str, tab
             await table.change(Remove(("ana@example.com",)), "cli:root", NOW)
             while await comes_in():
                 await asyncio.sleep(0.01)
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        await end_tasks(listening)
         # Nobody listens any more: nothing is known until the list is old, and then at once.
         await table.change(Put((made("ana@example.com"),)), "cli:root", NOW)
         deaf = await comes_in()
@@ -296,8 +295,7 @@ async def test_a_listener_whose_connection_dies_listens_again(url: str, state: S
                 await clock.advance(1)
                 await asyncio.sleep(0.01)
     finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        await end_tasks(listening)
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

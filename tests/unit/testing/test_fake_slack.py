@@ -314,7 +314,8 @@ async def started(*arguments: str) -> tuple[asyncio.subprocess.Process, dict[str
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 30)
+    async with asyncio.timeout(30):
+        line = await process.stdout.readline()
     return process, json.loads(line)
 
 
@@ -341,4 +342,5 @@ async def test_the_process_ends_with_its_parent() -> None:
     process, _ = await started("--channel", "C0A=a")
     assert process.stdin is not None
     process.stdin.close()
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    async with asyncio.timeout(30):
+        assert await process.wait() == 0

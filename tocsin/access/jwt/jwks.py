@@ -27,6 +27,7 @@ from tocsin.access.jwt.keys import Key, KeySet, KeysUnreadable
 from tocsin.access.jwt.lookups import Lookups
 from tocsin.access.verdicts import Reason, Refusal, Unavailable, Unproven
 from tocsin.model import Seconds
+from tocsin.tasks import end_tasks
 
 MOST_TTL: Final = 600.0
 MOST_BYTES: Final = 65_536
@@ -96,8 +97,7 @@ class JwksKeys:
     async def close(self) -> None:
         """Give up a fetch that is under way."""
         if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
+            await end_tasks(self._fetching)
 
     # When to ask ---------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from tocsin.asgi.errors.scrub import scrubbed
 from tocsin.asgi.errors.storm import Storms
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.model import Seconds
+from tocsin.tasks import end_tasks
 
 if TYPE_CHECKING:
     from tocsin.asgi.mount import Layer, Parts
@@ -152,9 +153,7 @@ class Cache:
     async def close(self) -> None:
         """End what is being made in this event loop, and the store's connections of it."""
         flights = [flight for flight, _ in self._flights_here().values()]
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        await end_tasks(*flights)
         await self.store.close()
 
     def _flights_here(self) -> Flights:

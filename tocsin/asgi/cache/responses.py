@@ -25,6 +25,7 @@ from tocsin.asgi.cache.store import Away, Entry, Lease
 from tocsin.asgi.cache.taping import ANSWER, Answer, Flight, Lost, Taping
 from tocsin.asgi.call import App, Message, Receive, Scope, Send, call_of
 from tocsin.asgi.routes import ROUTE_KEY
+from tocsin.tasks import end_tasks
 
 if TYPE_CHECKING:
     from tocsin.asgi.cache.functions import Cache
@@ -262,10 +263,8 @@ class Responses:
 
     async def close(self) -> None:
         """End what is being made for the cache."""
-        tasks = list(self._refreshing.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, *self._keeping, return_exceptions=True)
+        await end_tasks(*self._refreshing.values())
+        await asyncio.gather(*self._keeping, return_exceptions=True)
         await self._cache.close()
 
 

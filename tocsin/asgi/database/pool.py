@@ -26,6 +26,7 @@ from tocsin.asgi.logs.lines import Lines
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import Unavailable
 from tocsin.model import Seconds
+from tocsin.tasks import end_tasks
 
 if TYPE_CHECKING:
     from tocsin.asgi.mount import Parts
@@ -144,9 +145,7 @@ class Database:
         if not self._opened:
             return
         self._opened = False
-        for task in self._asides:
-            task.cancel()
-        await asyncio.gather(*self._asides, return_exceptions=True)
+        await end_tasks(*self._asides)
         await self._pool.close(timeout=2.0)
         self._count_size()
         self.watch.close()

@@ -29,6 +29,7 @@ from tocsin.series.remote.position import Split
 from tocsin.series.remote.queue import Describe, Parcel, Queue
 from tocsin.series.remote.receiver import Answer, Receiver, Verdict
 from tocsin.series.remote.requests import Encoder, Request, body_of, halves, requests_of
+from tocsin.tasks import end_tasks
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 
@@ -166,9 +167,7 @@ class Shipper:
             # A receiver that is down is not waited for.
             limit = asyncio.ensure_future(self._clock.sleep(0 if self._failures else drain))
             await asyncio.wait({self._task, limit}, return_when=asyncio.FIRST_COMPLETED)
-            for each in (self._task, limit):
-                each.cancel()
-            await asyncio.gather(self._task, limit, return_exceptions=True)
+            await end_tasks(self._task, limit)
         await self._receiver.close()
         if self.queue.pending:
             logger().warning(
@@ -292,6 +291,4 @@ async def _first(*waits: Awaitable[Any]) -> None:
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)

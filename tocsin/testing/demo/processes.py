@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tocsin.errors import TocsinError
+from tocsin.tasks import end_tasks
 
 _LEASH: Final = Path(__file__).with_name("leash.py")
 _TAIL: Final = 15
@@ -100,7 +101,8 @@ class Child:
     async def _complaint(self, deadline: float) -> str:
         if self._reader.done():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), 2.0)
+                async with asyncio.timeout(2.0):
+                    await self._process.wait()
             what = f"{self.name} ended with code {self._process.returncode} before it was ready"
         else:
             what = f"{self.name} was not ready within {deadline:g} s"
@@ -133,6 +135,6 @@ class Child:
                 with contextlib.suppress(ProcessLookupError):
                     self._process.send_signal(number)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._process.wait(), seconds)
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
+                    async with asyncio.timeout(seconds):
+                        await self._process.wait()
+        await end_tasks(self._reader)

@@ -20,6 +20,7 @@ import aiohttp
 
 import tocsin
 from tocsin.errors import TocsinError
+from tocsin.tasks import end_tasks
 from tocsin.testing.demo.journal import decided_after, errors_after
 from tocsin.testing.demo.processes import Child, DemoError
 from tocsin.testing.demo.settings import METRICS_TOKEN, POSTGRES_DSN, SLACK_TOKEN, Addresses, write_configuration
@@ -83,9 +84,7 @@ class Stage:
                 return False
             return True
         finally:
-            for task in (waiting, *endings):
-                task.cancel()
-            await asyncio.gather(waiting, *endings, return_exceptions=True)
+            await end_tasks(waiting, *endings)
 
     def check(self) -> None:
         """Raises DemoError when a process has ended."""

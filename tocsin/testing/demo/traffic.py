@@ -17,6 +17,8 @@ from typing import Final
 
 import aiohttp
 
+from tocsin.tasks import end_tasks
+
 USERS: Final = {
     "ana@example.com": "a long enough word",
     "bo@example.com": "another long word",
@@ -96,6 +98,4 @@ async def users_at_work(http: aiohttp.ClientSession, app: str, auth: AuthClient)
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)

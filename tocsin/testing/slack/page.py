@@ -97,7 +97,8 @@ class ChannelPage:
                 listener.clear()
                 await response.write(f"data: {self._version}\n\n".encode())
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(listener.wait(), 15)
+                    async with asyncio.timeout(15):
+                        await listener.wait()
         except ConnectionError:
             pass
         finally:

@@ -9,7 +9,6 @@ evaluates them. Which server it is is asked at every request: a reload may chang
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Final
@@ -20,6 +19,7 @@ from starlette.responses import Response
 
 from tocsin.promql import CANCELED
 from tocsin.series.remote.engine import Engine, Forwarded, Unreachable
+from tocsin.tasks import end_tasks
 from tocsin.web.form import form_of
 from tocsin.web.gate import Endpoint
 from tocsin.web.inside import Inside
@@ -65,10 +65,7 @@ async def _while_wanted(request: Request, ask: Callable[[], Awaitable[Forwarded]
     except Unreachable as error:
         raise ApiError("unavailable", f"{error}; see series.engine.prometheus") from None
     finally:
-        for task in (asking, leaving):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Unreachable):
-                await task
+        await end_tasks(asking, leaving)
 
 
 async def _gone(request: Request) -> None:

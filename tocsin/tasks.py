@@ -1,0 +1,31 @@
+"""Ending asyncio's tasks, so that nothing waits for ever for one that did not hear it.
+
+A cancellation can be lost. `asyncio.wait_for` of Python 3.11 gives its result, and no CancelledError, when both come in
+the same turn of the loop (mended in Python 3.12, python/cpython#96764); psycopg waits by it in every statement. A task
+that loops then goes on, and who cancelled it once and awaits it hangs: a daemon that does not end on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from tocsin.model import Seconds
+
+AGAIN: Final[Seconds] = 0.5
+"""After this long without an end, a task is cancelled once more."""
+
+
+async def end_tasks(*tasks: asyncio.Future[Any]) -> list[Exception]:
+    """Cancel `tasks`, again where that was lost, until all have ended; the errors with which they did, in their order.
+
+    An error counts as taken note of: asyncio does not log it any more. Where the caller itself is cancelled meanwhile,
+    that is raised, as ever; each task has been cancelled once by then.
+    """
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=AGAIN)
+    errors = [task.exception() for task in tasks if not task.cancelled()]
+    return [error for error in errors if isinstance(error, Exception)]
