@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -116,6 +117,42 @@ async def test_what_was_logged_with_its_request_is_not_logged_again() -> None:
         gc.collect()  # the first one, its frames and the future hold each other
         assert ([line["event"] for line in watched.kept.lines], len(watched.told)) == (logged, len(logged)), doing
         watched.errors.close()
+
+
+@pytest.mark.parametrize("forgets", ["a future", "a task"])
+async def test_what_was_logged_as_forgotten_is_not_logged_again_by_its_request(forgets: str) -> None:
+    """A future is let go of, which knows no request, or a task, and the request then raises the same error: once in the
+    log, the count and for observers, and the request's own line says what it was. Another request is told, also where
+    it bears the same id: a client may write what it likes there."""
+    error = [ValueError("forgotten, then raised")]
+
+    async def raises() -> None:
+        raise error[0]
+
+    async def both_ways() -> None:
+        if forgets == "a task":
+            asyncio.create_task(raises())
+            for _ in range(3):  # it runs, is done, is let go of
+                await asyncio.sleep(0)
+        else:
+            with contextlib.suppress(ValueError):
+                await raises()
+            asyncio.get_running_loop().create_future().set_exception(error[0])
+        raise error[0]
+
+    watched = Watched(both_ways)
+    seen, made = [], set()
+    for watched._doing in (both_ways, raises, raises):
+        client, asked = Client(), scope("/campaigns/7", headers=[(b"x-request-id", b"request-one")])
+        await watched.errors(asked, nothing, client.send)
+        seen.append((client.status, len(watched.kept.lines), len(watched.told)))
+        made.add(tuple(asked["tocsin.call"].failed.items()))
+    assert seen == [(500, 1, 1), (500, 2, 2), (500, 3, 3)]
+    lines = watched.kept.lines
+    assert [line["event"] for line in lines] == ["task.failed", "request.failed", "request.failed"]
+    assert made == {(("category", line["category"]), ("fingerprint", line["fingerprint"])) for line in lines}
+    error.clear()
+    watched.errors.close()
 
 
 async def test_a_line_of_a_task_has_what_its_own_request_bound() -> None:

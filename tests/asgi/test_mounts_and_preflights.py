@@ -15,6 +15,7 @@ from tests.asgi.frameworks import Kept
 from tests.asgi.test_layers_alone import Client, ok
 from tests.asgi.test_storms_and_cardinality import nothing, scope
 from tocsin.asgi import Gate, Lines, protect
+from tocsin.asgi.mount import errors, log
 from tocsin.errors import InputError
 from tocsin.testing.forge import SECRET, Forge
 
@@ -164,6 +165,34 @@ def test_two_that_would_answer_preflights_are_one_too_many() -> None:
     """Said at the start, with the mend."""
     with pytest.raises(InputError, match="PASS_PREFLIGHTS"):
         guarded(ok, pass_preflights=True, cors_origins=("https://app.example",))
+
+
+async def test_a_page_may_call_where_access_is_off_too() -> None:
+    """As on a developer's machine: preflights and answers are as behind the gate, and to no other origin."""
+    app = protect(
+        ok, supabase_url="off", cors_origins=["https://app.example"], environment={}, registry=CollectorRegistry(),
+        lines=Lines(Kept()),
+    )  # fmt: skip
+    asks, gets = await asked(app, PREFLIGHT), await asked(app, PREFLIGHT[:1], "GET")
+    stranger = await asked(app, [(b"origin", b"https://evil.example"), PREFLIGHT[1]])
+    assert [asks.status, gets.status, stranger.status] == [200, 200, 400]
+    for answer in (asks, gets):
+        assert answer.header(b"access-control-allow-origin") == b"https://app.example"
+    assert b"access-control-allow-origin" not in dict(stranger.said[0]["headers"])
+
+
+def test_origins_that_no_layer_answers_are_refused() -> None:
+    """Where `layers` leaves access out: said with the mend. What somebody's own layer does with them is theirs."""
+    arguments: dict[str, Any] = {
+        "supabase_url": "off", "cors_origins": ["https://app.example"], "environment": {},
+        "registry": CollectorRegistry(), "lines": Lines(Kept()),
+    }  # fmt: skip
+    with pytest.raises(InputError) as wrong:
+        protect(ok, layers=[log, errors], **arguments)
+    assert "cors_origins: no layer answers for them; put tocsin.asgi.mount.access among layers=…" in str(wrong.value)
+    own = lambda app, parts: app  # noqa: E731
+    protect(ok, layers=[log, own], **arguments)
+    protect(ok, layers=[log], inside=[own], **arguments)
 
 
 @pytest.mark.parametrize("last", ["http.response.pathsend", "http.response.zerocopysend", "http.response.trailers"])

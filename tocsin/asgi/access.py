@@ -7,13 +7,10 @@ response extension where the server has it, a close otherwise), a mount, and OPT
 scope)` says who asks.
 
 Browsers send CORS preflights without credentials. `cors_origins` answers them in front of the guard, for these origins
-only, by Starlette's CORSMiddleware, which also lets a page read a 401. An application's own CORS middleware sees no
-preflight unless `pass_preflights` says so: then OPTIONS requests with Origin and Access-Control-Request-Method and
-without a body reach the application from anybody. That is off by default, because where no CORS middleware of its own
-answers them first they tell which routes there are, and run what handles OPTIONS.
-
-A gate's allowlist is a CSV file as `tocsin allowlist export` writes it (read again within a second of a change), the
-state store of the daemon by its URL (then SQLAlchemy is imported), or a list of entries.
+only, by Starlette's CORSMiddleware, which also lets a page read a 401; `protect` does so where access is off too. An
+application's own CORS middleware sees no preflight unless `pass_preflights` says so: then OPTIONS requests with Origin
+and Access-Control-Request-Method and without a body reach the application from anybody. That is off by default, because
+where no CORS middleware of its own answers them first they tell which routes there are, and run what handles OPTIONS.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tocsin.asgi.arguments import app_of, function, has, listed
 from tocsin.asgi.call import CALL_KEY, App, Call, Receive, Scope, Send, Site
@@ -96,11 +93,7 @@ class Access:
         if origins and pass_preflights:
             raise ValueError("preflights are answered here, by cors_origins, or passed on: choose one")
         if origins:
-            from starlette.middleware.cors import CORSMiddleware
-
-            self._guarded = CORSMiddleware(
-                self._guarded, allow_origins=origins, allow_methods=_METHODS, allow_headers=["*"], max_age=600
-            )
+            self._guarded = for_pages(self._guarded, origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._pass_preflights and _is_preflight(scope):
@@ -126,6 +119,16 @@ class Access:
         self._counter.labels(refusal.reason.value).inc()
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
         call.stopped_by, call.refusal = "access", refusal.reason.value
+
+
+def for_pages(app: App, origins: Iterable[str]) -> App:
+    """`app`, which pages of these origins may call and read."""
+    from starlette.middleware.cors import CORSMiddleware
+
+    made: Any = CORSMiddleware(
+        app, allow_origins=list(origins), allow_methods=_METHODS, allow_headers=["*"], max_age=600
+    )  # fmt: skip
+    return cast(App, made)
 
 
 def _is_preflight(scope: Scope) -> bool:

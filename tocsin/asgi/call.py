@@ -9,6 +9,7 @@ Ids and user are worked out when they are first asked for: most requests are nei
 from __future__ import annotations
 
 import hmac
+import itertools
 import re
 import secrets
 import sys
@@ -37,6 +38,7 @@ _LATER_TRACEPARENT: Final = re.compile(rb"(?!00|ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9
 """A version to come may say more; ff is none. https://www.w3.org/TR/trace-context/#traceparent-header"""
 _HEXADECIMAL: Final = b"0123456789abcdef"
 _NO_TRACE: Final = "0" * 32
+_numbers: Final = itertools.count(1)
 _ODD: Final = "13579bdf"
 """The last digit of flags whose lowest bit, `sampled`, is set."""
 
@@ -100,6 +102,7 @@ class Call:
     """The server has said that the client went away."""
     _headers: dict[bytes, bytes] | None = None
     _request_id = ""
+    _number = 0
     _ids: tuple[str, str, bool] | None = None
     _looked = False
     """OpenTelemetry was asked for a span when the answer began: that is the last moment to ask."""
@@ -156,6 +159,13 @@ class Call:
             else:
                 self._request_id = getrandbits(128).to_bytes(16, "big").hex()
         return self._request_id
+
+    @property
+    def number(self) -> int:
+        """Its own in this process: an id may be the client's, who may send it again."""
+        if not self._number:
+            self._number = next(_numbers)
+        return self._number
 
     @property
     def trace_id(self) -> str:

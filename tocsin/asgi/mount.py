@@ -29,13 +29,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tocsin.asgi.arguments import app_of, function, functions, has, listed, mapping, wrong
-from tocsin.asgi.arguments import layer as layer_of
+from tocsin.asgi.arguments import app_of, functions
 from tocsin.asgi.arguments import layers as layers_of
 from tocsin.asgi.call import App, Receive, Scope, Send, Site
 from tocsin.asgi.errors import Errors, Observer
 from tocsin.asgi.errors.scrub import text_of
 from tocsin.asgi.exports import Exports
+from tocsin.asgi.given import look, public_routes
 from tocsin.asgi.latency import Latency
 from tocsin.asgi.lifespan import run_lifespan
 from tocsin.asgi.limits import Body, Concurrency, Time
@@ -43,7 +43,7 @@ from tocsin.asgi.logs import Lines, RequestLog, Sampling
 from tocsin.asgi.logs.files import Files, Keeping, can_be_written
 from tocsin.asgi.logs.writer import FileSink, Sink, StreamSink
 from tocsin.asgi.measures import Measures, measures_of
-from tocsin.asgi.settings import NO_ACCESS, Settings, checked, public_findings
+from tocsin.asgi.settings import NO_ACCESS, PREFIX, Settings, checked
 from tocsin.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,11 +96,13 @@ def errors(app: App, parts: Parts) -> App:
 
 
 def access(app: App, parts: Parts) -> App:
-    """Token and allowlist."""
-    if parts.gate is None:
+    """Token and allowlist; where they are somebody else's matter, who may call from a page."""
+    if parts.gate is None and not parts.settings.cors_origins:
         return app
-    from tocsin.asgi.access import Access
+    from tocsin.asgi.access import Access, for_pages
 
+    if parts.gate is None:
+        return for_pages(app, parts.settings.cors_origins)
     return Access(
         app, parts.gate, public=parts.public, needs=parts.needs, cors_origins=parts.settings.cors_origins,
         pass_preflights=parts.settings.pass_preflights, site=parts.site, measures=parts.measures,
@@ -176,14 +178,15 @@ def protect(
     """
     environment = os.environ if environment is None else environment
     arguments = checked(arguments)
-    _look(app, gate, needs, user, categories, cache, database, registry, lines, settings, environment)
+    look(app, gate, needs, user, categories, cache, database, registry, lines, settings, environment)
     observers = functions("protect(observers=…)", observers, "of an ErrorReport")
     layers, inside = layers_of("protect(layers=…)", layers), layers_of("protect(inside=…)", inside)
     settings = (
         Settings.from_environment(environment, **arguments) if settings is None else replace(settings, **arguments)
     )
+    _origins_are_answered(settings, layers, inside)
     measures = measures_of(registry)
-    given = _public(public) or settings.public
+    given = public_routes(public) or settings.public
     exports = Exports(settings, measures, environment)
     parts = Parts(
         site=Site(app, user=user, user_key=settings.user_key.encode() or None),
@@ -257,40 +260,13 @@ class Protected:
         self.parts.lines.info("app.no_lifespan", error=text_of(error), kind=type(error).__name__)
 
 
-def _look(
-    app: Any, gate: Any, needs: Any, user: Any, categories: Any, cache: Any, database: Any, registry: Any, lines: Any,
-    settings: Any, environment: Any,
-) -> None:  # fmt: skip
-    """Raises TypeError for what is of another kind than `protect` takes."""
-    app_of("protect(app)", app)
-    mapping("protect(environment=…)", environment, "variables by name")
-    function("protect(needs=…)", needs, "of method and path")
-    kinds = (
-        (gate, "gate", ("admit",), "a gate: Gate.from_supabase(url, allowlist=…)"),
-        (database, "database", ("join", "start", "close"), "a Database: Database('postgresql://…')"),
-        (registry, "registry", ("register", "collect"), "a prometheus_client.CollectorRegistry"),
-        (lines, "lines", ("request", "info", "error", "close"), "where lines go: Lines(sink)"),
-        (user, "user", ("__call__",), "a function of the scope"),
-        (categories, "categories", ("items",), "categories by exception: {MyError: 'dependency'}"),
-    )
-    for given, name, parts, meant in kinds:
-        if given is not None:
-            has(f"protect({name}=…)", given, parts, meant)
-    if settings is not None and not isinstance(settings, Settings):
-        raise wrong("protect(settings=…)", "Settings(…)", settings)
-    if cache is not None:
-        function("protect(cache=…)", cache, "that a Cache gives: cache.responses({'/route': Rule(ttl=5)})")
-        layer_of("protect(cache=…)", cache)
-
-
-def _public(given: Any) -> tuple[str | Public, ...]:
-    """Raises TypeError for what is no list, InputError for what is no route: also where nothing is protected now."""
-    if isinstance(given, str):
-        raise TypeError(f"public is a list of routes: public=[{given!r}]")
-    routes = listed("protect(public=…)", given, "a list of routes")
-    if found := public_findings("protect(public=…)", routes):
-        raise InputError(*found)
-    return routes
+def _origins_are_answered(settings: Settings, layers: Sequence[Layer], inside: Sequence[Layer]) -> None:
+    """Raises InputError where nothing does. A layer of somebody's own may."""
+    if settings.cors_origins and access not in layers and {*layers, *inside} <= set(OUTSIDE):
+        raise InputError.at(
+            "settings", 0, "cors_origins: no layer answers for them",
+            f"put tocsin.asgi.mount.access among layers=…, or unset {PREFIX}CORS_ORIGINS",
+        )  # fmt: skip
 
 
 def _lines(settings: Settings, measures: Measures, exports: Exports) -> Lines:

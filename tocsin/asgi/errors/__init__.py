@@ -31,7 +31,8 @@ from tocsin.asgi.errors.fingerprint import Fingerprints, InApp, named
 from tocsin.asgi.errors.report import ErrorReport, Observer, Phase
 from tocsin.asgi.errors.signals import listen_to_django
 from tocsin.asgi.errors.storm import Storms
-from tocsin.asgi.errors.strays import Strays, mark_told
+from tocsin.asgi.errors.strays import Strays
+from tocsin.asgi.errors.told import mark_told, told_before
 from tocsin.asgi.logs.lines import Lines
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.problem import answer, meant_by
@@ -156,16 +157,22 @@ class Errors:
         return is_gone(error) or (call.gone and status_of(error) is not None and not self._fingerprints.is_own(error))
 
     def report(self, call: Call, error: BaseException | None, phase: Phase, status: int) -> None:
-        """Log, count and tell the observers."""
+        """Log, count and tell the observers; once of one exception, whichever ways it comes."""
         error = leaf_of(error) if error is not None else None
+        before = told_before(error, call) if error is not None else None
+        if before is not None:
+            if phase is not Phase.TASK:
+                call.failed = {"category": before.category, "fingerprint": before.fingerprint}
+            return
         route = call.route
         if error is None:
             where = f"{call.method} {route}" if call.method.isalpha() and len(call.method) < 8 else route
             fingerprint = named("status", str(status), call.stopped_by, route)
         else:
             fingerprint, where = self._fingerprints.of(error)
-            mark_told(error, call)
         category = TIMEOUT if call.stopped_by == "concurrency" else self._categories.of(error, status)
+        if error is not None:
+            mark_told(error, call, category, fingerprint)
         if phase is not Phase.TASK:  # which is no matter of the request's own line
             call.failed = {"category": category, "fingerprint": fingerprint}
         self._count(category, route)

@@ -22,28 +22,22 @@ from weakref import WeakSet
 from tocsin.asgi.call import CURRENT, Call, Site
 from tocsin.asgi.errors.answer import AnswerBroken
 from tocsin.asgi.errors.category import is_ending, is_gone, leaf_of
+from tocsin.asgi.errors.told import OUTSIDE_CALL
 from tocsin.asgi.routes import ROUTE_KEY
 
 OUTSIDE: Final = "outside"
 """The route of what no request asked for, as of its statements."""
-_TOLD: Final = "__tocsin_told__"
-"""On an exception: the id of the request under which it is in the log."""
 Tell = Callable[[Call, BaseException], None]
 Handler = Callable[[AbstractEventLoop, dict[str, Any]], object]
 _watching: WeakSet[Strays] = WeakSet()
-
-
-def mark_told(error: BaseException, call: Call) -> None:
-    """It is in the log: whoever sees it again for the same request leaves it."""
-    with contextlib.suppress(Exception):  # one that takes no attribute: then twice
-        setattr(error, _TOLD, call.request_id)
 
 
 class Strays:
     """Watches the event loop that an application runs in."""
 
     def __init__(self, site: Site, tell: Tell, is_own: Callable[[BaseException], bool]) -> None:
-        """`tell` is called in the context of the task; `is_own`: a frame of the application took part."""
+        """`tell` is called in the context of the task, also of what it knows; `is_own`: a frame of the application took
+        part."""
         self.site = site
         self.begun = False
         self._tell, self._is_own = tell, is_own
@@ -85,9 +79,8 @@ class Strays:
             within.run(call.note_span)
         elif call.site is not self.site and any(call.site is other.site for other in _watching):
             return False  # another application's in the same loop
-        if getattr(error, _TOLD, None) != call.request_id:
-            # There, as lines take what is bound: here may be in the midst of another request.
-            within.run(self._tell, call, error)
+        # There, as lines take what is bound: here may be in the midst of another request.
+        within.run(self._tell, call, error)
         return True
 
 
@@ -127,6 +120,11 @@ class _Outside(Call):
     def request_id(self) -> str:
         """None."""
         return ""
+
+    @property
+    def number(self) -> int:
+        """The same for all of it."""
+        return OUTSIDE_CALL
 
 
 def _context_of(context: dict[str, Any]) -> Context:
