@@ -9,52 +9,40 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import secrets
 import signal
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from tocsin import __version__
 from tocsin.app.chores import Chores
-from tocsin.app.replica import Replica
+from tocsin.app.in_force import InForce, canary_of
+from tocsin.app.replica import Replica, leadership_of
+from tocsin.app.welcome import announce, show_the_way_in
 from tocsin.app.workshop import Setup, Workshop
-from tocsin.config import Config, content_path, plan_of
-from tocsin.errors import InputError, StateError
+from tocsin.config import content_path, plan_of
 from tocsin.incidents import Book, Correction
 from tocsin.ports import secret_text
-from tocsin.runtime.canary import NAME as CANARY
-from tocsin.runtime.canary import Canary
 from tocsin.runtime.clock import SteadyClock
-from tocsin.runtime.delivery import Delivery, Endpoint
+from tocsin.runtime.delivery import Delivery
 from tocsin.runtime.ending import ended
 from tocsin.runtime.head_start import HeadStart
 from tocsin.runtime.health import watch_destinations
-from tocsin.runtime.heartbeat import Heartbeat
 from tocsin.runtime.inlets import Inlets
 from tocsin.runtime.leadership import Leadership, Standing
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.memory import open_store
 from tocsin.runtime.pipeline import Parts, Pipeline
-from tocsin.runtime.polling import Poller
 from tocsin.runtime.register import NAME as REGISTER
 from tocsin.runtime.register import Register
 from tocsin.runtime.remote import Remote
 from tocsin.runtime.scheduler import Scheduler
-from tocsin.runtime.sources import Source
 from tocsin.runtime.watchdog import LoopWatchdog
 from tocsin.series import Store
 from tocsin.state import State
-from tocsin.state.canary import forget_walks
-from tocsin.state.engine import connect
 from tocsin.state.inbox import Inbox
-from tocsin.state.lease import Fence, Leases, Me
 from tocsin.telemetry import logs
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
@@ -76,7 +64,6 @@ class Daemon:
 
     path: Path
     environ: Mapping[str, str]
-    setup: Setup
     state: State
     clock: SteadyClock
     telemetry: Telemetry
@@ -90,14 +77,12 @@ class Daemon:
     entrance: Entrance = field(init=False)
     watchdog: LoopWatchdog = field(init=False)
     workshop: Workshop = field(init=False)
+    in_force: InForce = field(init=False)
     leadership: Leadership = field(init=False)
     replica: Replica = field(init=False)
     chores: Chores = field(init=False)
-    register: Register = field(init=False)
-    heartbeat: Heartbeat | None = None
     address: str = ""
     """HOST:PORT, once it listens."""
-    _pollers: dict[str, Poller] = field(default_factory=dict)
     _inlets: Inlets = field(default_factory=Inlets)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _draining: bool = False
@@ -116,19 +101,16 @@ class Daemon:
         tracing = Tracing(config.telemetry.otlp_endpoint or "", headers=headers, version=__version__)
         telemetry = Telemetry()
         telemetry.build_info.labels(__version__).set(1)
-        daemon = cls(
-            path=path, environ=environ, setup=setup, state=state, clock=SteadyClock(), telemetry=telemetry,
-            tracing=tracing,
-        )  # fmt: skip
+        daemon = cls(path=path, environ=environ, state=state, clock=SteadyClock(), telemetry=telemetry, tracing=tracing)
         try:
-            await daemon._restore()
+            await daemon._restore(setup)
         except BaseException:
             await state.close()
             raise
         return daemon
 
-    async def _restore(self) -> None:
-        config = self.setup.config
+    async def _restore(self, setup: Setup) -> None:
+        config = setup.config
         self.store = open_store(
             config.series_path, self.clock, retention=config.series.retention, max_bytes=config.series.max_bytes,
             max_series=config.series.max_series,
@@ -139,19 +121,36 @@ class Daemon:
             clock=self.clock, telemetry=self.telemetry, endpoint=lambda name: self.delivery.endpoint(name),
             leadership=self.leadership,
         )  # fmt: skip
-        self.head_start = HeadStart(self.clock)
+        head_start = HeadStart(self.clock)
         self.delivery = Delivery(
             self.state.outbox, clock=self.clock, telemetry=self.telemetry, tracing=self.tracing, heard=self._heard,
-            known=self.lifeboat.known, permit=self.leadership.permit, page_gone=self.head_start.page_gone,
+            known=self.lifeboat.known, permit=self.leadership.permit, page_gone=head_start.page_gone,
         )  # fmt: skip
         self.workshop = Workshop(
             state=self.state, store=self.store, clock=self.clock, telemetry=self.telemetry, tracing=self.tracing,
-            pipeline=lambda: self.pipeline, endpoints=self.delivery.endpoints, poke=self._poke,
-            permit=self.leadership.permit,
+            pipeline=lambda: self.pipeline, endpoints=self.delivery.endpoints,
+            poke=lambda name: self.in_force.poke(name), permit=self.leadership.permit,
         )  # fmt: skip
-        self.heartbeat = self.workshop.heartbeat(config)
-        self.register = await Register.load(self.state.checkpoint(REGISTER))
-        self.register.turn_to(config.collectors, self.clock.now())
+        await self._put_in_force(setup, head_start)
+        self.watchdog = LoopWatchdog(self.telemetry, environ=self.environ)
+        self.chores = Chores(
+            state=self.state, pipeline=self.pipeline, inbox=Inbox(self.state), clock=self.clock,
+            telemetry=self.telemetry, history=lambda: self.in_force.setup.config.state.history,
+            inlets=lambda: self._inlets.open,
+        )  # fmt: skip
+        self.replica = Replica(
+            leadership=self.leadership, state=self.state, clock=self.clock, pipeline=self.pipeline,
+            delivery=self.delivery, lifeboat=self.lifeboat,
+            rules_of=lambda alerts: self.in_force.setup.rule_book(alerts), endpoints=self.in_force.destinations,
+            resumed=self.in_force.resumed, paused=self.in_force.paused,
+        )  # fmt: skip
+        await self.replica.begin()
+
+    async def _put_in_force(self, setup: Setup, head_start: HeadStart) -> None:
+        config = setup.config
+        heartbeat = self.workshop.heartbeat(config)
+        register = await Register.load(self.state.checkpoint(REGISTER))
+        register.turn_to(config.collectors, self.clock.now())
         self.pipeline = Pipeline(
             Parts(
                 store=self.store,
@@ -160,60 +159,27 @@ class Daemon:
                 telemetry=self.telemetry,
                 tracing=self.tracing,
                 ask=self.remote.ask if self.remote.engine is not None else None,
-                head_start=self.head_start,
+                head_start=head_start,
             ),
             book=Book(plan=plan_of(config)),
-            rules=self.setup.rule_book(()),
-            sources=self._sources(),
+            rules=setup.rule_book(()),
+            sources=self.workshop.sources(setup, heartbeat),
             leads=False,
-            removed=self.register.removed,
+            removed=register.removed,
         )
-        self.pipeline.canary = self._canary()
-        self.watchdog = LoopWatchdog(self.telemetry, environ=self.environ)
-        self.chores = Chores(
-            state=self.state, pipeline=self.pipeline, inbox=Inbox(self.state), clock=self.clock,
-            telemetry=self.telemetry, history=lambda: self.setup.config.state.history,
-            inlets=lambda: self._inlets.open,
-        )  # fmt: skip
+        self.pipeline.canary = canary_of(heartbeat)
         self.scheduler = Scheduler(clock=self.clock, telemetry=self.telemetry, tick=self._tick)
-        self.replica = Replica(
-            leadership=self.leadership, state=self.state, clock=self.clock, pipeline=self.pipeline,
-            delivery=self.delivery, lifeboat=self.lifeboat,
-            rules_of=lambda alerts: self.setup.rule_book(alerts), endpoints=self._destinations,
-            resumed=self._resumed, paused=self._paused,
+        self.in_force = InForce(
+            setup=setup, workshop=self.workshop, state=self.state, clock=self.clock, telemetry=self.telemetry,
+            tracing=self.tracing, register=register, pipeline=self.pipeline, delivery=self.delivery,
+            scheduler=self.scheduler, inlets=self._inlets, entrance=lambda: self.entrance, heartbeat=heartbeat,
         )  # fmt: skip
-        await self.replica.begin()
-
-    def _sources(self) -> list[Source]:
-        sources = [self.workshop.source(self.setup, settings) for settings in self.setup.config.collectors]
-        return [*sources, *([self.heartbeat.source()] if self.heartbeat is not None else [])]
-
-    def _destinations(self) -> list[Endpoint]:
-        return self.workshop.destinations(self.setup.config, self.heartbeat)
-
-    def _canary(self) -> Canary | None:
-        return None if self.heartbeat is None else self.heartbeat.canary
-
-    async def _resumed(self) -> None:
-        await forget_walks(self.state, CANARY)
-        await self.register.save()
-        if self.heartbeat is not None:
-            self.heartbeat.start()
-
-    async def _paused(self) -> None:
-        if self.heartbeat is not None:
-            await self.heartbeat.stop()
-
-    def _poke(self, name: str) -> None:
-        poller = self._pollers.get(name)
-        if poller is not None:
-            poller.poke()
 
     # Run -------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until told to end. Drains before it returns."""
-        config = self.setup.config
+        config = self.in_force.setup.config
         bound = listen(*config.web.address)
         host, port = bound.getsockname()[:2]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -238,15 +204,10 @@ class Daemon:
             watch_destinations(self.delivery.endpoints, clock=self.clock, telemetry=self.telemetry)
         )
         self.remote.start(self.pipeline)
-        await self._inlets.replace(config.collectors, config.folder)
-        self._pollers = {each.name: self.workshop.poller(each, config.folder) for each in config.collectors}
-        if self.heartbeat is not None:
-            self._pollers[CANARY] = self.heartbeat.poller(self.tracing)
-        self.scheduler.start(self._pollers.values())
+        await self.in_force.start()
         self.watchdog.start()
-        self._reloaded()
-        self._announce(config)
-        await self._show_the_way_in(config)
+        announce(self.in_force.setup, self.address)
+        await show_the_way_in(self.entrance, config)
         # What start-up has made lives as long as the daemon; later collections need not look at it again.
         gc.collect()
         gc.freeze()
@@ -269,31 +230,6 @@ class Daemon:
         if serving in done and serving.exception() is not None:
             logger().error("web.failed", exc_info=serving.exception())
 
-    def _announce(self, config: Config) -> None:
-        # One line on standard output for whoever started us with port 0; logs go to standard error.
-        line = {"event": "web.listening", "address": self.address, "pid": os.getpid()}
-        print(orjson.dumps(line).decode(), flush=True)  # noqa: T201
-        logger().info(
-            "daemon.started", version=__version__, address=self.address, collectors=len(config.collectors),
-            rule_groups=len(self.setup.groups), rules=sum(len(group.rules) for group in self.setup.groups),
-            notifiers=len(config.notifiers), config=str(config.file),
-        )  # fmt: skip
-        for warning in config.warnings:
-            logger().warning("config.warning", what=str(warning))
-
-    async def _show_the_way_in(self, config: Config) -> None:
-        try:
-            link = await self.entrance.one_time_link()
-        except StateError as error:
-            logger().warning("console.no_link", why=str(error), mend="start the daemon again for a link")
-            return
-        if link:
-            # Printed and not logged: logs are shipped elsewhere, and whoever opens it first is an admin.
-            line = {"event": "console.link", "url": link, "valid_for": "1h, once, on this machine"}
-            print(orjson.dumps(line).decode(), flush=True)  # noqa: T201
-        elif config.web.supabase is None:
-            logger().warning("console.closed", why="no web.supabase, and web.listen is not loopback's")
-
     def _inside(self, reader: Reader) -> Inside:
         return Inside(
             clock=self.clock,
@@ -301,13 +237,13 @@ class Daemon:
             pipeline=self.pipeline,
             state=self.state,
             reader=reader,
-            declared=lambda: self.setup.declared(self.telemetry),
+            declared=lambda: self.in_force.setup.declared(self.telemetry),
             ready=self._not_ready,
             started=self.clock.now(),
             engine=lambda: self.remote.engine,
             entrance=self.entrance,
-            address=lambda: self.setup.config.external_url or f"http://{self.address}",
-            runbooks=lambda: content_path("runbooks", self.setup.config.folder),
+            address=lambda: self.in_force.setup.config.external_url or f"http://{self.address}",
+            runbooks=lambda: content_path("runbooks", self.in_force.setup.config.folder),
             inlets=lambda: self._inlets.open,
             leader=lambda: self.replica.leader,
         )
@@ -329,91 +265,16 @@ class Daemon:
     async def _heard(self, correction: Correction) -> None:
         await self.pipeline.hear(correction)
 
-    # Reload ----------------------------------------------------------------------------------------------------------
-
     async def reload(self) -> None:
         """Read the configuration again. A bad one changes nothing, and the log says what is wrong with it."""
-        try:
-            setup = Setup.read(self.path, self.environ)
-            self._refuse_what_needs_a_restart(setup.config)
-        except InputError as error:
-            self.telemetry.config_ok.set(0)
-            for finding in error.findings:
-                logger().error("config.refused", what=str(finding))
-            logger().error("config.kept", why=f"{len(error.findings)} findings; what ran before goes on")
-            return
-        before, self.setup, folder = self.setup, setup, setup.config.folder
-        known = {settings.name: settings for settings in before.config.collectors}
-        stays = {settings.name for settings in setup.config.collectors if known.get(settings.name) == settings}
-        sources = [
-            self.pipeline.sources[settings.name] if settings.name in stays else self.workshop.source(setup, settings)
-            for settings in setup.config.collectors
-        ]
-        if setup.config.heartbeat == before.config.heartbeat:
-            stays |= {CANARY}
-            sources += [self.pipeline.sources[CANARY]] if self.heartbeat is not None else []
-        else:
-            sources += await self._replace_heartbeat(setup.config)
-        await self.entrance.configure(setup.config)
-        self.register.turn_to(setup.config.collectors, self.clock.now())
-        await self.pipeline.reconfigure(setup.rule_book, sources, plan_of(setup.config), self.register.removed)
-        await self.register.save()
-        olds = dict(self.workshop.notifiers)
-        await self.delivery.replace(self._destinations())
-        # The old ones end before their successors begin: two readers of one checkpoint would count twice.
-        gone = self.scheduler.replace([poller for name, poller in self._pollers.items() if name in stays])
-        await asyncio.gather(*(poller.close() for poller in gone))
-        canary = self._pollers.get(CANARY)
-        self._pollers = {
-            each.name: self._pollers[each.name] if each.name in stays else self.workshop.poller(each, folder)
-            for each in setup.config.collectors
-        }
-        if self.heartbeat is not None:
-            kept = canary if CANARY in stays else None
-            self._pollers[CANARY] = kept or self.heartbeat.poller(self.tracing)
-        self.scheduler.replace(self._pollers.values())
-        await self._inlets.replace(setup.config.collectors, setup.config.folder, stays=stays)
-        for name, (_, notifier) in olds.items():
-            if self.workshop.notifiers.get(name, (None, None))[1] is not notifier:
-                await notifier.close()
-        self._reloaded()
-        logger().info("config.reloaded", collectors=len(self._pollers), notifiers=len(self.workshop.notifiers))
-
-    async def _replace_heartbeat(self, config: Config) -> list[Source]:
-        if self.heartbeat is not None:
-            await self.heartbeat.stop()
-        self.heartbeat = self.workshop.heartbeat(config)
-        self.pipeline.canary = self._canary()
-        if self.heartbeat is None:
-            return []
-        if self.delivery.runs:
-            self.heartbeat.start()
-        return [self.heartbeat.source()]
-
-    def _refuse_what_needs_a_restart(self, config: Config) -> None:
-        now = self.setup.config
-        for key, same in (
-            (("state", "url"), config.state_url == now.state_url),
-            (("state", "lease"), config.state.lease == now.state.lease),
-            (("web", "listen"), config.web.listen == now.web.listen),
-            (("web", "session", "key"), config.web.session.key == now.web.session.key),
-            (("series",), config.series == now.series),
-        ):
-            if not same:
-                what = f"{'.'.join(key)} can't change while the daemon runs"
-                raise InputError(config.finding(key, what, "restart it: systemctl restart tocsin"))
-
-    def _reloaded(self) -> None:
-        self.telemetry.config_ok.set(1)
-        self.telemetry.config_at.set(self.clock.now().timestamp())
+        await self.in_force.reload(lambda: Setup.read(self.path, self.environ))
 
     # End -------------------------------------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
         self._draining = True
         logger().info("daemon.draining")
-        if self.heartbeat is not None:
-            await self.heartbeat.stop()
+        await self.in_force.paused()
         if self.leadership.others:
             # Another replica polls too and sends the rest: it need not wait for our last polls.
             await self.replica.stop(drain=HANDOVER_SECONDS)
@@ -432,17 +293,6 @@ class Daemon:
         await self.state.close()
         self.tracing.close()
         logger().info("daemon.ended")
-
-
-def leadership_of(config: Config, state: State, telemetry: Telemetry) -> Leadership:
-    """Who leads is asked of Postgres; with SQLite's file this is the only daemon. From here on `state` is fenced."""
-    if state.file is not None:
-        return Leadership(telemetry=telemetry)
-    lease = config.state.lease
-    state.fence = Fence(idle=lease)
-    me = Me(name=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}")
-    leases = Leases(connect(config.state_url, patience=max(1.0, lease / 2), most=1), lease)
-    return Leadership(telemetry=telemetry, leases=leases, me=me, seconds=lease)
 
 
 async def serve(path: Path, environ: Mapping[str, str]) -> None:

@@ -10,12 +10,16 @@ On SQLite it begins at the start and never ends.
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
+import socket
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
+from tocsin.config import Config
 from tocsin.errors import StateError
 from tocsin.model import Seconds
 from tocsin.ports import Clock
@@ -25,7 +29,10 @@ from tocsin.runtime.leadership import Leadership, Standing
 from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.pipeline import Pipeline, RulesOf
 from tocsin.state import Restored, State
+from tocsin.state.engine import connect
+from tocsin.state.lease import Fence, Leases, Me
 from tocsin.telemetry.logs import logger
+from tocsin.telemetry.metrics import Telemetry
 
 LOOK_EVERY: Final[Seconds] = 1.0
 """How old a follower's pages may be."""
@@ -177,3 +184,14 @@ class Replica:
         if mark != self._mark:
             await self.pipeline.see(await self.state.load(self.clock.now()))
             self._mark = mark
+
+
+def leadership_of(config: Config, state: State, telemetry: Telemetry) -> Leadership:
+    """Who leads is asked of Postgres; with SQLite's file this is the only daemon. From here on `state` is fenced."""
+    if state.file is not None:
+        return Leadership(telemetry=telemetry)
+    lease = config.state.lease
+    state.fence = Fence(idle=lease)
+    me = Me(name=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}")
+    leases = Leases(connect(config.state_url, patience=max(1.0, lease / 2), most=1), lease)
+    return Leadership(telemetry=telemetry, leases=leases, me=me, seconds=lease)

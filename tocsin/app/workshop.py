@@ -91,6 +91,11 @@ class Workshop:
         source.remember(stored(self.store, source.name, recorded, now))
         return source
 
+    def sources(self, setup: Setup, heartbeat: Heartbeat | None) -> list[Source]:
+        """Those of all collectors, and the heartbeat's."""
+        sources = [self.source(setup, settings) for settings in setup.config.collectors]
+        return [*sources, *([heartbeat.source()] if heartbeat is not None else [])]
+
     def poller(self, settings: CollectorSettings, folder: Path) -> Poller:
         """A collector with what polls it."""
         context = CollectorContext(
