@@ -49,6 +49,17 @@ async def test_one_that_ends_early_shows_its_last_words(tmp_path: Path) -> None:
     assert str(tmp_path / "child.log") in str(raised.value)
 
 
+async def test_what_an_earlier_run_logged_is_not_this_ones(tmp_path: Path) -> None:
+    """Its folder may have been used before: neither is what is waited for there already, nor are the last words."""
+    (tmp_path / "child.log").write_text("config.reloaded by the one before\n")
+    child = await start(tmp_path, "import sys; sys.exit('the port is taken')")
+    with pytest.raises(DemoError, match="the port is taken") as raised:
+        await child.logged("config.reloaded", 60)
+    await child.stop()
+    assert "the one before" not in str(raised.value)
+    assert (tmp_path / "child.log").read_text().splitlines()[0] == "config.reloaded by the one before"
+
+
 async def test_one_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     """The error says how long it was waited for."""
     child = await start(tmp_path, WAIT)

@@ -27,9 +27,11 @@ class DemoError(TocsinError):
 class Child:
     """A process of the demo. Its standard error goes to a file, of which an error shows the end."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path, before: int) -> None:
         self.name = name
         self.log = log
+        self._before = before
+        """So many bytes of the log are of earlier runs in the same folder."""
         self.lines: deque[dict[str, Any]] = deque(maxlen=1000)
         """The JSON objects it printed on standard output, the newest last."""
         self._process = process
@@ -44,6 +46,7 @@ class Child:
         log = folder / f"{name}.log"
         leashed = [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command]
         with log.open("ab") as sink:
+            before = sink.tell()
             try:
                 process = await asyncio.create_subprocess_exec(
                     *leashed,
@@ -56,7 +59,7 @@ class Child:
                 )
             except OSError as error:
                 raise DemoError(f"can't start {name}: {error}") from None
-        return cls(name, process, log)
+        return cls(name, process, log, before)
 
     @property
     def pid(self) -> int:
@@ -89,7 +92,7 @@ class Child:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
                 while self.running:
-                    if text in self.log.read_text(encoding="utf-8", errors="replace"):
+                    if text in self._log_of_this_run():
                         return
                     await asyncio.sleep(0.05)
         raise DemoError(await self._complaint(deadline))
@@ -111,10 +114,15 @@ class Child:
     def tail(self) -> str:
         """The end of its log."""
         try:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = self._log_of_this_run().splitlines()
         except OSError as error:
             return f"  ({error})"
         return "\n".join(f"  {line}" for line in lines[-_TAIL:]) or "  (it wrote nothing)"
+
+    def _log_of_this_run(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(self._before)
+            return log.read().decode("utf-8", errors="replace")
 
     async def _read(self) -> None:
         """Take in what it prints, to the end: a pipe that nobody empties would stop it."""
