@@ -7,7 +7,8 @@ Tocsin's port, older ones their event to /api/1/store/. A page's `tunnel` may ha
 the DSN in them is the proof. KEY is a secret of your making, 16 characters at least (`openssl rand -hex 16`); in a page
 for browsers it is public, as with Sentry, and lets in nothing but events of this project. Only events are counted;
 transactions, sessions, profiles and attachments are answered as if they were wanted, and dropped. Switch tracing off in
-the SDK to save them. One event an envelope, of 1 MiB at most, as Sentry has it; gzip, brotli or plain.
+the SDK to save them. One event an envelope, of 1 MiB at most, as Sentry has it; gzip, deflate,
+brotli or plain, and of /store/ base64 of zlib. A page can read what it was refused for.
 
 Yields, as counters:
   tocsin_sentry_events_total{level,environment}     fatal, error, warning, info, debug

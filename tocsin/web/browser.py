@@ -12,6 +12,7 @@ Sources: https://fetch.spec.whatwg.org/#sec-fetch-site-header, RFC 6265bis §4.1
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -46,11 +47,11 @@ HEADERS: Final = (
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
-def hardened(message: Message, *, https: bool) -> Message:
-    """An answer's start with the headers it lacks."""
+def hardened(message: Message, *, https: bool, also: Mapping[str, str]) -> Message:
+    """An answer's start with the headers it lacks, and those of `also`."""
     given = list(message.get("headers", ()))
     there = {name.lower() for name, _ in given}
-    wanted = (*HEADERS, _HSTS) if https else HEADERS
+    wanted = (*HEADERS, *((_HSTS,) if https else ()), *((name.lower().encode(), also[name].encode()) for name in also))
     return {**message, "headers": [*given, *((name, value) for name, value in wanted if name not in there)]}
 
 

@@ -1,10 +1,15 @@
-"""Service tokens for the door: looked up in the state store once in a while, from memory in between."""
+"""Service tokens for the door: how a request shows one; looked up in the state store once in a while, from memory in
+between."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 from datetime import datetime, timedelta
 from typing import Final
+
+from starlette.requests import Request
 
 from tocsin.access.tokens import ServiceToken
 from tocsin.errors import StateError
@@ -61,3 +66,20 @@ class CachedTokens:
 def _within(then: datetime, now: datetime, life: timedelta) -> bool:
     # A clock that was set back must not keep a revoked token alive until it has caught up.
     return timedelta(0) <= now - then < life
+
+
+def clear_token(request: Request) -> tuple[str | None, str]:
+    """(the clear token, why there is none)."""
+    given = request.headers.getlist("authorization")
+    if len(given) != 1:
+        return None, "Send one Authorization header with a service token (tocsin token create --scope …)."
+    kind, _, value = given[0].partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip(), ""
+    if kind.lower() == "basic":
+        try:
+            _, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None, "The Basic credential is not base64 of user:password; the password is a service token."
+        return password, ""
+    return None, "Use Bearer with a service token, or Basic with the token as password."

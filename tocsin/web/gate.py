@@ -19,8 +19,6 @@ can't be of another opinion than the router behind it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +37,7 @@ from tocsin.access.verdicts import Refusal
 from tocsin.errors import StateError
 from tocsin.ports import Clock
 from tocsin.web import browser
+from tocsin.web.credentials import clear_token
 from tocsin.web.form import FORM_BYTES, bounded_body
 from tocsin.web.people import PERSON, People, Person, person_of
 from tocsin.web.problems import (
@@ -102,6 +101,7 @@ class GuardedRoute(Route):
         methods: Sequence[str],
         operation: Operation,
         proof: Proof | None = None,
+        answers_with: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(path, endpoint, methods=list(methods))
         self.proof = proof
@@ -111,6 +111,8 @@ class GuardedRoute(Route):
         """Any of these lets in; none named: any valid token; None: the route is public."""
         self.asked_by = tuple(methods)
         """The methods as declared, without the HEAD that comes with GET."""
+        self.answers_with = answers_with or {}
+        """Headers of whatever these methods are answered, at the door too."""
         self.operation = operation
 
     def admits(self, token: ServiceToken) -> bool:
@@ -125,10 +127,13 @@ def public(path: str, endpoint: Endpoint, operation: Operation, *, methods: Sequ
 
 def protected(
     path: str, endpoint: Endpoint, *scopes: Scope, operation: Operation, methods: Sequence[str] = ("GET",),
-    proof: Proof | None = None,
+    proof: Proof | None = None, answers_with: Mapping[str, str] | None = None,
 ) -> GuardedRoute:  # fmt: skip
     """A route that wants a token with one of `scopes`; with none named, any valid token; or `proof`."""
-    return GuardedRoute(path, endpoint, scopes=frozenset(scopes), methods=methods, operation=operation, proof=proof)
+    return GuardedRoute(
+        path, endpoint, scopes=frozenset(scopes), methods=methods, operation=operation, proof=proof,
+        answers_with=answers_with,
+    )  # fmt: skip
 
 
 def shown_token(request: Request) -> ServiceToken:
@@ -174,12 +179,14 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
             return
 
+        route = self._route(scope)
+        also = route.answers_with if route is not None and scope["method"] in route.asked_by else {}
+
         async def harden(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = browser.hardened(message, https=self._origin().startswith("https:"))
+                message = browser.hardened(message, https=self._origin().startswith("https:"), also=also)
             await send(message)
 
-        route = self._route(scope)
         if route is None or route.scopes is not None:
             request = Request(scope, receive)
             try:
@@ -227,7 +234,7 @@ class Gate:
         return None
 
     async def _by_header(self, request: Request) -> ServiceToken | Person | Response:
-        clear, why = _credential(request)
+        clear, why = clear_token(request)
         if clear is None:
             return way_in(request) if "authorization" not in request.headers else unproven(why)
         if (ident := token_id(clear)) is not None:
@@ -286,20 +293,3 @@ def _again(request: Request, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return replay
-
-
-def _credential(request: Request) -> tuple[str | None, str]:
-    """(the clear token, why there is none)."""
-    given = request.headers.getlist("authorization")
-    if len(given) != 1:
-        return None, "Send one Authorization header with a service token (tocsin token create --scope …)."
-    kind, _, value = given[0].partition(" ")
-    if kind.lower() == "bearer":
-        return value.strip(), ""
-    if kind.lower() == "basic":
-        try:
-            _, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return None, "The Basic credential is not base64 of user:password; the password is a service token."
-        return password, ""
-    return None, "Use Bearer with a service token, or Basic with the token as password."

@@ -3,7 +3,7 @@
 The drain signs nothing. Its header X-Tocsin-Secret holds the secret of the collector that the batch is for
 (source.drain.secret); a service token with the scope ingest:write is as good, with `?collector=NAME` where several
 collectors have a drain. A batch is answered 200 when it is on the disk, and what is wrong with one is answered 400:
-the sender tries no batch twice. gzip and brotli are unpacked, to a bound.
+the sender tries no batch twice. gzip, deflate and brotli are unpacked, to a bound.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ event alone to /api/N/store/.
 The key of the DSN proves the sender: `sentry_key` in the header X-Sentry-Auth, in `Authorization: Sentry …`, or in the
 query, which browsers use. Where none of them shows a key, the envelope's own header may hold the DSN: so it is with
 what a page sends by way of its own server (`tunnel`), which hands it on as it is. A service token with the scope
-ingest:write is as good. gzip and brotli are unpacked, to a bound. Pages of any origin may post, as Sentry allows it:
-the key opens these routes alone, the answer tells nothing, and a preflight is answered the same whatever the project.
+ingest:write is as good. gzip, deflate and brotli are unpacked, to a bound; so is, on /store/, the base64 of zlib that
+Raven's clients sent without a word of it. Pages of any origin may post and read what they are answered, refusals too,
+as Sentry allows it: the key opens these routes alone, the answer tells nothing, and a preflight is answered the same
+whatever the project.
 
 Source: https://develop.sentry.dev/sdk/foundations/transport/authentication/
 """
@@ -26,7 +28,7 @@ from tocsin.access.tokens import Scope
 from tocsin.ports import Inlet
 from tocsin.web.gate import GuardedRoute, Operation, protected, public, read_at_the_door
 from tocsin.web.inside import Inside
-from tocsin.web.packed import first_bytes, unpacked
+from tocsin.web.packed import first_bytes, unpacked, unpacked_text
 
 ENVELOPE: Final = "/api/{project}/envelope/"
 STORE: Final = "/api/{project}/store/"
@@ -66,13 +68,14 @@ def sentry_routes(inside: Inside) -> list[GuardedRoute]:
             raise HTTPException(404, "no collector is of this project; add one: {kind: sentry, project: N, …}")
         body = await unpacked(request)
         if request.url.path.endswith("/store/"):
+            body = await unpacked_text(body)
             body = b'{}\n{"type":"event","length":%d}\n%b' % (len(body), body)
         try:
             told = await inside.errands.push(inlet, body)
         except ValueError as error:
             log.warning("sentry.refused", collector=inlet.name, why=str(error))
             raise HTTPException(400, str(error)) from None
-        return JSONResponse(dict(told), headers=_ANY_ORIGIN)
+        return JSONResponse(dict(told))
 
     def posted(path: str, summary: str, source: str) -> GuardedRoute:
         operation = Operation(
@@ -81,7 +84,10 @@ def sentry_routes(inside: Inside) -> list[GuardedRoute]:
             body={"type": "string", "description": source},
             answer={"type": "object", "properties": {"id": {"type": "string"}}},
         )
-        return protected(path, take, Scope.INGEST_WRITE, operation=operation, methods=("POST",), proof=proof)
+        return protected(
+            path, take, Scope.INGEST_WRITE, operation=operation, methods=("POST",), proof=proof,
+            answers_with=_ANY_ORIGIN,
+        )  # fmt: skip
 
     asked = Operation(summary="Whether a page of any origin may post an envelope: it may", tag="Ingest")
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -77,7 +78,9 @@ async def test_a_drains_secret_opens_nothing_else(port: Port, inlets: dict[str, 
     assert (await sent(port, path=PATH + "/", x_tocsin_secret="the-secret")).status == 401
 
 
-@pytest.mark.parametrize(("pack", "coding"), [(gzip.compress, "gzip"), (brotli.compress, "br")])
+@pytest.mark.parametrize(
+    ("pack", "coding"), [(gzip.compress, "gzip"), (zlib.compress, "deflate"), (brotli.compress, "br")]
+)
 async def test_what_comes_packed_is_unpacked(
     port: Port, inlets: dict[str, Kept], pack: Callable[[bytes], bytes], coding: str
 ) -> None:
@@ -101,6 +104,7 @@ async def test_what_comes_packed_is_unpacked(
         (brotli.compress(b"[]") + b"more", "br", 400),
         (b"", "br", 400),
         (brotli.compress(b" " * (MOST_BYTES + 1)), "br", 413),
+        (zlib.compress(b"[]")[2:-4], "deflate", 400),
         (b"[]", "zstd", 415),
     ],
     ids=[
@@ -113,6 +117,7 @@ async def test_what_comes_packed_is_unpacked(
         "brotli-and-more",
         "brotli-empty",
         "brotli-bomb",
+        "deflate-without-zlib",
         "zstd",
     ],
 )

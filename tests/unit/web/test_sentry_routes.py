@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from collectors.sentry import SentrySettings
 from collectors.sentry.inlet import SentryInlet
 from tocsin.access.tokens import Scope
 from tocsin.testing.asking import ask
+from tocsin.web.packed import MOST_BYTES
 from tocsin.web.sentry import UNPROVEN_BYTES
 from tocsin.web.server import application
 
@@ -103,9 +106,85 @@ async def test_an_older_sdk_posts_the_event_alone(port: Port, inlet: SentryInlet
     """It is counted as one in an envelope; what is none is told so."""
     answer = await sent(port, json.dumps(json.loads(EVENT), indent=1).encode(), STORE, x_sentry_auth=AUTH)
     assert (answer.status, counted(inlet)) == (200, 1)
-    answer = await sent(port, b"eJw=", STORE, x_sentry_auth=AUTH)
+    answer = await sent(port, b"no event", STORE, x_sentry_auth=AUTH)
     assert (answer.status, "an event is not JSON" in answer.json()["detail"]) == (400, True)
     assert (await port.ask("POST", STORE, Scope.QUERY_READ, body=EVENT)).status == 403
+
+
+PACKINGS = {
+    "gzip": ("gzip", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "brotli": ("br", brotli.compress),
+    "base64 of zlib": ("", lambda body: base64.b64encode(zlib.compress(body))),
+    "base64 in lines": ("identity", lambda body: base64.encodebytes(zlib.compress(body, 0))),
+    "gzip of that": ("gzip", lambda body: gzip.compress(base64.b64encode(zlib.compress(body)))),
+}
+
+
+@pytest.mark.parametrize("name", PACKINGS)
+async def test_what_older_sdks_pack_is_unpacked(port: Port, inlet: SentryInlet, name: str) -> None:
+    """As with envelopes by Content-Encoding; or without a word of it as base64 of zlib, as Raven's clients did."""
+    coding, pack = PACKINGS[name]
+    named = {"x_sentry_auth": AUTH} | ({"content_encoding": coding} if coding else {})
+    assert ((await sent(port, pack(EVENT), STORE, **named)).status, counted(inlet)) == (200, 1)
+
+
+async def test_what_an_older_sdk_packs_stops_at_the_bound(port: Port, inlet: SentryInlet) -> None:
+    """However it says that it is packed; brotli and gzip are shown at the drain's door."""
+    bomb = zlib.compress(EVENT + b" " * MOST_BYTES, 1)
+    for body, coding in ((bomb, "deflate"), (base64.b64encode(bomb), "identity")):
+        answer = await sent(port, body, STORE, x_sentry_auth=AUTH, content_encoding=coding)
+        assert (answer.status, "unpacks to more than the 32 MiB" in answer.json()["detail"]) == (413, True)
+    assert counted(inlet) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (base64.b64encode(zlib.compress(EVENT)[:-4]), "cut off"),
+        (base64.b64encode(zlib.compress(EVENT) + b"more"), "or more than one"),
+        (base64.b64encode(b"x\x9cnonsense"), "is not zlib"),
+        (base64.b64encode(b"nonsense"), "an event is not JSON"),
+        (b"eJw!", "an event is not JSON"),
+        (b"", "an event is not JSON"),
+    ],
+)
+async def test_an_older_sdk_is_told_what_can_not_be_unpacked(
+    port: Port, inlet: SentryInlet, body: bytes, told: str
+) -> None:
+    """400, and why."""
+    answer = await sent(port, body, STORE, x_sentry_auth=AUTH)
+    assert (answer.status, told in answer.json()["detail"]) == (400, True)
+
+
+async def test_a_page_can_read_why_it_was_refused(port: Port, inlet: SentryInlet) -> None:
+    """Whatever is answered to a post, by the door or behind it; by no other method and on no other route."""
+    page = {"origin": "https://shop.example"}
+    bomb, packed = gzip.compress(b" " * (MOST_BYTES + 1), 1), {"content_encoding": "gzip"}
+    dsn = f"https://{KEY}@tocsin.example/7"
+    answers = [
+        await sent(port, b"no event", f"{path}?sentry_key={key}", **page, **more)
+        for path in (ENVELOPE, STORE)
+        for key, more in ((KEY, {}), (KEY, {"content_encoding": "zstd"}), ("x" * 16, {}))
+    ]
+    answers += [
+        await sent(port, bomb, f"{ENVELOPE}?sentry_key={KEY}", **page, **packed),
+        await sent(port, envelope(dsn=dsn) + b" " * UNPROVEN_BYTES, **page),
+        await sent(port, envelope(), "/api/8/envelope/", **page),
+        await port.ask("POST", "/api/8/store/", Scope.INGEST_WRITE, headers=page, body=EVENT),
+        await port.ask("POST", ENVELOPE, Scope.QUERY_READ, headers=page, body=envelope()),
+    ]
+    assert [answer.status for answer in answers] == [400, 415, 401, 400, 415, 401, 413, 413, 401, 404, 403]
+    assert [answer.headers.get("access-control-allow-origin") for answer in answers] == ["*"] * len(answers)
+    closed = [
+        await sent(port, b"", path, method, **page)
+        for method, path in (
+            ("GET", ENVELOPE), ("PUT", ENVELOPE), ("GET", STORE), ("OPTIONS", STORE), ("POST", "/api/7/envelope"),
+            ("POST", "/api/7/minidump/"), ("POST", "/ingest/auth-logs"), ("POST", "/api/v1/query"), ("GET", "/healthz"),
+        )
+    ]  # fmt: skip
+    assert [answer.status for answer in closed] == [401] * 8 + [200]
+    assert [name for answer in closed for name in answer.headers if name.startswith("access-control-")] == []
 
 
 async def test_a_page_of_any_origin_may_post_and_learns_nothing(port: Port, inlet: SentryInlet) -> None:
