@@ -34,8 +34,9 @@ from tocsin.web.reading import Reader
 from tocsin.web.server import application
 
 from .door import console, lonely
+from .pages import admin
 
-__all__ = ["console", "lonely"]
+__all__ = ["admin", "console", "lonely"]
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DECLARED = [

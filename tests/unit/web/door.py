@@ -41,8 +41,8 @@ class Browser:
     cookies: dict[str, str] = field(default_factory=dict)
     set_cookies: list[str] = field(default_factory=list)
 
-    async def ask(self, method: str, target: str, **more: Any) -> Answer:
-        given = [(name, value) for name, value in (more.pop("headers", None) or {}).items()]
+    async def ask(self, method: str, target: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
+        given = list((headers or {}).items())
         if self.cookies:
             given.append(("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())))
         answer = await ask(self.app, method, target, more_headers=given, **more)
