@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.asgi.alone import Client, ok, scope
 from tests.asgi.frameworks import Kept, Site
-from tests.asgi.test_layers_alone import Client, ok
-from tests.asgi.test_storms_and_cardinality import scope
 from tocsin.asgi import Errors, Latency, Lines
 from tocsin.asgi.errors import AnswerBroken
 from tocsin.asgi.measures import measures_of

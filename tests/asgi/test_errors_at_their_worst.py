@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.asgi.alone import Client, nothing, scope
 from tests.asgi.frameworks import Kept
-from tests.asgi.test_layers_alone import Client
-from tests.asgi.test_storms_and_cardinality import nothing, scope
 from tocsin.asgi import Errors, Lines
 from tocsin.asgi.errors.category import Categories
 from tocsin.asgi.errors.fingerprint import Fingerprints

@@ -17,9 +17,8 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from tests.asgi.alone import Client, nothing, nowhere, ok, scope
 from tests.asgi.frameworks import Kept, protected, served
-from tests.asgi.test_layers_alone import Client, ok
-from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tocsin.asgi import ErrorReport, Errors, Lines, protect
 from tocsin.asgi.errors.fingerprint import InApp
 from tocsin.asgi.errors.sentry import event_of

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from collectors.sentry.category import names_of
 from collectors.sentry.envelope import events_of
+from tests.asgi.alone import nothing, nowhere, scope
 from tests.asgi.collector import Collector, collecting, until
 from tests.asgi.frameworks import TEXT, Kept
-from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tests.asgi.test_traces import free_port
 from tocsin.asgi import Lines, Protected, protect
 from tocsin.asgi.errors.sentry import Dsn, rest_of

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.asgi.test_layers_alone import Client, ok
-from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
+from tests.asgi.alone import Client, nothing, nowhere, ok, scope
 from tocsin.asgi import Exposition, Latency
 from tocsin.asgi.measures import measures_of
 

@@ -20,8 +20,8 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
+from tests.asgi.alone import nothing, nowhere, scope
 from tests.asgi.frameworks import Kept
-from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tocsin.asgi import Lines, RequestLog, Sampling
 from tocsin.asgi.call import Call, Site
 from tocsin.asgi.logs.files import Files, Keeping
@@ -165,7 +165,7 @@ def test_a_share_of_requests_is_written_whatever_their_ids_look_like(form: Calla
 def test_every_process_draws_the_same_of_ids_of_any_form() -> None:
     """Where a word's own hash would differ from one to the next."""
     program = (
-        "from tests.asgi.test_storms_and_cardinality import scope; from tocsin.asgi.call import Call, Site;"
+        "from tests.asgi.alone import scope; from tocsin.asgi.call import Call, Site;"
         "from tocsin.asgi.logs.sampling import _drawn;"
         "print(_drawn(Call(Site(None), scope('/', headers=[(b'x-request-id', b'order-17')]))))"
     )

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.asgi.alone import Client, nothing, ok, scope
 from tests.asgi.frameworks import Kept
-from tests.asgi.test_layers_alone import Client, ok
-from tests.asgi.test_storms_and_cardinality import nothing, scope
 from tocsin.asgi import Gate, Lines, protect
 from tocsin.asgi.mount import errors, log
 from tocsin.errors import InputError

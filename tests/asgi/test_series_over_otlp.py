@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary
 
+from tests.asgi.alone import nothing, nowhere, scope
 from tests.asgi.collector import Collector, collecting, plain, until
 from tests.asgi.frameworks import Kept
-from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tests.asgi.test_traces import free_port
 from tocsin.asgi import Lines, protect
 from tocsin.asgi.series.sending import SeriesExport

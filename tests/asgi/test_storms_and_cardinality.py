@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from tests.asgi.alone import nothing, nowhere, scope
 from tests.asgi.frameworks import Kept
 from tocsin.asgi import Errors, Latency, Lines, RequestLog, Sampling, protect
 from tocsin.asgi.errors.storm import Storms
@@ -24,20 +25,6 @@ from tocsin.asgi.measures import MOST_FINGERPRINTS, measures_of
 FULL = os.environ.get("TOCSIN_ATTACK") == "full"
 ERRORS = 100_000 if FULL else 3000
 PATHS = 1_000_000 if FULL else 20_000
-
-
-def scope(path: str, method: str = "GET", headers: Any = ()) -> dict[str, Any]:
-    return {
-        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "root_path": "", "scheme": "http",
-        "query_string": b"", "headers": list(headers), "http_version": "1.1", "state": {},
-    }  # fmt: skip
-
-
-async def nothing() -> dict[str, Any]:
-    return {"type": "http.request", "body": b"", "more_body": False}
-
-
-async def nowhere(_: Any) -> None: ...
 
 
 async def test_a_storm_of_errors_is_some_lines_and_every_fingerprint(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.asgi.alone import nothing, nowhere, scope
 from tests.asgi.collector import Collector, collecting, until
 from tests.asgi.frameworks import BUILDERS, Site, protected, served
-from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tocsin.asgi import protect
 from tocsin.asgi.call import parent_of
 from tocsin.asgi.settings import Settings

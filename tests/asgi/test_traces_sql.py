@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from tests.asgi.alone import nothing, nowhere, scope
 from tests.asgi.collector import Collector, collecting, until
 from tests.asgi.frameworks import Kept
-from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tocsin.asgi import Database, Lines, protect
 from tocsin.asgi.traces import AsyncCursor, AsyncServerCursor, Cursor, ServerCursor, Tracing, span, waiting
 from tocsin.asgi.traces.sql import summary_of

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.asgi.test_layers_alone import ok
+from tests.asgi.alone import ok
 from tocsin.asgi import (
     Body,
     Cache,

@@ -12,8 +12,8 @@ from typing import Any
 from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 
+from tests.asgi.alone import nothing, nowhere, scope
 from tests.asgi.frameworks import Kept
-from tests.asgi.test_storms_and_cardinality import nothing, nowhere, scope
 from tests.faults.conftest import DaemonProcess
 from tocsin.access.tokens import Scope, mint
 from tocsin.asgi import Lines, protect
