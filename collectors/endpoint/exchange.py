@@ -15,7 +15,13 @@ from yarl import URL
 
 from collectors.endpoint.stopwatch import Stopwatch
 
+INFORMATIONAL: Final = 20
+"""Of 1xx that may come before an answer. Servers send one or two; a flood would take the time of all other targets."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class NeverAnswers(aiohttp.ClientError):
+    """More than INFORMATIONAL of 1xx, which announce an answer and are none."""
 
 
 class BadRedirect(aiohttp.ClientError):

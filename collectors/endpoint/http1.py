@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.connector import Connection
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from collectors.endpoint.exchange import Request, Response
+from collectors.endpoint.exchange import INFORMATIONAL, NeverAnswers, Request, Response
 from collectors.endpoint.resolver import Resolver
 from collectors.endpoint.stopwatch import Stopwatch
 
@@ -30,6 +31,7 @@ class Http1:
             # What aiohttp itself asks for depends on what else is installed, and so would what is measured.
             headers={"user-agent": USER_AGENT, "accept-encoding": "gzip, deflate"},
             trace_configs=[_tracing()],
+            response_class=_Answer,
         )
 
     async def __call__(
@@ -62,6 +64,28 @@ class Http1:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+class _Answer(aiohttp.ClientResponse):
+    """aiohttp reads any number of 1xx and shows none: they are counted as it takes them from the connection."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        assert protocol is not None
+        read, taken = protocol.read, 0
+
+        async def counted() -> Any:
+            nonlocal taken
+            taken += 1
+            if taken > INFORMATIONAL + 1:
+                raise NeverAnswers
+            return await read()
+
+        protocol.read = counted  # type: ignore[method-assign]
+        try:
+            return await super().start(connection)
+        finally:
+            del protocol.read  # the class's own again: they would hold each other
 
 
 def decoded(body: bytes, charset: str | None) -> str:

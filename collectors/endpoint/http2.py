@@ -14,7 +14,7 @@ import aiohttp
 from multidict import CIMultiDict
 
 from collectors.endpoint.certificates import untrusted
-from collectors.endpoint.exchange import Request, Response
+from collectors.endpoint.exchange import INFORMATIONAL, NeverAnswers, Request, Response
 from collectors.endpoint.http1 import USER_AGENT, decoded
 from collectors.endpoint.resolver import Resolver
 from collectors.endpoint.stopwatch import Stopwatch
@@ -95,6 +95,7 @@ class _Talk:
         """Bytes of all frames."""
         self._read = 0
         """Of those, the body's."""
+        self._announced = 0
         self._ended = False
 
     async def ask(self, request: Request, limit: int) -> Response:
@@ -146,6 +147,10 @@ class _Talk:
                     self._status = int(value)
                 else:
                     self._headers.add(name.decode("latin-1"), value.decode("utf-8", "replace"))
+        elif isinstance(event, events.InformationalResponseReceived):
+            self._announced += 1
+            if self._announced > INFORMATIONAL:
+                raise NeverAnswers
         elif isinstance(event, events.DataReceived):
             self._read += len(event.data or b"")
             if len(self._body) < self._kept:

@@ -7,6 +7,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import brotli
@@ -15,6 +16,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from collectors.endpoint import SPEC
+from collectors.endpoint.exchange import INFORMATIONAL
 from collectors.endpoint.http1 import decoded
 from collectors.endpoint.http2 import BrokenOff, _Talk
 from collectors.endpoint.stopwatch import Stopwatch
@@ -133,6 +135,24 @@ def test_a_header_that_cannot_be_sent_is_refused_at_the_start(headers: dict[str,
     target = {"url": "http://a.example", "name": "j", "headers": headers, "steps": [{"name": "one"}]}
     with pytest.raises(ValidationError, match="header"):
         SPEC.settings.model_validate({"kind": "endpoint", "name": "web", "targets": [target]})
+
+
+@pytest.mark.parametrize(("hints", "reasons"), [(INFORMATIONAL, set()), (INFORMATIONAL + 1, {"protocol"})])
+async def test_more_announcements_than_anybody_sends_are_no_answer(
+    endpoints: Endpoints, hints: int, reasons: set[str]
+) -> None:
+    """1xx before the answer proper, as early hints are: a flood of them would take the time of all other targets."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with suppress(ConnectionError):
+            hint = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n"
+            writer.write(hint * hints + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            await writer.drain()
+
+    url = await endpoints.serve_raw(talk)
+    seen = await endpoints.poll({"url": url}, {"url": url, "name": "journey", "steps": [{"name": "one"}]})
+    assert seen.reasons() == reasons
 
 
 async def test_a_greeting_in_pieces_is_put_together(endpoints: Endpoints) -> None:

@@ -14,6 +14,8 @@ from aiohttp import web
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
+from collectors.endpoint.exchange import INFORMATIONAL
+
 # Types of this folder's conftest, which a test can't import.
 Endpoints = Any
 Certificate = Any
@@ -166,12 +168,34 @@ def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
     return len(body).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + body
 
 
+EARLY_HINT = frame(1, 4, 1, b"\x08\x03103")
 FLOODS = {
     "settings": frame(4, 0, 0),
     "pings": frame(6, 0, 0, b"whatever"),
     "empty pieces of a body": frame(0, 0, 1),
     "frames of no known kind": frame(0x77, 0, 0, b"x" * 50),
+    "announcements": EARLY_HINT,
 }
+
+
+@pytest.mark.parametrize(("hints", "reasons"), [(INFORMATIONAL, set()), (INFORMATIONAL + 1, {"protocol"})])
+async def test_more_announcements_than_anybody_sends_are_no_answer(
+    endpoints: Endpoints, certificate: Callable[..., Certificate], hints: int, reasons: set[str]
+) -> None:
+    """As over HTTP/1.1."""
+    made = certificate()
+    context = made.server()
+    context.set_alpn_protocols(["h2"])
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        with suppress(ConnectionError):
+            writer.write(frame(4, 0, 0) + EARLY_HINT * hints + frame(1, 5, 1, b"\x88"))
+            await writer.drain()
+            await reader.read()
+
+    url = await endpoints.serve_raw(talk, tls=context)
+    assert (await endpoints.poll({"http": 2, "url": url, "tls": {"ca_file": made.pem.name}})).reasons() == reasons
 
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
@@ -186,7 +210,8 @@ async def test_a_flood_of_frames_that_bring_nothing_is_broken_off(
     async def floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(10)
         with suppress(ConnectionError):
-            writer.write(frame(4, 0, 0) + frame(1, 4, 1, b"\x88") + flood * (300_000 // len(flood)))
+            first = b"" if flood == EARLY_HINT else frame(1, 4, 1, b"\x88")
+            writer.write(frame(4, 0, 0) + first + flood * (300_000 // len(flood)))
             await writer.drain()
             await reader.read()
 
