@@ -15,6 +15,7 @@ from collectors.dependencies import SPEC, DependenciesSettings
 from collectors.dependencies.collector import DependenciesCollector
 from tocsin.model import Blind, Sample
 from tocsin.ports import CollectorContext
+from tocsin.testing.checkpoint import MemoryCheckpoint
 from tocsin.testing.osv import FakeOsv, advisory
 
 AT = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)
@@ -34,22 +35,10 @@ NEW_LOCK = {
 }
 
 
-class Memory:
-    """A checkpoint in memory."""
-
-    blob: bytes | None = None
-
-    async def load(self) -> bytes | None:
-        return self.blob
-
-    async def save(self, blob: bytes) -> None:
-        self.blob = blob
-
-
 class Scanning:
     """A collector, and a way to wait until the scan that a poll began has ended."""
 
-    def __init__(self, folder: Path, osv: str, memory: Memory, **settings: Any) -> None:
+    def __init__(self, folder: Path, osv: str, memory: MemoryCheckpoint, **settings: Any) -> None:
         self._poked = asyncio.Event()
         self.collector: DependenciesCollector = SPEC.build(
             DependenciesSettings.model_validate(
@@ -83,8 +72,8 @@ async def osv() -> AsyncIterator[FakeOsv]:
 
 
 @pytest.fixture
-def memory() -> Memory:
-    return Memory()
+def memory() -> MemoryCheckpoint:
+    return MemoryCheckpoint()
 
 
 @pytest.fixture

@@ -12,15 +12,18 @@ from pydantic import ValidationError
 
 from collectors.dependencies import SPEC, DependenciesSettings
 from tocsin.model import Blind, Sample
+from tocsin.testing.checkpoint import MemoryCheckpoint
 from tocsin.testing.osv import FakeOsv, advisory
 
-from .conftest import ALIAS, AT, HIGH, NEW_LOCK, Memory, Scanning, up, values
+from .conftest import ALIAS, AT, HIGH, NEW_LOCK, Scanning, up, values
 
 UNRATED = advisory("PYSEC-2026-1", "right-pad", "2.0", aliases=("CVE-2026-1",))
 BY_ALIAS = advisory("PYSEC-2026-2", "right-pad", "2.0", aliases=("GHSA-other",))
 
 
-async def test_each_vulnerability_is_counted_by_how_bad_it_is(folder: Path, osv: FakeOsv, memory: Memory) -> None:
+async def test_each_vulnerability_is_counted_by_how_bad_it_is(
+    folder: Path, osv: FakeOsv, memory: MemoryCheckpoint
+) -> None:
     """By its own word or an alias'; what nobody rated is unknown, and what nobody has is 0."""
     osv.records = [HIGH, UNRATED, BY_ALIAS, ALIAS]
     scanning = Scanning(folder, osv.url, memory)
@@ -44,7 +47,7 @@ async def test_each_vulnerability_is_counted_by_how_bad_it_is(folder: Path, osv:
 
 
 async def test_a_source_that_was_never_scanned_is_blind_and_not_clean(
-    folder: Path, osv: FakeOsv, memory: Memory
+    folder: Path, osv: FakeOsv, memory: MemoryCheckpoint
 ) -> None:
     """With the advisories out of reach there is no figure at all, and the reason is said."""
     osv.status = 503
@@ -57,7 +60,7 @@ async def test_a_source_that_was_never_scanned_is_blind_and_not_clean(
 
 
 async def test_a_scan_that_fails_keeps_the_last_findings_with_their_date(
-    folder: Path, osv: FakeOsv, memory: Memory
+    folder: Path, osv: FakeOsv, memory: MemoryCheckpoint
 ) -> None:
     """Across a restart too; the failure is told by scan_up, and the next try comes after `retry`."""
     osv.records = [HIGH]
@@ -82,7 +85,7 @@ async def test_a_scan_that_fails_keeps_the_last_findings_with_their_date(
 
 @pytest.mark.parametrize("status", [429, 500])
 async def test_a_rating_that_can_not_be_asked_for_ends_no_alert(
-    tmp_path: Path, osv: FakeOsv, memory: Memory, status: int
+    tmp_path: Path, osv: FakeOsv, memory: MemoryCheckpoint, status: int
 ) -> None:
     """The advisories answer and their ratings don't: what was high stays so with its date, and the scan has failed."""
     (tmp_path / "package-lock.json").write_text(json.dumps(NEW_LOCK))
@@ -97,7 +100,7 @@ async def test_a_rating_that_can_not_be_asked_for_ends_no_alert(
     assert values(found, "tocsin_dependency_scan_timestamp_seconds", "source") == {"site": AT.timestamp()}
 
 
-async def test_a_scan_that_is_not_due_is_not_made(folder: Path, osv: FakeOsv, memory: Memory) -> None:
+async def test_a_scan_that_is_not_due_is_not_made(folder: Path, osv: FakeOsv, memory: MemoryCheckpoint) -> None:
     """Polls repeat the last one, after a restart as well."""
     first = Scanning(folder, osv.url, memory)
     await first.scanned()
@@ -111,7 +114,7 @@ async def test_a_scan_that_is_not_due_is_not_made(folder: Path, osv: FakeOsv, me
 
 
 async def test_a_lock_that_leaves_versions_open_is_refused_with_the_mend(
-    folder: Path, osv: FakeOsv, memory: Memory
+    folder: Path, osv: FakeOsv, memory: MemoryCheckpoint
 ) -> None:
     """What would be installed is not known, so nothing is said of it."""
     (folder / "requirements.lock").write_text("left-pad>=1.0\n")
@@ -123,7 +126,7 @@ async def test_a_lock_that_leaves_versions_open_is_refused_with_the_mend(
 
 
 async def test_the_worst_findings_have_series_of_their_own_and_all_are_counted(
-    folder: Path, osv: FakeOsv, memory: Memory
+    folder: Path, osv: FakeOsv, memory: MemoryCheckpoint
 ) -> None:
     """A package with a hundred advisories does not fill the store."""
     osv.records = [HIGH, UNRATED]
@@ -134,7 +137,7 @@ async def test_the_worst_findings_have_series_of_their_own_and_all_are_counted(
     assert sum(values(found, "tocsin_dependency_findings", "severity").values()) == 2
 
 
-async def test_closing_ends_a_scan_that_runs(folder: Path, osv: FakeOsv, memory: Memory) -> None:
+async def test_closing_ends_a_scan_that_runs(folder: Path, osv: FakeOsv, memory: MemoryCheckpoint) -> None:
     """The daemon's stop does not wait for a database that is slow, and leaves no process."""
     scanning = Scanning(folder, osv.url, memory)
     await scanning.poll()

@@ -13,9 +13,10 @@ from aiohttp.test_utils import TestServer
 
 from collectors.dependencies.package_lock import Package, packages_in
 from tocsin.model import Blind, Sample
+from tocsin.testing.checkpoint import MemoryCheckpoint
 from tocsin.testing.osv import FakeOsv, advisory
 
-from .conftest import ALIAS, NEW_LOCK, SHA512, Memory, Scanning, up, values
+from .conftest import ALIAS, NEW_LOCK, SHA512, Scanning, up, values
 
 PACKAGE_LOCK = {
     "name": "site",
@@ -56,7 +57,7 @@ def test_a_package_lock_of_any_version_is_read(lock: dict[str, Any]) -> None:
 
 
 async def test_a_package_lock_is_looked_up_in_osv_without_npm(
-    tmp_path: Path, osv: FakeOsv, memory: Memory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, osv: FakeOsv, memory: MemoryCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All pages of the answer; rated by its own word or an alias'; what is itself an attack is critical."""
     monkeypatch.setenv("PATH", "")
@@ -107,7 +108,7 @@ async def test_a_package_lock_is_looked_up_in_osv_without_npm(
     ],
 )
 async def test_a_package_lock_that_could_not_be_looked_up_is_blind_and_not_clean(
-    tmp_path: Path, osv: FakeOsv, memory: Memory, lock: str | None, status: int, why: str
+    tmp_path: Path, osv: FakeOsv, memory: MemoryCheckpoint, lock: str | None, status: int, why: str
 ) -> None:
     """With the reason, and no figure."""
     osv.status = status
@@ -120,7 +121,7 @@ async def test_a_package_lock_that_could_not_be_looked_up_is_blind_and_not_clean
     assert [why in item.why for item in found if isinstance(item, Blind)] == [True]
 
 
-async def test_an_advisory_database_that_is_not_there_is_blind(tmp_path: Path, memory: Memory) -> None:
+async def test_an_advisory_database_that_is_not_there_is_blind(tmp_path: Path, memory: MemoryCheckpoint) -> None:
     """A closed port is no clean lock."""
     (tmp_path / "package-lock.json").write_text(json.dumps(NEW_LOCK))
     source = {"name": "site", "npm": "package-lock.json"}
@@ -132,7 +133,7 @@ async def test_an_advisory_database_that_is_not_there_is_blind(tmp_path: Path, m
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed (Node.js brings it)")
 async def test_a_package_lock_is_audited_by_npm(
-    tmp_path: Path, osv: FakeOsv, memory: Memory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, osv: FakeOsv, memory: MemoryCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real npm, asking a registry on loopback; an empty registry's answer is unknown, not clean."""
     (tmp_path / "package.json").write_text(
@@ -164,7 +165,7 @@ async def test_a_package_lock_is_audited_by_npm(
     assert values(found, "tocsin_dependency_finding", "id") == {"GHSA-npm": 1}
     assert values(found, "tocsin_dependency_findings", "severity")["critical"] == 1
     monkeypatch.setenv("npm_config_fetch_retries", "0")
-    unasked = Scanning(tmp_path, osv.url, Memory(), sources=[BY_NPM])
+    unasked = Scanning(tmp_path, osv.url, MemoryCheckpoint(), sources=[BY_NPM])
     found = await unasked.scanned()
     await unasked.collector.close()
     assert (up(found), values(found, "tocsin_dependency_findings", "severity")) == ([0.0], {})

@@ -13,9 +13,10 @@ from collectors.dependencies.package_lock import Package
 from collectors.dependencies.report import Finding, Severity
 from collectors.dependencies.sbom import cyclonedx
 from tocsin.model import Blind
+from tocsin.testing.checkpoint import MemoryCheckpoint
 from tocsin.testing.osv import FakeOsv
 
-from .conftest import AT, HIGH, NEW_LOCK, SHA512, Memory, Scanning, values
+from .conftest import AT, HIGH, NEW_LOCK, SHA512, Scanning, values
 
 
 def invalid(bom: dict[str, Any]) -> list[str]:
@@ -57,7 +58,7 @@ def test_a_package_locks_bill_of_materials_is_valid() -> None:
 
 @pytest.mark.parametrize("source", [{"lock": "requirements.lock"}, {"npm": "package-lock.json"}])
 async def test_an_sbom_that_can_not_be_written_is_told(
-    folder: Path, osv: FakeOsv, memory: Memory, source: dict[str, str]
+    folder: Path, osv: FakeOsv, memory: MemoryCheckpoint, source: dict[str, str]
 ) -> None:
     """Nobody finds out a year later that there is none."""
     (folder / "package-lock.json").write_text(json.dumps(NEW_LOCK))
@@ -75,7 +76,9 @@ def test_a_digest_that_is_none_is_left_out_of_the_sbom(integrity: str) -> None:
     assert bom["components"][0]["hashes"] == [{"alg": "SHA-512", "content": "00" * 64}]
 
 
-async def test_an_environment_is_scanned_and_its_sbom_written(tmp_path: Path, osv: FakeOsv, memory: Memory) -> None:
+async def test_an_environment_is_scanned_and_its_sbom_written(
+    tmp_path: Path, osv: FakeOsv, memory: MemoryCheckpoint
+) -> None:
     """What is installed in it, by its metadata; what is installed editable, as one's own code mostly is, included."""
     for name, url in (("left_pad", ""), ("own", '{"url": "file:///srv/own", "dir_info": {"editable": true}}')):
         packages = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages" / f"{name}-1.0.dist-info"

@@ -22,21 +22,10 @@ from cryptography.x509.oid import NameOID
 from collectors.endpoint import SPEC
 from tocsin.model import Blind, Sample
 from tocsin.ports import CollectorContext
+from tocsin.testing.checkpoint import MemoryCheckpoint
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AT = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)
-
-
-class Memory:
-    """A checkpoint that outlives a collector."""
-
-    blob: bytes | None = None
-
-    async def load(self) -> bytes | None:
-        return self.blob
-
-    async def save(self, blob: bytes) -> None:
-        self.blob = blob
 
 
 @dataclass
@@ -76,7 +65,7 @@ class Endpoints:
     def __init__(self, stack: AsyncExitStack, folder: Path) -> None:
         self._stack = stack
         self.folder = folder
-        self.memory = Memory()
+        self.memory = MemoryCheckpoint()
 
     async def serve(self, handler: Handler, *, tls: ssl.SSLContext | None = None) -> str:
         """The base URL of a server that answers everything with `handler`."""

@@ -20,20 +20,10 @@ from collectors.scrape import SPEC
 from collectors.scrape.settings import ScrapeSettings
 from tocsin.model import Blind, Sample
 from tocsin.ports import CollectorContext
+from tocsin.testing.checkpoint import MemoryCheckpoint
 
 AT = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class MemoryCheckpoint:
-    def __init__(self) -> None:
-        self.blob: bytes | None = None
-
-    async def load(self) -> bytes | None:
-        return self.blob
-
-    async def save(self, blob: bytes) -> None:
-        self.blob = blob
 
 
 class World:
