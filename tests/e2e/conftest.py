@@ -6,16 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 from tocsin.testing.postgres import EmbeddedPostgres
 
 FAULTS_SECRET = "a secret of the tests"
 METRICS_TOKEN = "a token of the tests"
+Call = Callable[..., Awaitable[tuple[int, Any]]]
 
 
 @dataclass
@@ -28,6 +31,15 @@ class Service:
     def stop(self) -> int:
         self.process.terminate()
         return self.process.wait(15)
+
+
+def caller(http: aiohttp.ClientSession, address: str) -> Call:
+    async def call(method: str, path: str, body: object = None, **more: Any) -> tuple[int, Any]:
+        async with http.request(method, address + path, json=body, **more) as response:
+            found = await response.json() if "json" in response.content_type else await response.text()
+            return response.status, found
+
+    return call
 
 
 @pytest.fixture(scope="module")

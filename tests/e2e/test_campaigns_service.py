@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,39 +19,23 @@ from prometheus_client.parser import text_string_to_metric_families
 from collectors.endpoint import SPEC as ENDPOINT
 from examples.campaigns.app import build_app
 from examples.campaigns.database import make_database
-from tests.asgi.collector import collecting
-from tests.asgi.collector import until as until_true
 from tests.asgi.frameworks import served
-from tests.e2e.conftest import METRICS_TOKEN
+from tests.e2e.conftest import FAULTS_SECRET, METRICS_TOKEN, Call, caller
 from tocsin.asgi import protect, queries
 from tocsin.model import Sample
 from tocsin.ports import CollectorContext
+from tocsin.testing.checkpoint import MemoryCheckpoint
 from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.supabase import FakeAuth, Seed
+from tocsin.testing.waiting import eventually
 
-Call = Callable[..., Awaitable[tuple[int, Any]]]
-SECRET = {"X-Faults-Secret": "a secret of the tests"}
-
-
-def caller(http: aiohttp.ClientSession, address: str) -> Call:
-    async def call(method: str, path: str, body: object = None, **more: Any) -> tuple[int, Any]:
-        async with http.request(method, address + path, json=body, **more) as response:
-            found = await response.json() if "json" in response.content_type else await response.text()
-            return response.status, found
-
-    return call
+SECRET = {"X-Faults-Secret": FAULTS_SECRET}
 
 
 @pytest.fixture
 async def call(campaigns: Any) -> AsyncIterator[Call]:
     async with aiohttp.ClientSession() as http:
         yield caller(http, campaigns.address)
-
-
-async def until(holds: Callable[[], Awaitable[object]], seconds: float = 15.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not await holds():
-            await asyncio.sleep(0.02)
 
 
 def a_campaign(count: int = 3, **more: object) -> dict[str, object]:
@@ -75,7 +56,7 @@ async def test_a_campaign_goes_from_draft_to_report(call: Call) -> None:
     async def finished() -> bool:
         return (await call("GET", path))[1]["status"] == "finished"
 
-    await until(finished)
+    await eventually(finished)
     status, report = await call("GET", f"{path}/report")
     assert (status, report["delivered_share"]) == (200, 0.5)
     assert report["failures"] == [{"reason": "no such domain", "sends": 1}]
@@ -87,13 +68,6 @@ async def test_an_endpoint_journey_signs_in_lists_creates_launches_and_pauses(
     campaigns: Any, call: Call, tmp_path: Path
 ) -> None:
     """A target with `steps`, as an operator writes it: a token from Auth, then the application, then the clean-up."""
-
-    class NoMemory:
-        async def load(self) -> bytes | None:
-            return None
-
-        async def save(self, blob: bytes) -> None:
-            pass
 
     bearer = {"Authorization": "Bearer ${token}"}
     (tmp_path / "word").write_text("a long enough word\n")
@@ -122,7 +96,7 @@ async def test_an_endpoint_journey_signs_in_lists_creates_launches_and_pauses(
         settings = ENDPOINT.settings.model_validate(
             {"kind": "endpoint", "name": "journeys", "interval": "10s", "targets": [target]}
         )
-        context = CollectorContext(checkpoint=NoMemory(), poke=lambda: None, folder=tmp_path)
+        context = CollectorContext(checkpoint=MemoryCheckpoint(), poke=lambda: None, folder=tmp_path)
         collector = ENDPOINT.build(settings, context)
         found = [item async for item in collector.collect(datetime.now(UTC))]
         await collector.close()
@@ -145,7 +119,7 @@ async def test_after_a_pause_nothing_more_is_sent(call: Call) -> None:
     async def some_are_sent() -> bool:
         return (await call("GET", f"{path}/progress"))[1]["sent"] > 0
 
-    await until(some_are_sent)
+    await eventually(some_are_sent)
     status, paused = await call("POST", f"{path}/pause")
     assert (status, paused["status"]) == (200, "paused")
     _, then = await call("GET", f"{path}/progress")
@@ -156,7 +130,7 @@ async def test_after_a_pause_nothing_more_is_sent(call: Call) -> None:
     async def other_is_finished() -> bool:
         return (await call("GET", f"/campaigns/{other['id']}"))[1]["status"] == "finished"
 
-    await until(other_is_finished)
+    await eventually(other_is_finished)
     _, now = await call("GET", f"{path}/progress")
     assert now == then
     await call("POST", f"{path}/launch")
@@ -164,7 +138,7 @@ async def test_after_a_pause_nothing_more_is_sent(call: Call) -> None:
     async def finished() -> bool:
         return (await call("GET", path))[1]["status"] == "finished"
 
-    await until(finished)
+    await eventually(finished)
     assert (await call("GET", f"{path}/progress"))[1]["total"] == 400
 
 
@@ -281,7 +255,7 @@ async def test_a_database_that_is_down_is_a_503_within_a_second(call: Call, post
     async def healthy() -> bool:
         return (await call("GET", "/healthz"))[0] == 200
 
-    await until(healthy)
+    await eventually(healthy)
 
 
 async def test_no_request_asks_the_same_again_and_again(postgres: EmbeddedPostgres, call: Call) -> None:
@@ -318,13 +292,13 @@ async def test_a_worker_that_is_killed_gives_its_batch_back(
     async def under_way() -> bool:
         return (await call("GET", f"{path}/progress"))[1]["sent"] > 0
 
-    await until(under_way)
+    await eventually(under_way)
     doomed.process.send_signal(signal.SIGKILL)
 
     async def finished() -> bool:
         return (await call("GET", path))[1]["status"] == "finished"
 
-    await until(finished, 30)
+    await eventually(finished)
     _, progress = await call("GET", f"{path}/progress")
     assert (progress["sent"], progress["pending"]) == (600, 0)
 
@@ -344,7 +318,7 @@ async def test_faults_are_injected_and_mended(call: Call, postgres: EmbeddedPost
         async with await psycopg.AsyncConnection.connect(postgres.dsn()) as connection:
             return await (await connection.execute(asked)).fetchone() is not None
 
-    await until(it_runs)
+    await eventually(it_runs)
 
 
 async def test_without_the_secret_there_are_no_faults(call: Call) -> None:
@@ -352,57 +326,3 @@ async def test_without_the_secret_there_are_no_faults(call: Call) -> None:
     for headers in ({}, {"X-Faults-Secret": "a guess of the tests"}):
         assert (await call("PUT", "/-/faults/error", {"path": "/campaigns"}, headers=headers))[0] == 404
     assert (await call("GET", "/campaigns"))[0] == 200
-
-
-async def test_sigterm_ends_it_in_order(serve: Callable[..., Any]) -> None:
-    """The server drains and is gone, the exit is by the signal it was sent. What it did was traced: a request with its
-    statements, and the worker's batches."""
-    with collecting() as collector:
-        service = serve(
-            "--prepare", "--pace", "400", TOCSIN_APP_OTLP_ENDPOINT=collector.endpoint, TOCSIN_APP_TRACE_SHARE="1"
-        )
-        async with aiohttp.ClientSession() as http:
-            assert (await caller(http, service.address)("GET", "/campaigns"))[0] == 200
-        for name in ("campaigns.batch", "GET /campaigns"):
-            await asyncio.to_thread(until_true, lambda name=name: collector.named(name))
-        assert await asyncio.to_thread(service.stop) in (0, -signal.SIGTERM)
-        [request] = collector.named("GET /campaigns")
-        below = {one["name"] for one in collector.spans if one["parent"] == request["span_id"]}
-        assert below == {"wait for a connection", "SELECT campaigns"}
-        assert request["resource"]["service.name"] == "campaigns"
-        batches = {one["span_id"] for one in collector.named("campaigns.batch")}
-        assert batches & {one["parent"] for one in collector.named("UPDATE campaigns")}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "env", "says"),
-    [
-        ((), {"DATABASE_URL": ""}, "set DATABASE_URL to the database's URL"),
-        (("--dsn-env", "NOT_SET"), {}, "set NOT_SET"),
-        (("--host", "0.0.0.0"), {"CAMPAIGNS_FAULTS": "a secret of the tests"}, "is not loopback"),
-        ((), {"CAMPAIGNS_FAULTS": "short"}, "at least 16 characters"),
-        (("--port", "99999"), {}, "choose another with --port"),
-        ((), {"TOCSIN_APP_SUPABASE_URL": ""}, "nothing says who may come in"),
-        ((), {"TOCSIN_APP_SUPABASE_URL": "https://ref.supabase.co"}, "there is no allowlist"),
-        (("--prepare",), {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "can't prepare the database"),
-    ],
-)
-def test_what_it_can_not_start_with_is_said_in_one_line(
-    root: Path, arguments: tuple[str, ...], env: dict[str, str], says: str
-) -> None:
-    """Exit 2 and one line that says what to do; no traceback."""
-    run = subprocess.run(
-        [sys.executable, "-m", "examples.campaigns", "--port", "0", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=root,
-        env={
-            **os.environ,
-            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x",
-            "TOCSIN_APP_SUPABASE_URL": "off",
-            **env,
-        },
-        timeout=30,
-    )
-    assert (run.returncode, run.stdout, "Traceback" in run.stderr) == (2, "", False)
-    assert says in run.stderr
