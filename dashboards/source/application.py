@@ -13,11 +13,7 @@ _JOB: Final = Choice(
     title="Application",
     metric='{__name__=~"tocsin_http_requests_in_flight|tocsin_sentry_events_total"}',
 )
-
-
-def _of(metric: str, *matchers: str) -> str:
-    """`metric` of the applications that were picked."""
-    return metric + "{" + ", ".join(('job=~"$job"', *matchers)) + "}"
+_of: Final = _JOB.of
 
 
 def _increase(by: str, metric: str, *matchers: str, window: str = "5m") -> str:

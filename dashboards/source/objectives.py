@@ -11,13 +11,7 @@ from dashboards.source.panels import Choice, Query, board, chart, figure, listin
 _ENDPOINT: Final = Choice(label="instance", title="Endpoint", metric="tocsin_endpoint_up")
 _EACH: Final = "by (job, instance, service)"
 _ON: Final = "on (job, instance, service)"
-
-
-def _of(metric: str, *matchers: str) -> str:
-    """`metric` of the endpoints that were picked."""
-    return metric + "{" + ", ".join(('instance=~"$instance"', *matchers)) + "}"
-
-
+_of: Final = _ENDPOINT.of
 _OBJECTIVE: Final = _of("tocsin_endpoint_slo_ratio")
 _UPTIME: Final = f"max {_EACH} (" + _of("tocsin_endpoint_uptime_ratio", 'window="30d"') + ")"
 _LEFT: Final = f"1 - (1 - {_UPTIME}) / {_ON} (1 - {_OBJECTIVE})"

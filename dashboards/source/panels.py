@@ -53,11 +53,15 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the reader picks at the top: values of `label` on `metric`; a query says `label=~"$label"`."""
+    """What the reader picks at the top: values of `label` on `metric`."""
 
     label: str
     title: str
     metric: str
+
+    def of(self, metric: str, *matchers: str) -> str:
+        """The selector of `metric` where it is about what was picked."""
+        return metric + "{" + ", ".join((f'{self.label}=~"${self.label}"', *matchers)) + "}"
 
 
 def board(
@@ -105,13 +109,7 @@ def chart(
 ) -> timeseries.Panel:
     """Lines over time; with a dashed one at `limit`, where the alert of `runbook` begins."""
     panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(about)
-        .datasource(SOURCE)
-        .unit(unit)
-        .span(width)
-        .height(8)
+        _headed(timeseries.Panel(), title, about, unit=unit, width=width, height=8, runbook=runbook)
         .fill_opacity(8)
         .legend(
             common.VizLegendOptions()
@@ -125,7 +123,7 @@ def chart(
         panel = panel.thresholds(_limits(limit)).thresholds_style(
             common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
         )
-    return _with_targets(_with_runbook(panel, runbook), queries, instant=False)
+    return _with_targets(panel, queries, instant=False)
 
 
 def figure(
@@ -142,28 +140,22 @@ def figure(
     """One number now; red above `bad_above`. `nothing` stands where the query finds no series: `0` only where that
     means none, as of events whose counter begins with the first. A share or a time that is not known is not 0."""
     panel = (
-        stat.Panel()
-        .title(title)
-        .description(about)
-        .datasource(SOURCE)
-        .unit(unit)
-        .span(width)
-        .height(4)
+        _headed(stat.Panel(), title, about, unit=unit, width=width, height=4, runbook=runbook)
         .no_value(nothing)
         .color_mode(BigValueColorMode.VALUE)
         .graph_mode(BigValueGraphMode.AREA)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds(_limits(bad_above))
     )
-    return _with_targets(_with_runbook(panel, runbook), [query], instant=False)
+    return _with_targets(panel, [query], instant=False)
 
 
 def listing(
     title: str, about: str, query: Query, *, unit: str = "short", width: int = 12, runbook: str = ""
 ) -> table.Panel:
     """A table of the series that are there now."""
-    panel = table.Panel().title(title).description(about).datasource(SOURCE).unit(unit).span(width).height(8)
-    return _with_targets(_with_runbook(panel, runbook), [query], instant=True)
+    panel = _headed(table.Panel(), title, about, unit=unit, width=width, height=8, runbook=runbook)
+    return _with_targets(panel, [query], instant=True)
 
 
 def _picked(choice: Choice) -> dashboard.QueryVariable:
@@ -182,11 +174,13 @@ def _picked(choice: Choice) -> dashboard.QueryVariable:
     )
 
 
-def _with_runbook(panel: Any, alert: str) -> Any:
-    if not alert:
+def _headed(panel: Any, title: str, about: str, *, unit: str, width: int, height: int, runbook: str) -> Any:
+    """`panel` with what every panel has; a link to the page of the alert `runbook`, where one is named."""
+    panel = panel.title(title).description(about).datasource(SOURCE).unit(unit).span(width).height(height)
+    if not runbook:
         return panel
-    link = dashboard.DashboardLink(f"Runbook: {alert}").type(DashboardLinkType.LINK)
-    return panel.links([link.url(f"${{tocsin:raw}}/runbooks/{alert}").target_blank(True)])
+    link = dashboard.DashboardLink(f"Runbook: {runbook}").type(DashboardLinkType.LINK)
+    return panel.links([link.url(f"${{tocsin:raw}}/runbooks/{runbook}").target_blank(True)])
 
 
 def _limits(bad_above: float | None) -> dashboard.ThresholdsConfig:
