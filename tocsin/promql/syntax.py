@@ -6,7 +6,7 @@ equal results at equal times, which is what a Round shares by. Keys are built fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -215,6 +215,11 @@ def walk(tree: Node) -> Iterator[Node]:
         node = waiting.pop()
         yield node
         waiting.extend(reversed(children(node)))
+
+
+def deepest(node: Node, own: Callable[[Node], float]) -> float:
+    """The greatest sum of what `own` says of each node on one way down from `node`."""
+    return own(node) + max((deepest(child, own) for child in children(node)), default=0.0)
 
 
 def selectors(tree: Node) -> tuple[Selector, ...]:

@@ -18,7 +18,7 @@ from typing import Final
 
 from tocsin.model import METRIC_NAME, NO_LABELS, Alert, BlindSpot, Labels, MatchOp
 from tocsin.promql import Plan, Selector
-from tocsin.promql.syntax import Node, Subquery, children
+from tocsin.promql.syntax import Node, Subquery, deepest
 
 from .rule import RecordingRule, Rule
 
@@ -103,11 +103,10 @@ def _excludes(op: MatchOp, wanted: str, hidden: str) -> bool:
 @lru_cache(maxsize=4096)
 def reach(plan: Plan) -> float:
     """The longest window of an expression in seconds, subqueries included: how much past its result is made of."""
-    return _window(plan.tree)
+    return deepest(plan.tree, _window)
 
 
 def _window(node: Node) -> float:
-    own = 0.0
     if isinstance(node, (Selector, Subquery)) and node.window is not None and node.window.constant:
-        own = max(node.window.seconds(0, 0), 0.0)
-    return own + max((_window(child) for child in children(node)), default=0.0)
+        return max(node.window.seconds(0, 0), 0.0)
+    return 0.0

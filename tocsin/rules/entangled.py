@@ -17,7 +17,7 @@ from tocsin.incidents.matching import matches
 from tocsin.model import METRIC_NAME
 from tocsin.promql import Plan, Selector
 from tocsin.promql.engine import LOOKBACK_MS
-from tocsin.promql.syntax import Anchor, Duration, Node, Subquery, children, walk
+from tocsin.promql.syntax import Anchor, Duration, Node, Subquery, deepest, walk
 
 from .rule import ALERTS, ALERTS_FOR_STATE, AlertRule, Group, Rule
 
@@ -65,10 +65,10 @@ def stepwise(rules: Sequence[Placed], failed: Iterable[int] = ()) -> frozenset[i
 
 def past_of(plan: Plan) -> float:
     """How far back an expression looks, in seconds; infinite where it names a time."""
-    return _past_of(plan.tree) + LOOKBACK
+    return deepest(plan.tree, _past) + LOOKBACK
 
 
-def _past_of(node: Node) -> float:
+def _past(node: Node) -> float:
     own = 0.0
     if isinstance(node, (Selector, Subquery)):
         durations = [each for each in (node.window, node.offset) if each is not None]
@@ -76,19 +76,18 @@ def _past_of(node: Node) -> float:
             return inf
         own = sum(max(each.seconds(0, 0), 0.0) for each in durations)
         own += LOOKBACK if isinstance(node, Selector) and node.edges else 0.0
-    return own + max((_past_of(child) for child in children(node)), default=0.0)
+    return own
 
 
 def offset_of(plan: Plan) -> float:
     """The greatest offset in an expression, in seconds: where less is kept, that part of it sees nothing, ever."""
-    return _offset_of(plan.tree)
+    return deepest(plan.tree, _offset)
 
 
-def _offset_of(node: Node) -> float:
-    own = 0.0
+def _offset(node: Node) -> float:
     if isinstance(node, (Selector, Subquery)) and node.offset is not None and node.offset.constant:
-        own = max(node.offset.seconds(0, 0), 0.0)
-    return own + max((_offset_of(child) for child in children(node)), default=0.0)
+        return max(node.offset.seconds(0, 0), 0.0)
+    return 0.0
 
 
 def singly(plan: Plan) -> bool:
