@@ -35,7 +35,9 @@ from tocsin.rules import load_rules
 from tocsin.state import State
 from tocsin.testing.demo import Stage, set_stage
 from tocsin.testing.demo.traffic import OFFICE, OUTSIDER
+from tocsin.testing.forge import Forge
 from tocsin.testing.osv import FakeOsv, advisory
+from tocsin.testing.supabase.keys import SigningKey
 from tocsin.testing.waiting import eventually
 
 ON_STAGE = pytest.mark.asyncio(loop_scope="module")
@@ -101,6 +103,15 @@ def forgeries(token: str) -> dict[str, str]:
     }
 
 
+def signed_anew(stage: Stage, token: str, *, seconds: int) -> str:
+    """A token of Auth as it would have been so many seconds from now, signed with Auth's own key."""
+    head, claims, _ = token.split(".")
+    known, says = (json.loads(base64.urlsafe_b64decode(one + "==")) for one in (head, claims))
+    forge = Forge(alg="ES256", key=SigningKey.of(stage.auth.signing_key).private, kid=known["kid"])
+    moved = {name: says[name] + seconds for name in ("iat", "exp")}
+    return forge.signed(json.dumps(known).encode(), json.dumps(says | moved).encode())
+
+
 async def get(stage: Stage, path: str) -> tuple[int, str]:
     """As a user who is signed in and on the list."""
     async with stage.http.get(stage.app + path, headers=stage.auth.headers) as response:
@@ -110,13 +121,17 @@ async def get(stage: Stage, path: str) -> tuple[int, str]:
 @ON_STAGE
 async def test_unauthenticated_requests_are_refused_on_every_endpoint(stage: Stage) -> None:
     """401 with how to prove oneself, whatever the method, also where there is no route, and a WebSocket is not opened.
-    A forged token is no better than none. What is listed as public is all that answers."""
+    A forged or an expired token is no better than none. What is listed as public is all that answers."""
     found = await answers(stage, {})
     assert {asked: status for asked, (status, _) in found.items() if status != 401} == dict.fromkeys(OPEN, 200)
     assert [asked for asked, (_, how) in found.items() if asked not in OPEN and not how.startswith("Bearer")] == []
     count = len(found) - len(OPEN)
-    forged = forgeries(stage.auth.headers["Authorization"].removeprefix("Bearer "))
-    for name, token in forged.items():
+    good = stage.auth.headers["Authorization"].removeprefix("Bearer ")
+    bearer = {"Authorization": f"Bearer {signed_anew(stage, good, seconds=0)}"}
+    async with stage.http.get(stage.app + "/campaigns", headers=bearer) as answer:
+        assert answer.status == 200  # so that it is its end alone that the other is refused for
+    bad = forgeries(good) | {"a life that is over": signed_anew(stage, good, seconds=-7200)}
+    for name, token in bad.items():
         found = await answers(stage, {"Authorization": f"Bearer {token}"}, ("GET", "POST"))
         assert (name, {asked for asked, (status, _) in found.items() if status != 401}) == (name, {("GET", "/healthz")})
         count += len(found) - 1
@@ -124,7 +139,9 @@ async def test_unauthenticated_requests_are_refused_on_every_endpoint(stage: Sta
         with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
             await stage.http.ws_connect(stage.app + path)
         assert (path, refusal.value.status in (401, 403)) == (path, True)
-    shown("unauthenticated", f"401 to {count} of {count} requests, some with one of {len(forged)} forged tokens")
+    shown(
+        "unauthenticated", f"401 to {count} of {count} requests, some with one of {len(bad)} forged or expired tokens"
+    )
 
 
 @ON_STAGE

@@ -11,8 +11,10 @@ from typing import Any
 import aiohttp
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tocsin.testing.supabase import DEFAULT_SERVICE_KEY, Era, FakeAuth, Seed
+from tocsin.testing.supabase.keys import SigningKey
 
 ANA = Seed(email="ana@example.com", password="correct horse", metadata={"full_name": "Ana"})
 SEEDS = (
@@ -380,3 +382,15 @@ async def test_the_lines_have_the_shape_of_the_corpus(caller: Caller, corpus: Pa
         assert (sample["msg"], set(sample), sample["level"]) == (line["msg"], set(line), line["level"])
         for nested in ("auth_audit_event", "auth_event"):
             assert set(sample.get(nested, ())) == set(line.get(nested, ()))
+
+
+def test_a_signing_key_is_kept_for_its_owner_and_read_again(tmp_path: Path) -> None:
+    """Whoever has the file can sign as this Auth; what is no P-256 key is refused with how to make one."""
+    made, file = SigningKey.fresh(), tmp_path / "signing.pem"
+    made.keep(file)
+    read = SigningKey.of(file)
+    assert (read.private.private_numbers(), file.stat().st_mode & 0o777) == (made.private.private_numbers(), 0o600)
+    other = SigningKey(kid="", private=ec.generate_private_key(ec.SECP384R1()))
+    other.keep(tmp_path / "other.pem")
+    with pytest.raises(ValueError, match="is no P-256 key: make one: openssl"):
+        SigningKey.of(tmp_path / "other.pem")

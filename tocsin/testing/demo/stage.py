@@ -27,6 +27,7 @@ from tocsin.testing.demo.settings import METRICS_TOKEN, POSTGRES_DSN, SLACK_TOKE
 from tocsin.testing.demo.traffic import OFFICE, OUTSIDER, USERS, AuthClient, users_at_work
 from tocsin.testing.postgres import EmbeddedPostgres
 from tocsin.testing.slack import FakeSlack
+from tocsin.testing.supabase.keys import SigningKey
 
 CHECKOUT: Final = Path(tocsin.__file__).resolve().parents[1]
 APPLICATION: Final = CHECKOUT / "examples" / "campaigns"
@@ -191,10 +192,17 @@ class _Starting:
     async def auth(self, log: Path) -> tuple[AuthClient, Child]:
         known = (*USERS.items(), OUTSIDER)
         users = [argument for email, password in known for argument in ("--user", f"{email}={password}")]
-        child = await self.child("auth", "-m", "tocsin.testing.supabase", "--log", str(log), *users)
+        key = self.folder / "signing.pem"
+        SigningKey.fresh().keep(key)
+        child = await self.child(
+            "auth", "-m", "tocsin.testing.supabase", "--log", str(log), "--signing-key", str(key), *users
+        )  # fmt: skip
         hello = await child.said(_START)
         token = self.folder / "user.token"
-        return AuthClient(http=self.http, url=hello["url"], api_key=hello["api_key"], token=token), child
+        client = AuthClient(
+            http=self.http, url=hello["url"], api_key=hello["api_key"], token=token, signing_key=key
+        )  # fmt: skip
+        return client, child
 
     async def postgres(self) -> EmbeddedPostgres:
         postgres = await asyncio.to_thread(EmbeddedPostgres.start)

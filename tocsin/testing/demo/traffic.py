@@ -41,6 +41,8 @@ class AuthClient:
     api_key: str
     token: Path
     """Whoever signs in leaves the access token here: for the readers and for the daemon's probes."""
+    signing_key: Path
+    """What Auth signs with, for tokens that it would not give: one that has expired."""
 
     async def sign_in(self, email: str, password: str, *, address: str) -> int:
         """The status of the answer."""

@@ -24,6 +24,7 @@ import psycopg
 from tocsin.testing.supabase.accounts import Seed
 from tocsin.testing.supabase.hooks import hook_of
 from tocsin.testing.supabase.journal import Era
+from tocsin.testing.supabase.keys import SigningKey
 from tocsin.testing.supabase.server import DEFAULT_API_KEY, FakeAuth
 
 
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--hook", action="append", default=[], help="NAME=URI, as in Auth's configuration")
     parser.add_argument("--hook-dsn", default="", help="the database of pg-functions hooks")
     parser.add_argument("--hook-secret", action="append", default=[], help="v1,whsec_…; while it is rotated, several")
+    parser.add_argument("--signing-key", type=Path, help="PEM file of a P-256 key; without, a fresh one signs")
     parser.add_argument("--parent", action="store_true", help="stop when standard input ends")
     options = parser.parse_args(argv)
     try:
@@ -84,6 +86,7 @@ async def _serve(options: argparse.Namespace) -> None:
         autoconfirm=options.autoconfirm,
         database=_database(options.dsn_env),
         token_limit=options.token_limit,
+        signing_key=SigningKey.of(options.signing_key) if options.signing_key else None,
         host=options.host,
         port=options.port,
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
@@ -24,6 +26,20 @@ class SigningKey:
     def fresh(cls) -> SigningKey:
         return cls(kid=str(uuid.uuid4()), private=ec.generate_private_key(ec.SECP256R1()))
 
+    @classmethod
+    def of(cls, file: Path) -> SigningKey:
+        """The one of a PEM file. Raises OSError and ValueError."""
+        private = serialization.load_pem_private_key(file.read_bytes(), password=None)
+        if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
+            raise ValueError(f"{file} is no P-256 key: make one: openssl ecparam -name prime256v1 -genkey -noout")
+        return cls(kid=str(uuid.uuid4()), private=private)
+
+    def keep(self, file: Path) -> None:
+        """Write it to a PEM file of the owner's alone."""
+        file.touch(mode=0o600)
+        form, kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        file.write_bytes(self.private.private_bytes(form, kind, serialization.NoEncryption()))
+
     def public_jwk(self) -> dict[str, Any]:
         jwk: dict[str, Any] = ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
         return {**jwk, "kid": self.kid, "alg": "ES256", "use": "sig", "key_ops": ["verify"], "ext": True}
@@ -32,8 +48,8 @@ class SigningKey:
 class SigningKeys:
     """The key in use and the standby; both are published, so that a rotation surprises nobody's cache."""
 
-    def __init__(self) -> None:
-        self.current = SigningKey.fresh()
+    def __init__(self, current: SigningKey | None = None) -> None:
+        self.current = current or SigningKey.fresh()
         self.standby = SigningKey.fresh()
         self._previous: list[SigningKey] = []
 

@@ -24,7 +24,7 @@ from tocsin.testing.supabase.exchange import CURRENT, VERSION_HEADER, Exchange, 
 from tocsin.testing.supabase.factors import Factors
 from tocsin.testing.supabase.hooks import Hook, Hooks
 from tocsin.testing.supabase.journal import NIL, Era, Journal, audit_event
-from tocsin.testing.supabase.keys import SigningKeys
+from tocsin.testing.supabase.keys import SigningKey, SigningKeys
 from tocsin.testing.supabase.refusals import AuthRefusal
 from tocsin.testing.supabase.signins import SignIns
 from tocsin.testing.supabase.signups import SignUps
@@ -59,15 +59,16 @@ class FakeAuth:
         service_key: str = DEFAULT_SERVICE_KEY,
         database: str = "",
         token_limit: int = 0,
+        signing_key: SigningKey | None = None,
     ) -> None:
         """`autoconfirm`: a sign-up needs no mail (mailer_autoconfirm). `signups` False: DISABLE_SIGNUP. `hooks` by name
         (hooks.BEFORE_USER_CREATED). `service_key`: what the admin endpoints want as apikey. `database`: where users,
         sessions and the rest are written as well (tables.py). `token_limit`: calls of /token from one address within
-        five minutes; more are refused. 0: no limit."""
+        five minutes; more are refused. 0: no limit. `signing_key`: one that others have too, or a fresh one."""
         self.address = ""
         self.api_key = api_key
         self.accounts = Accounts()
-        self.keys = SigningKeys()
+        self.keys = SigningKeys(signing_key)
         self.ways = Ways(self.accounts)
         self.oauth_user = ""
         """The address that every OAuth provider says it is."""
