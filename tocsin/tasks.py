@@ -8,6 +8,7 @@ that loops then goes on, and who cancelled it once and awaits it hangs: a daemon
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from tocsin.model import Seconds
@@ -29,3 +30,24 @@ async def end_tasks(*tasks: asyncio.Future[Any]) -> list[Exception]:
         _, running = await asyncio.wait(running, timeout=AGAIN)
     errors = [task.exception() for task in tasks if not task.cancelled()]
     return [error for error in errors if isinstance(error, Exception)]
+
+
+async def within(seconds: Seconds, work: Awaitable[Any]) -> bool:
+    """Wait for `work`, for so long at most; whether it ended by then. Raises what it raised.
+
+    What takes longer is cancelled, and after AGAIN seconds more left behind, whatever it makes of that. Not so with
+    `asyncio.timeout`, which waits for what swallows its cancellation.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks any more
+    await asyncio.wait({task}, timeout=AGAIN)
+    return False

@@ -94,6 +94,11 @@ class DaemonProcess:
         assert self.process is not None
         if self.process.returncode is None:
             self.signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait for its end → its exit code."""
+        assert self.process is not None
         async with asyncio.timeout(PATIENCE):
             # Not communicate(): the pipe is read to its end so that no transport is left behind.
             if self.process.stdout is not None:

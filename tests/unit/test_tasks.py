@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tocsin.tasks import end_tasks
+from tocsin.tasks import end_tasks, within
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -72,6 +72,35 @@ async def test_errors_are_given_and_results_are_not() -> None:
 async def test_nothing_to_end_is_no_wait() -> None:
     """As where a part was never started."""
     assert await end_tasks() == []
+
+
+async def test_what_takes_longer_than_it_may_is_cancelled_and_left_behind() -> None:
+    """Also where it makes nothing of that; the caller goes on."""
+    released = asyncio.Event()
+
+    async def deaf() -> None:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    stubborn, willing = asyncio.ensure_future(deaf()), asyncio.ensure_future(asyncio.sleep(600))
+    assert [await within(0.0, stubborn), await within(0.0, willing)] == [False, False]
+    assert [stubborn.done(), willing.cancelled()] == [False, True]
+    released.set()
+    await stubborn
+
+
+async def test_what_ends_in_time_is_as_if_awaited() -> None:
+    """Its error too."""
+
+    async def breaks() -> None:
+        raise ValueError("no")
+
+    assert await within(60.0, asyncio.sleep(0)) is True
+    with pytest.raises(ValueError, match="no"):
+        await within(60.0, breaks())
 
 
 HANGS = """

@@ -31,6 +31,7 @@ from tocsin.runtime.head_start import HeadStart
 from tocsin.runtime.health import watch_destinations
 from tocsin.runtime.inlets import Inlets
 from tocsin.runtime.leadership import Leadership, Standing
+from tocsin.runtime.leaving import Leaving
 from tocsin.runtime.ledger import Ledger
 from tocsin.runtime.lifeboat import Lifeboat
 from tocsin.runtime.memory import open_store
@@ -56,6 +57,10 @@ DRAIN_SECONDS: Final = 10.0
 """How long what is due may take to be sent when the daemon ends."""
 HANDOVER_SECONDS: Final = 1.0
 """And when another replica is there to send it: what is under way."""
+DRAIN_LIMIT: Final = 26.0
+"""For polls, remote write and messages together; each has its own limit, and a store that hangs could add up."""
+CLOSE_LIMIT: Final = 1.5
+"""For what is closed then, each."""
 
 
 @dataclass
@@ -85,6 +90,7 @@ class Daemon:
     """HOST:PORT, once it listens."""
     _inlets: Inlets = field(default_factory=Inlets)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _leaving: Leaving = field(default_factory=Leaving)
     _draining: bool = False
 
     # Start -----------------------------------------------------------------------------------------------------------
@@ -177,15 +183,14 @@ class Daemon:
 
     # Run -------------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Until told to end. Drains before it returns."""
+    async def run(self) -> int:
+        """Until told to end. Drains before it returns the process' exit code."""
         config = self.in_force.setup.config
         bound = listen(*config.web.address)
         host, port = bound.getsockname()[:2]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        loop.add_signal_handler(signal.SIGINT, self._stop.set)
+        self._leaving.listen(self._stop.set)
         reloads: set[asyncio.Task[None]] = set()
 
         def reload() -> None:
@@ -214,13 +219,16 @@ class Daemon:
         try:
             await self._until_told_or_broken(serving)
         finally:
+            self._leaving.begin()
             await ended(health)
             self.watchdog.stop()
-            await self._drain()
+            await self._leaving.part("drain", DRAIN_LIMIT, self._drain())
             reader.close()
             server.should_exit = True
-            await serving
+            await self._leaving.part("web", server.patience, serving)
             await self._close()
+            self._leaving.done()
+        return self._leaving.code
 
     async def _until_told_or_broken(self, serving: asyncio.Future[None]) -> None:
         stopped = asyncio.ensure_future(self._stop.wait())
@@ -285,17 +293,17 @@ class Daemon:
         await self.lifeboat.close()
 
     async def _close(self) -> None:
-        await self._inlets.close()
-        for _, notifier in self.workshop.notifiers.values():
-            await notifier.close()
-        await self.entrance.close()
+        part = self._leaving.part
+        closes = {"inlets": self._inlets.close(), "sign-in": self.entrance.close()}
+        closes |= {f"notifier {name}": notifier.close() for name, (_, notifier) in self.workshop.notifiers.items()}
+        await asyncio.gather(*(part(what, CLOSE_LIMIT, close) for what, close in closes.items()))
         self.store.close()
-        await self.state.close()
+        await part("state", CLOSE_LIMIT, self.state.close())
         self.tracing.close()
-        logger().info("daemon.ended")
+        logger().info("daemon.ended", code=self._leaving.code)
 
 
-async def serve(path: Path, environ: Mapping[str, str]) -> None:
-    """`tocsin run`. Raises InputError and StateError."""
+async def serve(path: Path, environ: Mapping[str, str]) -> int:
+    """`tocsin run`: its exit code. Raises InputError and StateError."""
     daemon = await Daemon.start(path, environ)
-    await daemon.run()
+    return await daemon.run()

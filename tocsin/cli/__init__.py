@@ -3,8 +3,8 @@
 To add a command, write it in tocsin/cli/NAME.py with click and add its line to `COMMANDS`. What commands share is in
 `options` (--config, --json), `output` (tables, JSON, empty listings) and `store` (the state store, daemon or not).
 
-Exit codes: 0 fine, 1 a finding (or a failure), 2 unusable input. An error is a message on standard error that says what
-to do; its traceback shows when TOCSIN_DEBUG is set.
+Exit codes: 0 fine, 1 a finding (or a failure), 2 unusable input; `run` also 3, an end that was held up. An error is a
+message on standard error that says what to do; its traceback shows when TOCSIN_DEBUG is set.
 """
 
 from __future__ import annotations

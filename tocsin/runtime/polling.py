@@ -8,6 +8,7 @@ that takes long), so that one hanging target of a collector doesn't hold back wh
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from tocsin.durations import format_duration
 from tocsin.errors import TocsinError
 from tocsin.model import Blind, Sample, Seconds
 from tocsin.ports import Clock, Collector, CollectorSettings
+from tocsin.tasks import within
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
@@ -190,15 +192,24 @@ class Poller:
         else:
             self._telemetry.pipeline_ok.set(1)
 
-    async def close(self) -> None:
-        """No poll begins any more; one that runs is waited for, then the collector's connections are released."""
+    async def close(self, *, at_most: Seconds = math.inf) -> None:
+        """No poll begins any more; one that runs is waited for, then the collector's connections are released.
+
+        All of it in the time that a poll may take, or `at_most` seconds: what hangs is left behind.
+        """
         self._closed = True
+        limit = min(self.settings.time_limit + CANCEL_GRACE, at_most)
         try:
-            async with asyncio.timeout(self.settings.time_limit + CANCEL_GRACE):
-                await self._idle.wait()
-                await self.collector.close()
+            if await within(limit, self._release()):
+                return
+            why = f"it has not ended within {limit:g} s"
         except Exception as error:  # noqa: BLE001 (closing must not keep the daemon from draining)
-            logger().warning("collector.close_failed", collector=self.name, error=f"{type(error).__name__}: {error}")
+            why = f"{type(error).__name__}: {error}"
+        logger().warning("collector.close_failed", collector=self.name, error=why)
+
+    async def _release(self) -> None:
+        await self._idle.wait()
+        await self.collector.close()
 
 
 def pause_after(took: Seconds) -> Seconds:

@@ -30,6 +30,8 @@ STAGGER: Final[Seconds] = 1.0
 """The first polls are spread over this long, or their interval if that is shorter."""
 OVERDUE: Final[float] = 1.5
 """A poll is overdue after this many of its intervals, and a second."""
+POLLS_END: Final[Seconds] = 10.5
+"""For running polls and the collectors' close(), when the daemon ends."""
 
 _EVENTS: Final = {EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "overrun", EVENT_JOB_ERROR: "error"}
 
@@ -112,8 +114,9 @@ class Scheduler:
                 poller.started_at = now
                 poller.poke()
 
-    async def stop(self) -> None:
-        """No new polls; those that run are waited for (their deadline bounds them), then collectors are closed.
+    async def stop(self, *, at_most: Seconds = POLLS_END) -> None:
+        """No new polls; those that run are waited for (their deadline bounds them, and `at_most` all of it), then
+        collectors are closed.
 
         APScheduler's own shutdown cancels running coroutines, so jobs are taken away first.
         """
@@ -121,5 +124,5 @@ class Scheduler:
             await ended(self._watch)
         self._jobs.pause()
         self._jobs.remove_all_jobs()
-        await asyncio.gather(*(poller.close() for poller in self._pollers.values()))
+        await asyncio.gather(*(poller.close(at_most=at_most) for poller in self._pollers.values()))
         self._jobs.shutdown(wait=False)

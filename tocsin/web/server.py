@@ -30,6 +30,8 @@ from tocsin.web.status import status_routes
 
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted."""
+GRACEFUL: Final = 3
+"""Seconds for requests that are under way when the daemon ends."""
 
 
 def routes(inside: Inside) -> list[GuardedRoute]:
@@ -80,6 +82,9 @@ def listen(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn on a socket that is bound already; signals are the daemon's."""
 
+    patience: Final = GRACEFUL + 1.0
+    """Seconds that its end may take."""
+
     def __init__(self, app: Gate, bound: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
@@ -93,7 +98,7 @@ class Server(uvicorn.Server):
                 date_header=True,
                 backlog=BACKLOG,
                 timeout_keep_alive=15,
-                timeout_graceful_shutdown=3,
+                timeout_graceful_shutdown=GRACEFUL,
                 h11_max_incomplete_event_size=32_768,
             )
         )

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from tocsin.errors import CollectError
 from tocsin.model import Blind, Sample
@@ -197,6 +199,28 @@ async def test_closing_waits_for_the_running_poll_and_then_releases_the_collecto
     go.set()
     await asyncio.gather(task, closing)
     assert (len(seen), collector.closed) == (1, True)
+
+
+async def test_a_collector_that_does_not_close_is_left_behind() -> None:
+    """Though it swallows its cancellation: the daemon's end and a reload go on."""
+    released = asyncio.Event()
+
+    class Stubborn(Scripted):
+        async def close(self) -> None:
+            while not released.is_set():
+                with suppress(asyncio.CancelledError):
+                    await released.wait()
+
+    async def script(at: datetime) -> AsyncIterator[Sample | Blind]:
+        yield sample(at)
+
+    stuck = poller(Stubborn(script), Seen())
+    with capture_logs() as logs:
+        await stuck.close(at_most=0.01)
+    released.set()
+    assert [(line["event"], line["error"]) for line in logs] == [
+        ("collector.close_failed", "it has not ended within 0.01 s")
+    ]
 
 
 async def test_a_defect_behind_the_polls_is_seen_and_does_not_end_them() -> None:
