@@ -168,6 +168,7 @@ def _limits() -> list[object]:
             "Waiting begins where the concurrency limit is reached; how long that has been coming, in flight shows.",
             Query(expr=f"sum by (job) ({_of('tocsin_http_requests_in_flight')})", legend="{{job}} in flight"),
             Query(expr=f"sum by (job) ({_of('tocsin_http_requests_waiting')})", legend="{{job}} waiting"),
+            Query(expr=f"sum by (job) ({_of('tocsin_http_sockets_open')})", legend="{{job}} WebSockets"),
             runbook="ApplicationSaturated",
         ),
         chart(

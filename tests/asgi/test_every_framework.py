@@ -143,9 +143,11 @@ def test_a_websocket_is_refused_before_it_is_accepted(site_with_sockets: Site) -
 
 
 def test_a_websocket_that_the_client_leaves_is_no_error(site_with_sockets: Site) -> None:
-    """Leaving is what clients do."""
+    """Leaving is what clients do. While it is there it counts as open, by the route that the framework chose."""
     site = site_with_sockets
     with connect(f"ws://127.0.0.1:{site.port}/feed", additional_headers=site.authorization, open_timeout=60) as socket:
         assert socket.recv() == "hello"
+        site.until(lambda: site.value("tocsin_http_sockets_open", route="/feed") == 1)
     site.until(lambda: site.kept.of("request.done"))
     assert site.kept.of("request.failed") == []
+    assert site.value("tocsin_http_sockets_open", route="/feed") == 0

@@ -56,4 +56,14 @@ async def test_nothing_stays_under_way() -> None:
     with pytest.raises(BrokenPipeError):
         await latency(scope("/gone"), nothing, broken)
     await latency(scope("/silent"), nothing, nowhere)
+
+    async def socket(scope: Any, receive: Any, send: Any) -> None:
+        scope["tocsin.route"] = "/feed"
+        await send({"type": "websocket.accept"})
+        assert registry.get_sample_value("tocsin_http_sockets_open", {"route": "/feed"}) == 1
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await Latency(socket, measures=measures_of(registry))(scope("/feed") | {"type": "websocket"}, nothing, nowhere)
+    assert registry.get_sample_value("tocsin_http_sockets_open", {"route": "/feed"}) == 0
     assert registry.get_sample_value("tocsin_http_requests_in_flight") == 0

@@ -38,18 +38,25 @@ def opened(site: Site, path: str = "/echo") -> ClientConnection:
     return connect(f"ws://127.0.0.1:{site.port}{path}", additional_headers=site.authorization, open_timeout=60)
 
 
+def open_now(site: Site, route: str) -> float:
+    return site.value("tocsin_http_sockets_open", route=route)
+
+
 def test_one_more_than_may_be_open_is_refused_and_let_in_when_another_has_ended(site: Site) -> None:
-    """503, before it is accepted; whoever is open is not touched."""
+    """503, before it is accepted; whoever is open is not touched. How many are open is a gauge, by route."""
     site.forget()
-    with opened(site) as first, opened(site) as second:
+    with opened(site) as first, opened(site, "/other") as second:
+        assert [open_now(site, route) for route in ("/echo", "/other")] == [1, 1]
         with pytest.raises(InvalidStatus) as refused:
             opened(site)
+        assert open_now(site, "/echo") == 1
         for one in (first, second):
             one.send("still here")
             assert one.recv(timeout=60) == "10"
     assert (refused.value.response.status_code, refused.value.response.headers["retry-after"]) == (503, "1")
     assert site.value("tocsin_http_limited_total", limit="sockets") == 1
     site.until(lambda: site.open == 0)
+    assert [open_now(site, route) for route in ("/echo", "/other")] == [0, 0]
     with opened(site) as third:
         third.send("hello")
         assert third.recv(timeout=60) == "5"
@@ -80,5 +87,6 @@ def test_a_socket_that_nobody_accepts_is_given_up(site: Site) -> None:
         lasting.send("open for longer than that")
         assert lasting.recv(timeout=60) == "25"
     assert given_up.value.response.status_code == 504
+    assert open_now(site, "/deaf") == 0
     done = site.until(lambda: [line for line in site.kept.of("request.done") if line["route"] == "/deaf"])
     assert (done[0]["stopped_by"], done[0]["status"]) == ("time", 504)

@@ -94,6 +94,10 @@ OUT_OF_SIGHT: Final = (
         why="needs a cache; the example has none", where="tocsin/asgi/measures.py", names=("tocsin_http_cache_total",)
     ),
     Absent(
+        why="needs WebSockets; the example has none", where="tests/asgi/test_sockets_limited.py",
+        names=("tocsin_http_sockets_open",),
+    ),
+    Absent(
         why="needs a collector of traces, logs or errors", where="tests/asgi/test_exports.py",
         names=("tocsin_http_exports_total",),
     ),

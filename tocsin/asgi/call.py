@@ -89,6 +89,8 @@ class Call:
     """Bytes of the answer's body."""
     opened = False
     """A WebSocket that was accepted."""
+    when_opened: Callable[[], None] | None = None
+    """Called when it is."""
     stopped_by = ""
     """The layer that answered in the application's stead."""
     refusal = ""
@@ -230,6 +232,8 @@ class Call:
                     self._looked = True
             elif kind == "websocket.accept":
                 self.status, self.opened = 101, True
+                if self.when_opened is not None:
+                    self.when_opened()
             elif kind == "websocket.close" and not self.status:
                 self.status = 403  # what servers answer when it was not accepted
             await send(message)

@@ -3,8 +3,8 @@
     app = Latency(app)
 
 A request ends with the last byte of its answer: what a background task does afterwards is not waited for by anybody.
-One that ends without an answer counts as status 499 when the client went away, 500 otherwise. WebSockets are not
-measured: they last as long as somebody looks.
+One that ends without an answer counts as status 499 when the client went away, 500 otherwise. WebSockets last
+as long as somebody looks: of them it is counted how many are open, from being accepted to the application's end.
 
 An exemplar (the trace id) is left at most once in `exemplar_every` per series: a histogram keeps one per bucket, and
 writing it costs as much as all the rest.
@@ -14,11 +14,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tocsin.asgi.arguments import app_of, number
 from tocsin.asgi.call import CALL_KEY, App, Call, Receive, Scope, Send, Site
 from tocsin.asgi.measures import Measures, measures_of, method_label, status_label
 from tocsin.model import Seconds
+
+if TYPE_CHECKING:
+    from prometheus_client import Gauge
 
 
 class _Series:
@@ -48,7 +52,7 @@ class Latency:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await (self._socket if scope["type"] == "websocket" else self._app)(scope, receive, send)
             return
         call: Call = scope.get(CALL_KEY) or self._site.call(scope)
         self._under_way.inc()
@@ -57,6 +61,23 @@ class Latency:
         finally:
             self._under_way.dec()
             self._count(call)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call: Call = scope.get(CALL_KEY) or self._site.call(scope)
+        counted: list[Gauge] = []
+
+        def opened() -> None:
+            # Whoever accepts it has been routed to; what it is called must be the same at its end.
+            counted.append(self._measures.sockets.labels(call.route))
+            counted[0].inc()
+
+        call.when_opened = opened
+        try:
+            await self._app(scope, receive, call.track(send))
+        finally:
+            call.when_opened = None
+            for gauge in counted:
+                gauge.dec()
 
     def _count(self, call: Call) -> None:
         ended = call.ended or time.perf_counter()

@@ -3,6 +3,7 @@
     tocsin_http_request_duration_seconds{method,route}    histogram, exemplars with the trace id
     tocsin_http_requests_total{method,route,status}       counter
     tocsin_http_requests_in_flight                        gauge
+    tocsin_http_sockets_open{route}                       gauge; WebSockets
     tocsin_http_errors_total{category,route}              counter; 4xx too, as client, auth or validation
     tocsin_http_error_occurrences_total{category,fingerprint}   counter; errors with a fingerprint only
     tocsin_http_refusals_total{reason}                    counter; what access refused
@@ -52,6 +53,9 @@ DECLARED: Final = (
         help="Requests answered",
     ),
     Metric(name="tocsin_http_requests_in_flight", type=MetricType.GAUGE, help="Requests being answered now"),
+    Metric(
+        name="tocsin_http_sockets_open", type=MetricType.GAUGE, labels=("route",), help="WebSockets that are open now",
+    ),
     Metric(
         name="tocsin_http_errors_total", type=MetricType.COUNTER, labels=("category", "route"),
         help="Requests that went wrong, by whose matter it is",
@@ -150,6 +154,7 @@ class Measures:
         self.seconds: Histogram = made["tocsin_http_request_duration_seconds"]
         self.requests: Counter = made["tocsin_http_requests_total"]
         self.in_flight: Gauge = made["tocsin_http_requests_in_flight"]
+        self.sockets: Gauge = made["tocsin_http_sockets_open"]
         self.errors: Counter = made["tocsin_http_errors_total"]
         self.occurrences: Counter = made["tocsin_http_error_occurrences_total"]
         self.refusals: Counter = made["tocsin_http_refusals_total"]
