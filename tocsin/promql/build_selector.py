@@ -6,12 +6,16 @@ Source of the checks and their wording: prometheus/promql/parser/parse.go.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from tocsin.errors import PromQLError
 from tocsin.model import Matcher
 from tocsin.promql.lexer import Token
 from tocsin.promql.matchers import matches
 from tocsin.promql.syntax import Anchor, Duration, Node, Selector, Subquery, Type, short
+
+_LONGEST: Final = 9.2e9
+"""Seconds. Prometheus counts a duration's nanoseconds in 64 bits."""
 
 
 def selector(matchers: tuple[Matcher, ...], start: int, end: int) -> Selector:
@@ -55,8 +59,10 @@ def _check_window(window: Duration, token: Token) -> None:
             seconds = window.seconds(0, 0)
         except (ZeroDivisionError, OverflowError, ValueError) as error:
             raise PromQLError(str(error), position=token.start) from None
-        if not 0 < seconds < 9.2e9:
+        if seconds <= 0:
             raise PromQLError("duration must be greater than 0", position=token.start)
+        if seconds >= _LONGEST:
+            raise PromQLError("duration out of range: 291y at most", position=token.start)
 
 
 def subquery(node: Node, window: Duration, step: Duration | None, end: int) -> Subquery:

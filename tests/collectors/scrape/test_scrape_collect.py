@@ -226,14 +226,15 @@ async def test_a_burst_on_a_live_target_begins_at_zero(world: World) -> None:
 
 
 async def test_no_free_place_is_unknown_not_down(world: World) -> None:
-    """A target whose turn did not come in this poll is blind, and says what to raise."""
+    """A target whose turn came too late in this poll is blind, and says what to raise; whoever had the place is not."""
 
     async def hang(_: web.Request) -> web.Response:
         await asyncio.sleep(60)
         return web.Response()
 
-    targets = [{"url": await world.serve(hang), "name": f"t{n}"} for n in range(2)]
-    samples, blind = await world.poll(*targets, concurrency=1, interval="1500ms")
+    url = await world.serve(hang)
+    first, second = {"url": url, "name": "t0", "deadline": "500ms"}, {"url": url, "name": "t1"}
+    samples, blind = await world.poll(first, second, concurrency=1, interval="4s")
     assert [(dict(each.labels), "raise concurrency" in each.why) for each in blind if "up" in each.metrics] == [
         ({"instance": "t1"}, True)
     ]

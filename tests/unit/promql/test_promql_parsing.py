@@ -76,6 +76,7 @@ def test_words_are_metric_names_where_nothing_else_is_meant(name: str) -> None:
         ('a{__name__="b"}', "metric name must not be set twice", 2),
         ("a[5m][5m]", "ranges only allowed for vector selectors", 5),
         ("a[0s]", "duration must be greater than 0", 1),
+        ("a[292y]", "duration out of range: 291y at most", 1),
         ("a[5m/0]", "division by zero", 1),
         ("sum(a) offset 5m", "offset modifier must be preceded by", 7),
         ("a offset 1m offset 2m", "offset may not be set multiple times", 12),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -115,13 +116,19 @@ def test_reading_while_segments_are_replaced_gives_an_unbroken_row(tmp_path: Pat
     try:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
-        for _ in range(25):
+        lasts: list[float] = []
+        deadline = time.monotonic() + 60
+        while len(lasts) < 25:
+            assert time.monotonic() < deadline
             copy = read_store(tmp_path)
-            if copy.newest is None:
+            if copy.newest is None:  # it has written nothing yet
                 continue
-            ((_, samples),) = points(copy, copy.newest, "m[300y]").items()
+            ((_, samples),) = points(copy, copy.newest, "m[200y]").items()
             values = [value for _, value in samples]
-            assert values == np.arange(values[0], values[-1] + 1, 15.0).tolist()
+            assert values == np.arange(0.0, values[-1] + 1, 15.0).tolist()
+            lasts.append(values[-1])
+        assert lasts == sorted(lasts)
+        assert lasts[-1] > lasts[0]
     finally:
         writer.kill()
         writer.wait()
