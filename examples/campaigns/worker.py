@@ -20,13 +20,16 @@ from examples.campaigns.measures import Measures
 from tocsin.asgi import Unavailable
 from tocsin.asgi.database import Database
 from tocsin.asgi.traces import span
-from tocsin.tasks import end_tasks
+from tocsin.tasks import end_tasks, within
 
 log = logging.getLogger("campaigns.worker")
 
 BATCH: Final = 20
 REVIEW: Final = 5.0
 """Seconds between looks at all campaigns: what was launched with nothing left to send, and the whole backlog."""
+
+LEFT_AFTER: Final = 3.0
+"""Seconds that a batch under way may take to be given back when the service ends."""
 
 
 class Bounced(Exception):
@@ -130,7 +133,8 @@ class Worker:
         try:
             yield
         finally:
-            await end_tasks(task)
+            if not await within(LEFT_AFTER, end_tasks(task)):
+                log.error("the batch under way does not end, and is left behind")
 
 
 def _mail(send: Mapping[str, Any]) -> Mail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -157,3 +158,48 @@ async def test_what_goes_wrong_at_the_end_is_told_and_nothing_stays_open() -> No
     assert [(line["event"], line["error"]) for line in kept.lines] == [
         ("app.no_lifespan", "only http"), ("app.layer_not_closed", "the disk is full"),
     ]  # fmt: skip
+
+
+async def test_what_hangs_does_not_hold_up_the_servers_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that works on after it said that it has stopped, and a layer's close(), which both swallow their
+    cancellation: they are left behind, the others are closed, and the server is told."""
+    monkeypatch.setattr("tocsin.asgi.lifespan.LEFT_AFTER", 0.01)
+    monkeypatch.setattr("tocsin.asgi.mount.LEFT_AFTER", 0.01)
+    kept, closed, released = Kept(), list[str](), asyncio.Event()
+
+    async def hangs() -> None:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    class Layer:
+        def __init__(self, app: Any, name: str) -> None:
+            self._app, self._name = app, name
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await self._app(scope, receive, send)
+
+        async def close(self) -> None:
+            closed.append(self._name)
+            if self._name == "outer":
+                await hangs()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for which in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{which}.complete"})
+        await hangs()
+
+    served = protect(
+        app, inside=[lambda app, _: Layer(app, "outer"), lambda app, _: Layer(app, "inner")], environment={},
+        supabase_url="off", lines=Lines(kept), registry=CollectorRegistry(),
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        assert await lifespan_of(served) == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
+    released.set()
+    assert closed == ["outer", "inner"]
+    assert [(line["event"], line["error"]) for line in kept.lines] == [
+        ("app.layer_not_closed", "close() has not ended within 0.01 s")
+    ]

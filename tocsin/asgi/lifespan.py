@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from tocsin.asgi.call import App, Message, Receive, Scope, Send
-from tocsin.tasks import end_tasks
+from tocsin.model import Seconds
+from tocsin.tasks import end_tasks, within
+
+LEFT_AFTER: Final[Seconds] = 5.0
+"""What has not ended then, when the server does, is left behind: the server would wait for it without end."""
 
 
 class Starts(Protocol):
@@ -80,8 +84,8 @@ class _Inner:
         return None if self._task.done() else await self._ask("lifespan.shutdown")
 
     async def cancel(self) -> None:
-        """Leave no task behind."""
-        await end_tasks(self._task)
+        """Leave no task behind that can be ended."""
+        await within(LEFT_AFTER, end_tasks(self._task))
 
     async def _ask(self, what: str) -> Message | None:
         self._incoming.put_nowait({"type": what})

@@ -37,7 +37,7 @@ from tocsin.asgi.errors.scrub import text_of
 from tocsin.asgi.exports import Exports
 from tocsin.asgi.given import look, public_routes
 from tocsin.asgi.latency import Latency
-from tocsin.asgi.lifespan import run_lifespan
+from tocsin.asgi.lifespan import LEFT_AFTER, run_lifespan
 from tocsin.asgi.limits import Body, Concurrency, Time
 from tocsin.asgi.logs import Lines, RequestLog, Sampling
 from tocsin.asgi.logs.files import Files, Keeping, can_be_written
@@ -45,6 +45,7 @@ from tocsin.asgi.logs.writer import FileSink, Sink, StreamSink
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.asgi.settings import NO_ACCESS, PREFIX, Settings, checked
 from tocsin.errors import InputError
+from tocsin.tasks import within
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -241,13 +242,14 @@ class Protected:
 
     async def close(self) -> None:
         """Close the layers, the outermost first, then the log, and, for two seconds at most, what sends away. All of
-        them, whatever one of them raises; that is raised in the end."""
+        them, whatever one of them raises; that is raised in the end. One that hangs is left behind and counts as that.
+        """
         failed: list[Exception] = []
         for layer in reversed(self._layers):
             try:
                 ended = close() if (close := getattr(layer, "close", None)) is not None else None
-                if ended is not None:
-                    await ended
+                if ended is not None and not await within(LEFT_AFTER, ended):
+                    raise TimeoutError(f"close() has not ended within {LEFT_AFTER:g} s")
             except Exception as error:  # noqa: BLE001 (the others must end too, and the log be written)
                 failed.append(error)
                 self.parts.lines.error("app.layer_not_closed", error=text_of(error), layer=type(layer).__name__)

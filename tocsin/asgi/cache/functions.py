@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 from tocsin.asgi.cache.question import JSON, Asking, Question, Tags
 from tocsin.asgi.cache.responses import Responses
 from tocsin.asgi.cache.rules import Rule
-from tocsin.asgi.cache.store import Away, Changes, Codec, Lease, Memory, Store
+from tocsin.asgi.cache.store import LEFT_AFTER, Away, Changes, Codec, Lease, Memory, Store
 from tocsin.asgi.cache.threads import Threads
 from tocsin.asgi.call import App
 from tocsin.asgi.errors.scrub import scrubbed
 from tocsin.asgi.errors.storm import Storms
 from tocsin.asgi.measures import Measures, measures_of
 from tocsin.model import Seconds
-from tocsin.tasks import end_tasks
+from tocsin.tasks import end_tasks, within
 
 if TYPE_CHECKING:
     from tocsin.asgi.mount import Layer, Parts
@@ -153,7 +153,7 @@ class Cache:
     async def close(self) -> None:
         """End what is being made in this event loop, and the store's connections of it."""
         flights = [flight for flight, _ in self._flights_here().values()]
-        await end_tasks(*flights)
+        await within(LEFT_AFTER, end_tasks(*flights))
         await self.store.close()
 
     def _flights_here(self) -> Flights:

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Final
 
 from tocsin.asgi.cache.conditions import CONDITIONS, Conditional, is_unchanged, not_modified, without_conditions
 from tocsin.asgi.cache.rules import Keeping, Rule, asked_with, cookies_of, key_of, path_tag
-from tocsin.asgi.cache.store import Away, Entry, Lease
+from tocsin.asgi.cache.store import LEFT_AFTER, Away, Entry, Lease
 from tocsin.asgi.cache.taping import ANSWER, Answer, Flight, Lost, Taping
 from tocsin.asgi.call import App, Message, Receive, Scope, Send, call_of
 from tocsin.asgi.routes import ROUTE_KEY
-from tocsin.tasks import end_tasks
+from tocsin.tasks import end_tasks, within
 
 if TYPE_CHECKING:
     from tocsin.asgi.cache.functions import Cache
@@ -263,7 +263,7 @@ class Responses:
 
     async def close(self) -> None:
         """End what is being made for the cache."""
-        await end_tasks(*self._refreshing.values())
+        await within(LEFT_AFTER, end_tasks(*self._refreshing.values()))
         await asyncio.gather(*self._keeping, return_exceptions=True)
         await self._cache.close()
 

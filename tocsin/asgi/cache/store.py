@@ -17,6 +17,8 @@ Generations = tuple[tuple[str, Any], ...]
 
 
 _MOST_TAGS: Final = 10_000
+LEFT_AFTER: Final[Seconds] = 2.0
+"""What is being made when a cache is closed, and has not ended then, is left behind."""
 
 
 class Away(TocsinError):
