@@ -15,7 +15,8 @@ from yarl import URL
 from tocsin.access.allowlist import Remove
 from tocsin.testing.supabase.ways import totp
 from tocsin.web.browser import SESSION_COOKIE
-from tocsin.web.login.routes import MFA_COOKIE, NO, OAUTH_COOKIE
+from tocsin.web.login.oauth import OAUTH_COOKIE
+from tocsin.web.login.reception import MFA_COOKIE, NO
 from tocsin.web.login.tries import DEVICE_COOKIE
 
 from .door import HERE, SECRET, Browser, Console

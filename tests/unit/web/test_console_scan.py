@@ -14,7 +14,8 @@ from tocsin.access.tokens import Scope
 from tocsin.testing.asking import FORM, ask
 from tocsin.testing.supabase.ways import totp
 from tocsin.web.browser import HEADERS, LOGIN_COOKIE, SESSION_COOKIE, UNSAFE
-from tocsin.web.login.routes import MFA_COOKIE, OAUTH_COOKIE
+from tocsin.web.login.oauth import OAUTH_COOKIE
+from tocsin.web.login.reception import MFA_COOKIE
 from tocsin.web.login.tries import DEVICE_COOKIE
 
 from .door import HERE, SECRET, Browser, Console

@@ -9,5 +9,6 @@
     GET, POST /login/link        a one-time link, on loopback, where no Supabase is configured
     POST /logout                 the end, here and of this session at Supabase
 
-Modules: routes (the above), throttle (who tries too often waits), pages (the templates login*.j2).
+Modules: routes and oauth (the above), reception (forms, pages and sign-in, for all of them), tries and throttle (who
+tries too often waits), pages (the templates login*.j2), sessions (one's own, listed and ended).
 """
