@@ -99,9 +99,11 @@ def test_nothing_is_lost_that_the_daemon_writes_meanwhile(tmp_path: Path) -> Non
     kept.add(OF_ANA[:1], NOW)
 
     def write() -> None:
-        for row in rows:
-            kept.add([row, OF_ANA[2]], NOW)
-        over.set()
+        try:
+            for row in rows:
+                kept.add([row, OF_ANA[2]], NOW)
+        finally:
+            over.set()
 
     writer = threading.Thread(target=write)
     writer.start()

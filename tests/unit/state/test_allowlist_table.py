@@ -272,7 +272,7 @@ async def test_what_postgres_tells_is_enough_for_a_removal_to_bite(url: str, tab
         deaf = await comes_in()
         later = await roster.ruling("ana@example.com", NOW + timedelta(seconds=1))
     finally:
-        listening.cancel()
+        await end_tasks(listening)
         await roster.close()
         await other.close()
     assert (before, deaf, getattr(later, "allowed", None)) == (True, False, True)

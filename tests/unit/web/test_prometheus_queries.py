@@ -9,6 +9,7 @@ from tocsin.access.tokens import Scope
 from tocsin.errors import EvaluationError
 from tocsin.model import Labels, Sample
 from tocsin.promql import Limits, Round, Storage, compile_expr
+from tocsin.testing.waiting import PATIENCE
 from tocsin.web.reading import AT_ONCE, Canceled, TimedOut
 
 from .conftest import NOW, Port
@@ -186,7 +187,8 @@ async def test_the_end_of_the_daemon_ends_queries(port: Port) -> None:
             limits.check()
 
     running = asyncio.ensure_future(port.reader.run(work))
-    await began.wait()
+    async with asyncio.timeout(PATIENCE):
+        await began.wait()
     port.reader.close()
     with pytest.raises(Canceled):
         await running
@@ -210,11 +212,14 @@ async def test_a_poll_does_not_wait_for_a_query(port: Port) -> None:
         return reckon
 
     running = [asyncio.ensure_future(port.reader.run(work(number))) for number in range(AT_ONCE)]
-    for each in began:
-        await each.wait()
-    async with port.pipeline.reading() as store:
-        store.append([Sample(name="up", labels=Labels(job=f"new-{n}"), value=1.0, at=NOW) for n in range(100)])
-    go_on[0] = True
+    try:
+        async with asyncio.timeout(PATIENCE):
+            for each in began:
+                await each.wait()
+            async with port.pipeline.reading() as store:
+                store.append([Sample(name="up", labels=Labels(job=f"new-{n}"), value=1.0, at=NOW) for n in range(100)])
+    finally:
+        go_on[0] = True  # else the threads would take the processor from all tests after this one
     assert await asyncio.gather(*running) == [1] * AT_ONCE
 
 
