@@ -59,7 +59,7 @@ class Drain:
 @pytest.fixture
 async def drain(tmp_path: Path) -> AsyncIterator[Drain]:
     config = {
-        "collectors": [{"kind": "auth_logs", "name": "auth", "interval": "1s",
+        "collectors": [{"kind": "auth_logs", "name": "auth", "interval": "1s", "deadline": "30s",
                         "source": {"drain": {"secret_env": "DRAIN_SECRET"}}}],
         "rules": [], "routes": [{"match": {}, "notify": ["log"]}],
         "notifiers": [{"kind": "console", "name": "log"}], "web": {"listen": "127.0.0.1:0"},

@@ -67,14 +67,19 @@ async def test_a_daemon_in_which_nearly_everything_hangs(
     daemon: DaemonProcess, slack: FakeSlack, target: Target
 ) -> None:
     """A collector's poll and close(), a notifier's close(), a thread of a pool and one of nobody's: what is due is sent
-    all the same, samples and state are closed, and the log names what was left."""
+    all the same, samples and state are closed, and the log names what was left. So does a reload."""
     install(daemon.folder)
     config = config_of(slack, target)
     config["collectors"].append({"kind": "hung", "name": "hung", "interval": "200ms"})
-    config["notifiers"].append({"kind": "hung", "name": "mute"})
+    config["notifiers"] += [{"kind": "hung", "name": "mute"}, {"kind": "hung", "name": "gone"}]
     (daemon.folder / "config.yaml").write_text(json.dumps(config))
     daemon.env["PYTHONPATH"] = str(daemon.folder)
     await daemon.start()
+    del config["notifiers"][-1]
+    (daemon.folder / "config.yaml").write_text(json.dumps(config))
+    daemon.signal(signal.SIGHUP)
+    await eventually(lambda: bool(daemon.log("config.reloaded")))
+    assert [line["notifier"] for line in daemon.log("notifier.close_failed")] == ["gone"]
     slack.inject("chat.postMessage", Kind.HANG)
     target.status = 500
     await eventually(lambda: any(call.method == "chat.postMessage" for call in slack.calls))

@@ -17,6 +17,7 @@ from tocsin.runtime.canary import NAME as CANARY
 from tocsin.runtime.canary import Canary
 from tocsin.runtime.clock import SteadyClock
 from tocsin.runtime.delivery import Delivery, Endpoint
+from tocsin.runtime.ending import closed
 from tocsin.runtime.heartbeat import Heartbeat
 from tocsin.runtime.inlets import Inlets
 from tocsin.runtime.pipeline import Pipeline
@@ -101,7 +102,7 @@ class InForce:
         await self.inlets.replace(setup.config.collectors, setup.config.folder, stays=stays)
         for name, (_, notifier) in olds.items():
             if self.workshop.notifiers.get(name, (None, None))[1] is not notifier:
-                await notifier.close()
+                await closed("notifier.close_failed", notifier.close(), notifier=name)
         self._holds()
         logger().info("config.reloaded", collectors=len(self._pollers), notifiers=len(self.workshop.notifiers))
 

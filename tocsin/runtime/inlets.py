@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from tocsin.ports import CollectorSettings, Inlet
 from tocsin.runtime import plugins
+from tocsin.runtime.ending import closed
 
 
 class Inlets:
@@ -26,9 +28,10 @@ class Inlets:
             if settings.name not in stays and make is not None and (inlet := make(settings, folder)) is not None:
                 now[settings.name] = inlet
         self.open = now
-        for name, inlet in before.items():
-            if now.get(name) is not inlet:
-                await inlet.close()
+        gone = {name: inlet for name, inlet in before.items() if now.get(name) is not inlet}
+        await asyncio.gather(
+            *(closed("inlet.close_failed", inlet.close(), collector=name) for name, inlet in gone.items())
+        )
 
     async def close(self) -> None:
         """What is under way is kept first."""

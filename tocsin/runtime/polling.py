@@ -18,7 +18,7 @@ from tocsin.durations import format_duration
 from tocsin.errors import TocsinError
 from tocsin.model import Blind, Sample, Seconds
 from tocsin.ports import Clock, Collector, CollectorSettings
-from tocsin.tasks import within
+from tocsin.runtime.ending import closed
 from tocsin.telemetry.logs import logger
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
@@ -199,13 +199,7 @@ class Poller:
         """
         self._closed = True
         limit = min(self.settings.time_limit + CANCEL_GRACE, at_most)
-        try:
-            if await within(limit, self._release()):
-                return
-            why = f"it has not ended within {limit:g} s"
-        except Exception as error:  # noqa: BLE001 (closing must not keep the daemon from draining)
-            why = f"{type(error).__name__}: {error}"
-        logger().warning("collector.close_failed", collector=self.name, error=why)
+        await closed("collector.close_failed", self._release(), limit=limit, collector=self.name)
 
     async def _release(self) -> None:
         await self._idle.wait()
