@@ -103,7 +103,7 @@ async def test_what_another_alert_explains_is_inhibited(port: Port) -> None:
         port.pipeline.book.plan,
         dependencies=(Dependency(match={"alertname": "Slow"}, depends_on={"alertname": "Down"}),),
     )
-    port.pipeline.book = replace(port.pipeline.book, plan=plan)
+    port.pipeline.decisions.book = replace(port.pipeline.book, plan=plan)
     await post(port, API, WEB)
     down, slow = sorted(await get(port, "alerts"), key=lambda found: str(found["labels"]["alertname"]))
     assert (down["status"]["state"], slow["status"]) == (

@@ -160,12 +160,12 @@ async def test_without_a_drain_it_says_what_to_configure(port: Port) -> None:
 
 async def test_what_a_follower_is_sent_the_leader_counts(port: Port, inlets: dict[str, Kept]) -> None:
     """Events of a drain and alerts alike: whichever replica took them, the one that decides has them a second later."""
-    port.pipeline.leads = False
+    port.pipeline.decisions.leads = False
     alert = {"labels": {"alertname": "Down", "service": "api", "severity": "P0"}}
     assert (await port.ask("POST", "/api/v2/alerts", Scope.ALERTS_WRITE, json=[alert])).status == 200
     assert (await sent(port, b'[{"id":"x"}]', x_tocsin_secret="the-secret")).status == 200
     assert (inlets["auth"].bodies, port.pipeline.book.open) == ([], ())
-    port.pipeline.leads = True
+    port.pipeline.decisions.leads = True
     chores = Chores(
         state=port.state, pipeline=port.pipeline, inbox=Inbox(port.state), clock=port.clock,
         telemetry=port.inside.telemetry, history=lambda: 1e9, inlets=lambda: inlets,
@@ -177,9 +177,9 @@ async def test_what_a_follower_is_sent_the_leader_counts(port: Port, inlets: dic
 
 async def test_what_the_leader_can_not_use_of_it_is_logged_and_done_with(port: Port, inlets: dict[str, Kept]) -> None:
     """It does not stand in the way of what comes after it."""
-    port.pipeline.leads = False
+    port.pipeline.decisions.leads = False
     await sent(port, b"nonsense", x_tocsin_secret="the-secret")
-    port.pipeline.leads, inlets["auth"].broken = True, ValueError("event 1 is not an object")
+    port.pipeline.decisions.leads, inlets["auth"].broken = True, ValueError("event 1 is not an object")
     chores = Chores(
         state=port.state, pipeline=port.pipeline, inbox=Inbox(port.state), clock=port.clock,
         telemetry=port.inside.telemetry, history=lambda: 1e9, inlets=lambda: inlets,
