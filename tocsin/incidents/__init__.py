@@ -11,8 +11,9 @@ what must be stored and queued with it, in one transaction:
 `Outcome.next_look` is when `tick` has something to do, if nothing happens before.
 
 Where to read: `routes` (who is told about what), `membership` and `grouping` (which incident), `policy` (what to do
-now: a tuple of small rules, the first that speaks wins), `telling` (policy asked for each destination), `calls` (a
-decision → calls to a destination). Inside an entry point the book is a `draft` that is changed in place.
+now: a tuple of small rules, the first that speaks wins), `dues` (when time alone could change that), `telling` (policy
+asked for each destination), `calls` (a decision → calls to a destination). Inside an entry point the book is a `draft`
+that is changed in place.
 """
 
 from __future__ import annotations

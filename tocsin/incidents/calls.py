@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from tocsin.incidents.policy import PAGE, Context
+from tocsin.incidents.context import PAGE, Context
 from tocsin.incidents.told import Told, Via
 from tocsin.model import (
     Action,

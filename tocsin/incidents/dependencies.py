@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from tocsin.incidents.context import Mute
 from tocsin.incidents.matching import fits, pattern
-from tocsin.incidents.policy import Mute
 from tocsin.model import Alert, AlertState, Reason, Seconds
 
 SETTLE: Final[Seconds] = 60.0

@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from tocsin.incidents.context import Context
 from tocsin.incidents.draft import Draft
 from tocsin.incidents.matching import all_match
-from tocsin.incidents.policy import Context
 from tocsin.incidents.told import Hidden, Via
 from tocsin.model import (
     Action,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from tocsin.incidents.context import Mute
 from tocsin.incidents.dependencies import Parents
-from tocsin.incidents.policy import Mute
 from tocsin.incidents.routes import Route
 from tocsin.incidents.silences import mute_of, silenced_by
 from tocsin.incidents.windows import Window

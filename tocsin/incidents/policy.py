@@ -1,74 +1,26 @@
 """What to do about an incident now, for one destination, and why.
 
 `decide` asks the rules below in order, and the first that speaks wins: reading `RULES` is reading the policy. A rule is
-a function of (incident, context, now); it returns a Decision or None. `next_look` says when time alone could change the
-answer.
+a function of (incident, context, now); it returns a Decision or None. `dues.next_look` says when time alone could
+change the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from tocsin.durations import format_duration
-from tocsin.incidents.routes import FALLBACK, Route
-from tocsin.incidents.told import Destination, Told, Via
-from tocsin.model import (
-    Action,
-    Alert,
-    AlertState,
-    Decision,
-    Incident,
-    IncidentState,
-    Reason,
-    Seconds,
-    Severity,
-    since,
-)
+from tocsin.incidents.context import Context
+from tocsin.incidents.deltas import delta_due, delta_text
+from tocsin.incidents.dues import digest_due, escalation_due, flap_end, reminder_due
+from tocsin.incidents.routes import FALLBACK
+from tocsin.incidents.told import Via
+from tocsin.model import Action, Decision, Incident, IncidentState, Reason, since
 
-THREAD_EVERY: Final[Seconds] = 60.0
-"""Who joined and left goes to the thread at most this often, and less often the older the incident is."""
 FLAPS_TOLD: Final = 1
 """So many times "fires again" is said in the thread; after that an incident is flapping and only edits tell it."""
-PAGE: Final = Severity.P1
-"""This and worse is told at once, everywhere."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mute:
-    """Why an alert is not to be told: a silence, a window, a parent."""
-
-    reason: Reason
-    because: str
-    until: datetime | None = None
-    creation_only: bool = False
-    """It holds back a first message, and says nothing about an incident that was told."""
-    silence: str = ""
-    """The id of the silence that it is."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Context:
-    """What a decision depends on, apart from the incident."""
-
-    route: Route
-    destination: Destination
-    told: Told
-    mute: Mute | None = None
-    """Set when every firing member is muted; the mute of the worst one."""
-    silences: tuple[str, ...] = ()
-    """Of those mutes, the silences."""
-    voice: Severity = Severity.P3
-    """The worst severity among the members that are not muted."""
-    hushed_until: datetime | None = None
-    """When the first of its members' mutes ends."""
-    budget_until: datetime | None = None
-    """Set when the destination's budget has no message left for this incident: when it has one again."""
-    contacts: Mapping[str, str] = field(default_factory=dict)
-    """Names that an escalation may use → how they read in a sentence."""
-
 
 Rule = Callable[[Incident, Context, datetime], Decision | None]
 
@@ -258,108 +210,6 @@ def decide(incident: Incident, context: Context, now: datetime) -> Decision:
         if decision := rule(incident, context, now):
             return decision
     return Decision(action=Action.HOLD, reason=Reason.NOTHING_NEW, because="nothing changed that was not told")
-
-
-# When time alone may bring something about ---------------------------------------------------------------------------
-
-
-def next_look(incident: Incident, context: Context, now: datetime) -> datetime | None:
-    """When `decide` may answer otherwise although nothing but time has passed; None: never."""
-    return min((due for due in _dues(incident, context, now) if due is not None and due > now), default=None)
-
-
-def _dues(incident: Incident, context: Context, now: datetime) -> Iterator[datetime | None]:
-    yield digest_due(incident, context) if context.told.revision < incident.revision else None
-    if incident.state is IncidentState.RESOLVED:
-        yield flap_end(incident, context) if not context.told.ended else None
-        return
-    yield context.mute.until if context.mute is not None else None
-    yield context.hushed_until
-    yield context.budget_until if context.told.via in (Via.NOTHING, Via.DIGEST) else None
-    yield escalation_due(incident, context)
-    yield reminder_due(incident, context)
-    yield delta_due(incident, context, now)
-
-
-def digest_due(incident: Incident, context: Context) -> datetime | None:
-    """When the digest that tells the present state comes; None where none does."""
-    if context.route.digest is None or context.told.via not in (Via.NOTHING, Via.DIGEST):
-        return None
-    if context.voice.rank <= PAGE.rank:
-        return None
-    return context.route.digest.after(max(context.told.at or incident.opened_at, incident.opened_at))
-
-
-def flap_end(incident: Incident, context: Context) -> datetime | None:
-    """When what ended has stayed away for the flap window."""
-    if incident.resolved_at is None:
-        return None
-    return incident.resolved_at + timedelta(seconds=context.route.flap_seconds)
-
-
-def escalation_due(incident: Incident, context: Context) -> datetime | None:
-    """When the next step of the escalation comes; None when it was acked, or has no more steps."""
-    steps, told = context.route.escalate or (), context.told
-    if incident.state is not IncidentState.OPEN or told.via is not Via.POST or told.at is None:
-        return None
-    if told.escalated >= len(steps):
-        return None
-    return told.at + timedelta(seconds=steps[told.escalated].after)
-
-
-def reminder_due(incident: Incident, context: Context) -> datetime | None:
-    """When to remind; None when it was acked or the route doesn't repeat."""
-    told = context.told
-    if incident.state is not IncidentState.OPEN or told.via is not Via.POST or told.at is None:
-        return None
-    if not context.route.repeat:
-        return None
-    return (told.reminded_at or told.at) + timedelta(seconds=context.route.repeat)
-
-
-def delta_due(incident: Incident, context: Context, now: datetime) -> datetime | None:
-    """When who joined and left goes to the thread; None when nobody has, or there is no thread."""
-    told = context.told
-    if told.via is not Via.POST or told.delta_at is None or not context.destination.edits:
-        return None
-    joined, left = changes(incident, told.delta_at)
-    if not joined and not left:
-        return None
-    age = since(incident.opened_at, told.delta_at).total_seconds()
-    return told.delta_at + timedelta(seconds=max(THREAD_EVERY, age / 10))
-
-
-def changes(incident: Incident, after: datetime) -> tuple[tuple[Alert, ...], tuple[Alert, ...]]:
-    """The members that began to fire after a time, and those that ended after it."""
-    joined = tuple(a for a in incident.members if a.state is AlertState.FIRING and (a.fired_at or a.active_at) > after)
-    left = tuple(
-        a
-        for a in incident.members
-        if a.state is AlertState.RESOLVED and a.resolved_at is not None and a.resolved_at > after
-        and (a.fired_at or a.active_at) <= after
-    )  # fmt: skip
-    return joined, left
-
-
-def delta_text(incident: Incident, told: Told) -> str:
-    """`2 more: api-1, api-2; 1 ended: api-0; 7 fire`."""
-    joined, left = changes(incident, told.delta_at or incident.opened_at)
-    parts = []
-    if joined:
-        parts.append(f"{len(joined)} more: {_names(joined, incident)}")
-    if left:
-        parts.append(f"{len(left)} ended: {_names(left, incident)}")
-    parts.append(f"{len(incident.firing)} firing")
-    return "; ".join(parts)
-
-
-def _names(alerts: tuple[Alert, ...], incident: Incident) -> str:
-    """What tells the members apart: the labels that the incident's group does not give."""
-    shown = []
-    for alert in alerts[:5]:
-        own = alert.labels.without(*incident.group, "severity", "alertname")
-        shown.append(" ".join(own.values()) or alert.name)
-    return ", ".join(shown) + (f" and {len(alerts) - 5} others" if len(alerts) > 5 else "")
 
 
 def _ordinal(number: int) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from tocsin.incidents.context import Mute
 from tocsin.incidents.matching import all_match, matches, pattern
-from tocsin.incidents.policy import Mute
 from tocsin.model import NO_LABELS, Alert, MatchOp, Reason, Silence
 
 LONGEST: Final = timedelta(days=30)

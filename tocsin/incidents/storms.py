@@ -18,7 +18,7 @@ from typing import Final
 
 from tocsin.durations import format_duration
 from tocsin.incidents.calls import EDIT_EVERY
-from tocsin.incidents.policy import PAGE
+from tocsin.incidents.context import PAGE
 from tocsin.incidents.told import Budget
 from tocsin.model import (
     Action,

@@ -11,11 +11,13 @@ from functools import cached_property
 
 from tocsin.incidents.book import Decided, File, told_of
 from tocsin.incidents.calls import carry_out, digest, withdrawal
+from tocsin.incidents.context import Context
 from tocsin.incidents.dependencies import Parents
 from tocsin.incidents.draft import Draft
+from tocsin.incidents.dues import next_look
 from tocsin.incidents.hidden import hides
 from tocsin.incidents.mutes import Hushing, hush, off_hours
-from tocsin.incidents.policy import Context, decide, next_look
+from tocsin.incidents.policy import decide
 from tocsin.incidents.routes import Route
 from tocsin.incidents.silences import in_force
 from tocsin.incidents.summaries import Summaries

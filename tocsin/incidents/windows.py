@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from tocsin.incidents.context import Mute
 from tocsin.incidents.hours import Hours
 from tocsin.incidents.matching import fits, pattern
-from tocsin.incidents.policy import Mute
 from tocsin.model import Reason
 
 

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from tocsin.incidents.calls import Withdrawal
-from tocsin.incidents.policy import PAGE
+from tocsin.incidents.context import PAGE
 from tocsin.model import Action, Notification, Seconds
 from tocsin.ports import Clock
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin.incidents import Correction, Told
 from tocsin.incidents.calls import Withdrawal, thread_of
-from tocsin.incidents.policy import PAGE
+from tocsin.incidents.context import PAGE
 from tocsin.model import Action, Notification, Severity
 from tocsin.state import codec
 from tocsin.state.rows import chunks, insert_new, write_told

@@ -19,7 +19,7 @@ from unittest import mock
 import sqlalchemy as sa
 
 from tocsin.incidents import Book, Correction, Outcome, desk, policy
-from tocsin.incidents.policy import Context
+from tocsin.incidents.context import Context
 from tocsin.model import Action, Decision, Incident, Reason, Transition
 from tocsin.runtime.courier import Courier
 from tocsin.state import Change, Claim, Outbox, State, claims, outbox, queueing

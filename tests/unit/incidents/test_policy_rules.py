@@ -8,7 +8,10 @@ from datetime import timedelta
 import pytest
 
 from tocsin.incidents import Destination, Told, policy
-from tocsin.incidents.policy import Context, Mute, decide, next_look
+from tocsin.incidents.context import Context, Mute
+from tocsin.incidents.deltas import delta_text
+from tocsin.incidents.dues import next_look
+from tocsin.incidents.policy import decide
 from tocsin.incidents.routes import FALLBACK, Digest, Escalation, Route
 from tocsin.incidents.told import Via
 from tocsin.model import (
@@ -311,7 +314,7 @@ def test_a_delta_names_five_and_counts_the_rest() -> None:
     left = alert("old", state=AlertState.RESOLVED, at=9)
     passing = replace(alert("x", state=AlertState.RESOLVED, at=9), fired_at=NOW + after(3))
     grown = incident(alert("a"), *joined, left, passing)
-    assert policy.delta_text(grown, POSTED) == "7 more: n0, n1, n2, n3, n4 and 2 others; 1 ended: old; 8 firing"
+    assert delta_text(grown, POSTED) == "7 more: n0, n1, n2, n3, n4 and 2 others; 1 ended: old; 8 firing"
 
 
 def test_a_destination_without_edits_hears_no_deltas() -> None:
