@@ -6,9 +6,10 @@ no longer than `MAX_TEXT`. Past that it fails like any other template, with a me
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from .arguments import constant_as, fitting, parameter_types, steps_of
 from .functions import ANY, Function
 from .go_format import printed
 from .lex import quote
@@ -23,7 +24,6 @@ from .nodes import (
     Field,
     Identifier,
     Jump,
-    Nil,
     Node,
     Number,
     Operand,
@@ -40,7 +40,6 @@ from .values import (
     Duration,
     ExecutionFailed,
     Missing,
-    QueryResult,
     QuerySample,
     StringMap,
     Time,
@@ -59,12 +58,6 @@ class _Break(Exception):
 
 class _Continue(Exception):
     """{{continue}}"""
-
-
-_GO_TYPE: Final = {str: "string", QueryResult: "template.queryResult", QuerySample: "*template.sample"} | {
-    Duration: "time.Duration",
-    Time: "time.Time",
-}
 
 
 class Execution:
@@ -132,7 +125,7 @@ class Execution:
         declared = len(node.pipe.declared)
         empty = True
         mark = len(self._variables)
-        for key, item in self._items(value):
+        for key, item in steps_of(value):
             empty = False
             self._steps += 1
             if self._steps > MAX_STEPS:
@@ -156,23 +149,6 @@ class Execution:
                 self._assign(name, values[position])
             else:
                 self._variables[mark - declared + position] = (name, values[position])
-
-    def _items(self, value: object) -> Iterator[tuple[object, object]]:
-        match value:
-            case QueryResult():
-                yield from enumerate(value)
-            case StringMap() | AnyMap():
-                for key in sorted(value):
-                    yield key, value[key]
-            case bool() | float() | str():
-                raise ExecutionFailed(f"range can't iterate over {printed(value)}")
-            case int():
-                for number in range(value):
-                    yield number, number
-            case None:
-                return
-            case _:
-                raise ExecutionFailed(f"range can't iterate over {printed(value)}")
 
     def _call_template(self, node: Call, dot: object) -> None:
         body = self._defined.get(node.name)
@@ -300,17 +276,10 @@ class Execution:
     def _apply(
         self, function: Function, name: str, node: Node, dot: object, args: Sequence[Operand], final: object
     ) -> object:
-        given = max(len(args) - 1, 0) + (final is not MISSING)
-        wanted = len(function.parameters)
-        if function.rest is not None:
-            if given < wanted:
-                raise ExecutionFailed(f"wrong number of args for {name}: want at least {wanted} got {given}")
-        elif given != wanted:
-            raise ExecutionFailed(f"wrong number of args for {name}: want {wanted} got {given}")
-        types = [*function.parameters, *[function.rest or object] * (given - wanted)]
+        types = parameter_types(function, name, max(len(args) - 1, 0) + (final is not MISSING))
         values = [self._argument(arg, types[position], dot) for position, arg in enumerate(args[1:])]
         if final is not MISSING:
-            values.append(_fitting(final, types[-1]))
+            values.append(fitting(final, types[-1]))
         try:
             return function.call(*values)
         except ExecutionFailed as failed:
@@ -325,29 +294,11 @@ class Execution:
         self.here = node
         match node:
             case Dot():
-                return _fitting(dot, wanted)
-            case Nil():
-                if wanted in (str,):
-                    raise ExecutionFailed(f"cannot assign nil to {_GO_TYPE[wanted]}")
-                return None
+                return fitting(dot, wanted)
             case Field() | Chain() | Variable():
-                return _fitting(self._dotted(node, dot, (node,), MISSING), wanted)
+                return fitting(self._dotted(node, dot, (node,), MISSING), wanted)
             case Pipe():
-                return _fitting(self._pipeline(node, dot), wanted)
+                return fitting(self._pipeline(node, dot), wanted)
             case Identifier():
-                return _fitting(self._function(node, dot, (node,), MISSING), wanted)
-        if wanted is not ANY and not isinstance(node.value, wanted):
-            kind = _GO_TYPE[wanted]
-            raise ExecutionFailed(
-                f"expected {kind}; found {node}" if wanted is str else f"can't handle {node} for arg of type {kind}"
-            )
-        return node.value
-
-
-def _fitting(value: object, wanted: type) -> object:
-    if wanted is ANY or wanted is object or isinstance(value, wanted):
-        return value
-    kind = _GO_TYPE[wanted]
-    if value is None:
-        raise ExecutionFailed(f"invalid value; expected {kind}")
-    raise ExecutionFailed(f"wrong type for value; expected {kind}; got {type_name(value)}")
+                return fitting(self._function(node, dot, (node,), MISSING), wanted)
+        return constant_as(node, wanted)
