@@ -20,7 +20,7 @@ import numpy as np
 
 from tocsin.errors import TocsinError
 from tocsin.model import METRIC_NAME, NO_LABELS, STALE, Alert, BlindSpot, Labels, Sample, Seconds, Series, Transition
-from tocsin.promql import Round, Storage, evaluate_range
+from tocsin.promql import Round, Storage
 from tocsin.promql.engine import SUBQUERY_STEP_MS
 from tocsin.promql.storage import Bools, Floats, Millis
 
@@ -29,6 +29,7 @@ from .evaluate import GroupMemory, ProblemKind, RuleProblem, evaluate_group
 from .lifecycle import Found
 from .rule import AlertRule, Group, RecordingRule
 from .runs import Walk
+from .tables import Stepwise, Table, table_of
 from .template import AlertData
 from .vectors import alert_found, alert_id
 
@@ -69,21 +70,6 @@ class Stretch:
     problems: tuple[RuleProblem, ...]
     stepwise: frozenset[str]
     """The ids of the rules that went step by step."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """The value of an expression at every step."""
-
-    labels: list[Labels]
-    values: Floats
-    """[steps, series]"""
-    present: Bools
-    """[steps, series]"""
-
-
-class _Stepwise(Exception):
-    """This rule has to go step by step through this stride."""
 
 
 @dataclass
@@ -168,17 +154,17 @@ class _Stride:
         self.stepwise = stepwise(course._rules, frozen | course._always) if frozen else course._always
 
     def run(self) -> Stretch:
-        tables: dict[int, tuple[AlertRule, dict[str, int], _Table]] = {}
+        tables: dict[int, tuple[AlertRule, dict[str, int], Table]] = {}
         for place, one in enumerate(self.course._rules):
             if place in self.stepwise:
                 continue
             try:
-                table = self._evaluated(one)
+                table = table_of(one, self.course.ground, self.times, self.course.step, self.course.subquery_step)
                 if isinstance(one.rule, AlertRule):
                     tables[place] = (one.rule, self._ids(one.rule, table), table)
                 else:
                     self._record(one, one.rule, table)
-            except _Stepwise:
+            except Stepwise:
                 self.stepwise = stepwise(self.course._rules, {*self.stepwise, place})
         for place, (rule, ids, table) in tables.items():
             if place not in self.stepwise:
@@ -197,33 +183,12 @@ class _Stride:
 
     # All steps at once -----------------------------------------------------------------------------------------------
 
-    def _evaluated(self, one: Placed) -> _Table:
-        """Raises _Stepwise where it can't be said for all steps."""
-        offset = timedelta(seconds=one.offset)
-        first, last = self.times[0] - offset, self.times[-1] - offset
-        try:
-            matrix = evaluate_range(
-                one.rule.plan, self.course.ground, first, last, self.course.step,
-                subquery_step=self.course.subquery_step,
-            )  # fmt: skip
-        except Exception as error:  # one step may be at fault: each is asked, and says so itself
-            raise _Stepwise from error
-        steps, begin, pace = len(self.times), round(first.timestamp() * 1000), round(self.course.step * 1000)
-        values = np.zeros((steps, len(matrix)))
-        present = np.zeros((steps, len(matrix)), bool)
-        labels = []
-        for column, line in enumerate(matrix):
-            rows = (line.times - begin) // pace
-            values[rows, column], present[rows, column] = line.values, True
-            labels.append(line.labels)
-        return _Table(labels, values, present)
-
-    def _record(self, one: Placed, rule: RecordingRule, table: _Table) -> None:
+    def _record(self, one: Placed, rule: RecordingRule, table: Table) -> None:
         own = dict(rule.labels)
         labels = [each.without(METRIC_NAME).with_(own) for each in table.labels]
         limit = self.course.groups[one.group].limit
         if len(set(labels)) < len(labels) or (limit and int(table.present.sum(axis=1).max(initial=0)) > limit):
-            raise _Stepwise
+            raise Stepwise
         begin = self.times[0] - timedelta(seconds=one.offset)
         held = {
             Series(name=rule.name, labels=each) for each, there in zip(labels, table.present[0], strict=True) if there
@@ -241,17 +206,17 @@ class _Stride:
 
     # Alerts ----------------------------------------------------------------------------------------------------------
 
-    def _ids(self, rule: AlertRule, table: _Table) -> dict[str, int]:
-        """The alert of each series. Raises _Stepwise where two series make one alert."""
+    def _ids(self, rule: AlertRule, table: Table) -> dict[str, int]:
+        """The alert of each series. Raises Stepwise where two series make one alert."""
         ids: dict[str, int] = {}
         for column in range(len(table.labels)):
             first = int(table.present[:, column].argmax())
             ids[alert_id(rule, self._found(rule, table, column, first).labels)] = column
         if len(ids) < len(table.labels):
-            raise _Stepwise
+            raise Stepwise
         return ids
 
-    def _found(self, rule: AlertRule, table: _Table, column: int, step: int) -> Found:
+    def _found(self, rule: AlertRule, table: Table, column: int, step: int) -> Found:
         labels = table.labels[column]
         data = AlertData(
             labels=labels,
@@ -266,7 +231,7 @@ class _Stride:
             self.problems.append(RuleProblem(rule=rule.id, kind=ProblemKind.TEMPLATE, what=broken))
         return found
 
-    def _walk(self, place: int, rule: AlertRule, ids: dict[str, int], table: _Table) -> None:
+    def _walk(self, place: int, rule: AlertRule, ids: dict[str, int], table: Table) -> None:
         known = self.course._alerts.get(rule.id, {})
         nowhere = np.zeros(len(self.times), bool)
         after: dict[str, Alert] = {}
