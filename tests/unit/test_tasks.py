@@ -139,7 +139,7 @@ def test_another(number): ...
 def test_a_test_that_hangs_fails_by_name_and_the_others_go_on(tmp_path: Path, root: Path) -> None:
     """In the call, in a fixture's end, and where no signal gets through."""
     (tmp_path / "test_hangs.py").write_text(HANGS)
-    limits = ["--timeout", "0.5", "-o", "faulthandler_timeout=2", "-p", "no:cacheprovider", "-p", "no:cov"]
+    limits = ["--timeout", "4", "-o", "faulthandler_timeout=9", "-p", "no:cacheprovider", "-p", "no:cov"]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-c", str(root / "pyproject.toml"),
          "--rootdir", str(tmp_path), *limits, str(tmp_path)],
