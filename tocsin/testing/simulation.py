@@ -43,8 +43,9 @@ from tocsin.incidents.routes import Digest, Escalation, Route
 from tocsin.incidents.windows import Window
 from tocsin.model import Labels
 from tocsin.testing import invariants
+from tocsin.testing.empty_store import empty_store
 from tocsin.testing.faults import Crash, Faults
-from tocsin.testing.world import World, empty_store, plan
+from tocsin.testing.world import World, plan
 
 STEPS: Final = 25
 SERVICES: Final = ("api", "web", "db")

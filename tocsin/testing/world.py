@@ -17,12 +17,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
@@ -51,13 +49,11 @@ from tocsin.telemetry.metrics import Telemetry
 from tocsin.telemetry.tracing import Tracing
 from tocsin.testing.clock import VirtualClock
 from tocsin.testing.destination import Channel, FakeNotifier
+from tocsin.testing.empty_store import make_store
+from tocsin.testing.hanging import stepped
 from tocsin.testing.inline_sqlite import open_inline
 from tocsin.testing.watched import Watched
 
-HANGS_FOR: Final[Seconds] = 10.0
-"""A courier's deadline."""
-SOON: Final = 12
-"""So many turns of the loop end a step that does not hang; only then it is worth watching for one that does."""
 PAGES: Final = Route(name="pages", match={"severity": "P0|P1"}, notify=("pages",), group_by=("service",))
 
 
@@ -100,7 +96,7 @@ class World:
         cls, file: Path, plan: Plan | None = None, *, clock: VirtualClock | None = None, seed: int = 0
     ) -> Self:
         """A world whose state is in `file`, new or old."""
-        await asyncio.to_thread(_make, file)
+        await asyncio.to_thread(make_store, file)
         world = cls(file, plan or default_plan(), clock or VirtualClock(), seed)
         await world.restarts()
         return world
@@ -158,7 +154,7 @@ class World:
     async def twin_delivers(self, name: str) -> None:
         """Another worker for the same destination takes a step. Raises StateError."""
         self._known = None
-        await self._step(self._twin, name)
+        await stepped(self._twin, self.notifiers[name], self.clock)
 
     def endpoints(self) -> list[Endpoint]:
         """What the plan's destinations are."""
@@ -288,7 +284,7 @@ class World:
             for name in [name for name, due in dues.items() if due <= now]:
                 self._known = None
                 with suppress(StateError):
-                    attempts += await self._step(self.delivery, name)
+                    attempts += await stepped(self.delivery, self.notifiers[name], self.clock)
             if attempts == before:
                 break
         return attempts
@@ -303,27 +299,6 @@ class World:
             dues = await self.delivery.next_dues()
             self._known = dues, await self.state.outbox.next_overdue(FAILOVER_AFTER)
         return self._known
-
-    async def _step(self, worker: Delivery, name: str) -> bool:
-        """One step; where a notifier hangs, time passes until its deadline ends it."""
-        notifier = self.notifiers[name]
-        step = asyncio.ensure_future(worker.step(name))
-        for _ in range(SOON):
-            if step.done():
-                return step.result()
-            await asyncio.sleep(0)
-        try:
-            while not step.done():
-                hung = asyncio.ensure_future(notifier.hung.wait())
-                await asyncio.wait({step, hung}, return_when=asyncio.FIRST_COMPLETED)
-                hung.cancel()
-                if not step.done():
-                    notifier.hung.clear()
-                    # Once the courier sleeps until its deadline, too.
-                    await self.clock.advance(HANGS_FOR)
-            return step.result()
-        finally:
-            step.cancel()
 
     async def passes(self, seconds: Seconds, every: Seconds = 1.0) -> None:
         """Time goes by, from one thing that is due to the next; steps are `every` seconds at least."""
@@ -354,21 +329,3 @@ class World:
 def default_plan() -> Plan:
     """P0 and P1 to `pages` by service; the rest to `pages` too, as the fallback."""
     return plan()
-
-
-@cache
-def empty_store() -> bytes:
-    """A store that is migrated and empty, as bytes: migrating each test's own would take most of its time."""
-
-    async def migrate(file: Path) -> None:
-        await (await State.open(f"sqlite:///{file}", durable=False)).close()
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "empty.db"
-        asyncio.run(migrate(file))
-        return file.read_bytes()
-
-
-def _make(file: Path) -> None:
-    if not file.exists():
-        file.write_bytes(empty_store())

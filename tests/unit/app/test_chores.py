@@ -19,7 +19,7 @@ from tocsin.state.inbox import Inbox
 from tocsin.state.schema import silences
 from tocsin.telemetry.metrics import Telemetry
 from tocsin.testing.clock import VirtualClock
-from tocsin.testing.world import empty_store
+from tocsin.testing.empty_store import empty_store
 
 NOW = datetime(2026, 8, 20, 9, 0, tzinfo=UTC)
 DAY = 86_400.0

@@ -20,8 +20,8 @@ from tocsin.incidents.told import Hidden
 from tocsin.model import Alert, Silence, Transition
 from tocsin.state import Change, State
 from tocsin.state.inbox import Inbox
+from tocsin.testing.empty_store import empty_store
 from tocsin.testing.notifications import an_alert
-from tocsin.testing.world import empty_store
 
 Run = Callable[..., Result]
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import Result
 from sqlalchemy.engine import make_url
 
+from tocsin.testing.empty_store import empty_store
 from tocsin.testing.postgres import EmbeddedPostgres
-from tocsin.testing.world import empty_store
 
 Run = Callable[..., Result]
 

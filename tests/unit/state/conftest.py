@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy.engine import URL
 
 from tocsin.state import State
+from tocsin.testing.empty_store import empty_store
 from tocsin.testing.postgres import EmbeddedPostgres
-from tocsin.testing.world import empty_store
 
 _numbers = itertools.count(1)
 

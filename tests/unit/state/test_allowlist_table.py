@@ -32,8 +32,8 @@ from tocsin.state import State, schema
 from tocsin.state.allowlist import AllowlistTable
 from tocsin.tasks import end_tasks
 from tocsin.testing.clock import VirtualClock
+from tocsin.testing.empty_store import empty_store
 from tocsin.testing.postgres import EmbeddedPostgres
-from tocsin.testing.world import empty_store
 
 from .conftest import OPEN_AS_ON_SUPABASE, new_database
 

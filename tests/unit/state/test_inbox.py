@@ -17,8 +17,8 @@ from tocsin.model import IncidentState, Silence, Transition
 from tocsin.state import State
 from tocsin.state.inbox import KEPT, Ack, Answer, Expire, Hush, Inbox, Refusal, Request, Resolve, request_of
 from tocsin.testing.clock import START
+from tocsin.testing.empty_store import empty_store
 from tocsin.testing.notifications import an_alert
-from tocsin.testing.world import empty_store
 
 SILENCE = Silence(
     id="s-1",

@@ -20,7 +20,7 @@ from tocsin.state.engine import connect
 from tocsin.state.lease import read_lease
 from tocsin.state.schema import HEAD, alerts, checkpoints, metadata
 from tocsin.testing.clock import START as NOW
-from tocsin.testing.world import empty_store
+from tocsin.testing.empty_store import empty_store
 
 from .conftest import new_database
 
