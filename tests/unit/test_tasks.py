@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,10 +140,12 @@ def test_another(number): ...
 def test_a_test_that_hangs_fails_by_name_and_the_others_go_on(tmp_path: Path, root: Path) -> None:
     """In the call, in a fixture's end, and where no signal gets through."""
     (tmp_path / "test_hangs.py").write_text(HANGS)
-    limits = ["--timeout", "4", "-o", "faulthandler_timeout=9", "-p", "no:cacheprovider", "-p", "no:cov"]
+    limits = ["--timeout", "4", "-o", "faulthandler_timeout=9"]
+    plugins = ["-p", "xdist.plugin", "-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-c", str(root / "pyproject.toml"),
-         "--rootdir", str(tmp_path), *limits, str(tmp_path)],
+         "--rootdir", str(tmp_path), *plugins, *limits, str(tmp_path)],
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # three starts of Python with all of them take 8 s
         cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert ran.returncode == 1, ran.stdout + ran.stderr
