@@ -16,7 +16,6 @@ store goes on from memory, says so in `problem`, and makes good as soon as it ca
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,12 +33,11 @@ from tocsin.series.catalogue import Catalogue
 from tocsin.series.disk import Disk
 from tocsin.series.durable import Durable, Recovery
 from tocsin.series.journal import Batch
+from tocsin.series.sorting import Sorted, sorted_out
 from tocsin.series.table import Table
 
 DECODED_BYTES: Final = 64 * 2**20
 """Sealed samples kept decoded, for queries over long ranges."""
-
-
 _CHURN: Final = 10_000
 """Label values of series that are gone, from which it pays to number them anew."""
 
@@ -115,10 +113,11 @@ class Store(Catalogue):
         Refused and counted: older than the newest of their series, or of the same time. Raises SeriesLimit, which
         names the metrics, after storing what fits.
         """
-        batches, excess = self._sorted_out(samples)
+        poll = sorted_out(samples, self._places, self.max_series - len(self._places), self._zero_time)
+        self._begin_all(poll)
         taken = 0
         journaled = []
-        for (name, at), (columns, values) in sorted(batches.items(), key=lambda item: item[0][1]):
+        for (name, at), (columns, values) in sorted(poll.batches.items(), key=lambda item: item[0][1]):
             table = self._tables[name]
             chosen, numbers = np.array(columns, np.intp), np.array(values, np.float64)
             count, late, same = table.write(at, chosen, numbers)
@@ -134,9 +133,9 @@ class Store(Catalogue):
             self._durable.note(journaled, self._named.__getitem__)
         if journaled and self.appended is not None:
             self.appended(journaled, self._named.__getitem__)
-        if excess:
-            self._over_limit += sum(excess.values())
-            worst = ", ".join(f"{name} ({count})" for name, count in excess.most_common(3))
+        if poll.excess:
+            self._over_limit += sum(poll.excess.values())
+            worst = ", ".join(f"{name} ({count})" for name, count in poll.excess.most_common(3))
             raise SeriesLimit(
                 f"the store holds {len(self._places)} series, as many as it may (series.max_series); "
                 f"refused new series of {worst}; drop a label that takes many values, or raise the limit"
@@ -163,55 +162,6 @@ class Store(Catalogue):
         self._tables[metric].fill(columns, stamps, values)
         self._newest = max(self._newest, int(stamps[-1]))
 
-    def _sorted_out(
-        self, samples: Iterable[Sample]
-    ) -> tuple[dict[tuple[str, int], tuple[list[int], list[float]]], Counter[str]]:
-        """The samples by metric and time, as column numbers and values; what the cap refused, by metric."""
-        batches: dict[tuple[str, int], tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
-        new: dict[tuple[str, int, int | None], dict[Labels, float]] = defaultdict(dict)
-        excess: Counter[str] = Counter()
-        places, room = self._places, self.max_series - len(self._places)
-        pending: set[tuple[str, Labels]] = set()
-        later: list[tuple[tuple[str, Labels], int, float]] = []
-        # Samples of a poll mostly come metric by metric and at one time: what is looked up once serves the next.
-        when: datetime | None = None
-        at = 0
-        batch_name: str | None = None
-        columns: list[int] = []
-        values: list[float] = []
-        for sample in samples:
-            if sample.at is not when:
-                when, batch_name = sample.at, None
-                at = round(when.timestamp() * 1000)
-            name = sample.name
-            key = (name, sample.labels)
-            column = places.get(key)
-            if column is not None:
-                if name != batch_name:
-                    batch_name = name
-                    columns, values = batches[name, at]
-                columns.append(column)
-                values.append(sample.value)
-            elif key in pending:
-                later.append((key, at, sample.value))
-            elif len(pending) >= room:
-                excess[sample.name] += 1
-            else:
-                pending.add(key)
-                new[sample.name, at, self._zero_time(sample, at)][sample.labels] = sample.value
-        for (name, at, zero), members in new.items():
-            added = self._begin(name, list(members)).tolist()
-            for moment, numbers in ((zero, [0.0] * len(added)), (at, list(members.values()))):
-                if moment is not None:
-                    columns, values = batches[name, moment]
-                    columns += added
-                    values += numbers
-        for key, at, value in later:
-            columns, values = batches[key[0], at]
-            columns.append(places[key])
-            values.append(value)
-        return batches, excess
-
     def _zero_time(self, sample: Sample, at: int) -> int | None:
         """When a new counter stood at zero: as it says, but before the sample, and no longer ago than is taken."""
         if sample.created is None:
@@ -220,6 +170,20 @@ class Store(Catalogue):
         table = self._tables.get(sample.name)
         oldest = max(at - self.retention * 1000, -BEYOND if table is None else table.sealed)
         return zero if zero > oldest else None
+
+    def _begin_all(self, poll: Sorted) -> None:
+        """The new series of a poll; their samples are in its batches then."""
+        for (name, at, zero), members in poll.new.items():
+            added = self._begin(name, list(members)).tolist()
+            for moment, numbers in ((zero, [0.0] * len(added)), (at, list(members.values()))):
+                if moment is not None:
+                    columns, values = poll.batches[name, moment]
+                    columns += added
+                    values += numbers
+        for key, at, value in poll.later:
+            columns, values = poll.batches[key[0], at]
+            columns.append(self._places[key])
+            values.append(value)
 
     def _begin(self, name: str, labels: list[Labels]) -> Rows:
         """New series of a metric; their columns."""
