@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tocsin.config import Config
     from tocsin.model import Silence
     from tocsin.rules import Group
-    from tocsin.rules.backtest import Account
+    from tocsin.rules.backtest import Account, Span
     from tocsin.series import Store
 
 MOST_WARM_UP: Final = 86_400.0
@@ -136,6 +136,7 @@ def past_of(
     if pace <= 0:
         raise click.BadParameter("a step must be longer than nothing", param_hint="--step")
     gaps = tuple(silent(store, begin, end, max(GAP, timedelta(seconds=2 * pace))))
+    span = Span(start=start, end=end, step=pace, begin=begin, without=gaps)
     silences, notes = _silences(config, begin)
     if asked < oldest - timedelta(seconds=pace):
         kept = lasts(timedelta(seconds=config.series.retention))
@@ -144,20 +145,23 @@ def past_of(
             f"the samples begin at {clock(oldest)}: {lasts(whole(end - start))} of the {lasts(since)} asked for "
             f"(series.retention is {kept})",
         )
-    lost = sum(((b - max(a, start)) for a, b in gaps if b > start), timedelta(0))
+    notes += _not_there(config, store, span)
+    return Past(store=store, span=span, asked=asked, silences=silences, notes=tuple(notes))
+
+
+def _not_there(config: Config, store: Store, span: Span) -> list[str]:
+    """What of that time can't be replayed, as no sample of it lies here."""
+    notes = []
+    lost = sum(((b - max(a, span.start)) for a, b in span.without if b > span.start), timedelta(0))
     if lost:
-        notes.append(f"no sample arrived for {lasts(whole(lost))} in {len(gaps)} gaps: nothing is evaluated there")
+        notes.append(
+            f"no sample arrived for {lasts(whole(lost))} in {len(span.without)} gaps: nothing is evaluated there"
+        )
     if config.series.engine is not None:
         notes.append("rules are evaluated on series.engine: what only that holds is not replayed, only what lies here")
     if store.recovery.damage:
         notes += [f"damaged: {each}" for each in store.recovery.damage if "being written" not in each]
-    return Past(
-        store=store,
-        span=Span(start=start, end=end, step=pace, begin=begin, without=gaps),
-        asked=asked,
-        silences=silences,
-        notes=tuple(notes),
-    )
+    return notes
 
 
 def _pace(config: Config) -> float:
