@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.asgi.cached import settled
 from tocsin.asgi.cache import Cache
+from tocsin.asgi.cache.store import Memory
 from tocsin.asgi.measures import Measures
 
 Price = Callable[[int], Awaitable[int | None]]
@@ -103,3 +104,33 @@ async def test_a_call_that_hangs_is_waited_for_no_longer_than_the_patience() -> 
     assert (await number(), len(asked)) == (2, 2)
     gate.set()
     assert await asyncio.gather(*hanging[1:]) == [2, 2]
+
+
+async def test_work_that_swallows_its_cancellation_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left behind, and the store's connections are given back all the same."""
+    monkeypatch.setattr("tocsin.asgi.cache.functions.LEFT_AFTER", 0.01)
+    released, closed = asyncio.Event(), list[str]()
+
+    class Kept(Memory):
+        async def close(self) -> None:
+            closed.append("store")
+
+    cache = Cache(store=Kept(most_bytes=1000, now=lambda: 0.0), measures=Measures(CollectorRegistry()))
+
+    @cache.cached(ttl=5)
+    async def number() -> int:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+        return 1
+
+    asking = asyncio.create_task(number())
+    await settled()
+    try:
+        async with asyncio.timeout(60):
+            await cache.close()
+        assert (closed, asking.done()) == (["store"], False)
+    finally:
+        released.set()

@@ -196,9 +196,11 @@ async def test_what_hangs_does_not_hold_up_the_servers_end(monkeypatch: pytest.M
         app, inside=[lambda app, _: Layer(app, "outer"), lambda app, _: Layer(app, "inner")], environment={},
         supabase_url="off", lines=Lines(kept), registry=CollectorRegistry(),
     )  # fmt: skip
-    async with asyncio.timeout(60):
-        assert await lifespan_of(served) == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
-    released.set()
+    try:
+        async with asyncio.timeout(60):
+            assert await lifespan_of(served) == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
+    finally:
+        released.set()
     assert closed == ["outer", "inner"]
     assert [(line["event"], line["error"]) for line in kept.lines] == [
         ("app.layer_not_closed", "close() has not ended within 0.01 s")

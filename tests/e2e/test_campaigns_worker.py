@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from examples.campaigns.database import make_database, prepare, row, run
 from examples.campaigns.measures import Measures
 from examples.campaigns.worker import Bounced, Mail, Worker
@@ -51,3 +55,28 @@ async def test_a_batch_that_broke_off_is_delivered_again_under_the_same_keys(pos
     assert sorted(mail.to for mail in provider.kept.values()) == sorted(people)
     assert progress is not None
     assert (progress["sent"], progress["failed"], progress["pending"]) == (6, 1, 0)
+
+
+async def test_a_mail_service_that_hangs_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor where its client swallows the cancellation: the batch is left behind, and the log says so."""
+    monkeypatch.setattr("examples.campaigns.worker.LEFT_AFTER", 0.01)
+    released = asyncio.Event()
+
+    class Hangs(Worker):
+        async def deliver_batch(self) -> int:
+            while not released.is_set():
+                try:
+                    await released.wait()
+                except asyncio.CancelledError:
+                    continue
+            raise asyncio.CancelledError
+
+    worker = Hangs(make_database("postgresql://nobody@127.0.0.1:1/x"), Provider(blows_after=0), Measures())
+    try:
+        async with asyncio.timeout(60), worker.running():
+            await asyncio.sleep(0)
+    finally:
+        released.set()
+    assert [record.message for record in caplog.records] == ["the batch under way does not end, and is left behind"]

@@ -119,9 +119,6 @@ async def main():
             sys.stderr = None
             logs.set_up(format="json", stream=Deaf())
             await asyncio.sleep(3600)
-        case "well":
-            await stop.wait()
-            leaving.done()
 
 class Deaf:
     def isatty(self): return False
@@ -173,8 +170,3 @@ async def test_a_second_signal_ends_it_at_once() -> None:
 async def test_a_log_that_nobody_reads_holds_nothing_up() -> None:
     """The last line is not waited for."""
     assert await ended("log", limit=0.1) == (3, [])
-
-
-async def test_a_sound_end_is_none_of_it() -> None:
-    """Exit code 0, and not a word."""
-    assert await ended("well") == (0, [])

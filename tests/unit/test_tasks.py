@@ -87,10 +87,12 @@ async def test_what_takes_longer_than_it_may_is_cancelled_and_left_behind() -> N
                 continue
 
     stubborn, willing = asyncio.ensure_future(deaf()), asyncio.ensure_future(asyncio.sleep(600))
-    assert [await within(0.0, stubborn), await within(0.0, willing)] == [False, False]
-    assert [stubborn.done(), willing.cancelled()] == [False, True]
-    released.set()
-    await stubborn
+    try:
+        assert [await within(0.0, stubborn), await within(0.0, willing)] == [False, False]
+        assert [stubborn.done(), willing.cancelled()] == [False, True]
+    finally:
+        released.set()
+        await stubborn
 
 
 async def test_what_ends_in_time_is_as_if_awaited() -> None:

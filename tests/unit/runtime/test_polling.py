@@ -215,9 +215,11 @@ async def test_a_collector_that_does_not_close_is_left_behind() -> None:
         yield sample(at)
 
     stuck = poller(Stubborn(script), Seen())
-    with capture_logs() as logs:
-        await stuck.close(at_most=0.01)
-    released.set()
+    try:
+        with capture_logs() as logs:
+            await stuck.close(at_most=0.01)
+    finally:
+        released.set()
     assert [(line["event"], line["error"]) for line in logs] == [
         ("collector.close_failed", "it has not ended within 0.01 s")
     ]

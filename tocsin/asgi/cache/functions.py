@@ -58,7 +58,7 @@ class Cache:
         they do it themselves: what hangs for one must not hang for all."""
         if most_bytes < 1 << 16:
             raise ValueError("a cache has 64 KiB at least: most_bytes")
-        self.store: Store = store or Memory(most_bytes, lambda: self.now())
+        self.store: Store = store if store is not None else Memory(most_bytes, lambda: self.now())
         self.most_of_one = min(_MOST_OF_ONE, most_bytes // 10)
         self.now = now
         self.patience = patience
