@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+from tests.net import pytest_runtest_teardown  # noqa: F401 (a hook)
 from tests.spread import spread
 from tocsin.testing.peers import PeerMissing, peer
 

@@ -134,24 +134,42 @@ def test_that_stops_at_nothing():
             pass
 
 
+async def test_that_fails_and_leaves_a_deaf_task():
+    import asyncio
+
+    async def deaf():
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+
+    left = asyncio.ensure_future(deaf())
+    await asyncio.sleep(0)
+    assert left.done()
+
+
 @pytest.mark.parametrize("number", range(4))
 def test_another(number): ...
 """
 
 
 def test_a_test_that_hangs_fails_by_name_and_the_others_go_on(tmp_path: Path, root: Path) -> None:
-    """In the call, in a fixture's end, and where no signal gets through."""
+    """In the call, in a fixture's end, where no signal gets through, and after it has failed."""
     (tmp_path / "test_hangs.py").write_text(HANGS)
     limits = ["--timeout", "4", "-o", "faulthandler_timeout=9"]
-    plugins = ["-p", "xdist.plugin", "-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
+    plugins = ["-p", "xdist.plugin", "-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "tests.net"]
+    plugins += ["-p", "no:cacheprovider"]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-c", str(root / "pyproject.toml"),
          "--rootdir", str(tmp_path), *plugins, *limits, str(tmp_path)],
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # three starts of Python with all of them take 8 s
+        # Three starts of Python with all plug-ins take 8 s.
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(root)},
         cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "test_whose_fixture_does_not_end - Failed: Timeout" in ran.stdout
     assert "test_that_waits - Failed: Timeout" in ran.stdout
     assert "crashed while running 'test_hangs.py::test_that_stops_at_nothing'" in ran.stdout
+    assert "crashed while running 'test_hangs.py::test_that_fails_and_leaves_a_deaf_task'" in ran.stdout
     assert "5 passed" in ran.stdout  # the four, and the one whose fixture hung afterwards
