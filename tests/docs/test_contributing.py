@@ -18,7 +18,7 @@ FENCE = re.compile(
     r'^(?P<ticks>`{3,})\w+ title="(?P<title>[^"]+)"\n(?P<text>.*?)^(?P=ticks)$', re.MULTILINE | re.DOTALL
 )
 COPIED = ("collectors", "notifiers", "alert_rules", "runbooks", "dashboards", "tests/content")
-ALSO = ("pyproject.toml", "tests/conftest.py", "tests/spread.py", "tests/notifiers/conftest.py")
+ALSO = ("pyproject.toml", "tests/conftest.py", "tests/net.py", "tests/spread.py", "tests/notifiers/conftest.py")
 BUILT = {"dashboards/machine.json"}
 """What a command on the page writes, and the page says so."""
 

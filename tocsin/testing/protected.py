@@ -112,8 +112,9 @@ class ProtectedSite:
         self.port = bound.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
-            self.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
-        )
+            self.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1,
+            timeout_keep_alive=3600,  # a Target's connection may idle while its test waits for the processor
+        )  # fmt: skip
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[bound]))
         await self._server.listening.wait()
