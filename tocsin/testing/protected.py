@@ -112,9 +112,8 @@ class ProtectedSite:
         self.port = bound.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
-            self.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1,
-            timeout_keep_alive=3600,  # a Target's connection may idle while its test waits for the processor
-        )  # fmt: skip
+            self.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[bound]))
         await self._server.listening.wait()
@@ -139,7 +138,11 @@ class Target:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
 
     def answer(self, *headers: tuple[str, str], path: str = "/me", method: str = "GET") -> tuple[int, bytes]:
-        """(status, body); status 0 where the server hung up on what is no HTTP."""
+        """(status, body); status 0 where the server hung up on what is no HTTP.
+
+        A connection that was used before may have been closed for its idleness: then a new one is asked.
+        """
+        used = self._connection.sock is not None
         try:
             self._connection.putrequest(method, path)
             for name, value in headers:
@@ -149,7 +152,7 @@ class Target:
             return response.status, response.read()
         except (http.client.HTTPException, OSError, ValueError):
             self.close()
-            return 0, b""
+            return self.answer(*headers, path=path, method=method) if used else (0, b"")
 
     def status(self, *headers: tuple[str, str], path: str = "/me", method: str = "GET") -> int:
         return self.answer(*headers, path=path, method=method)[0]
