@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.asgi.alone import Client, nothing, ok, scope
-from tocsin.asgi import Exposition, protect
+from tests.asgi.frameworks import Kept
+from tocsin.access.door import Headers
+from tocsin.access.verdicts import Reason, Unproven
+from tocsin.asgi import Exposition, Lines, protect
 from tocsin.asgi.access import public_route
 from tocsin.asgi.measures import measures_of
 from tocsin.errors import InputError
@@ -46,3 +51,24 @@ def test_public_routes_are_read_strictly() -> None:
     for bad in ("healthz", "/*", "/a*b", "get /a", "/a*"):
         with pytest.raises(ValueError, match=r"\S"):
             public_route(bad)
+
+
+class Nobody:
+    """A gate of one's own that counts whom it knows: nobody."""
+
+    def __len__(self) -> int:
+        return 0
+
+    async def admit(self, headers: Headers, now: datetime) -> Unproven:
+        return Unproven(reason=Reason.NO_CREDENTIAL, because="nobody comes in")
+
+
+async def test_a_gate_that_knows_nobody_is_one() -> None:
+    """An empty one, which Python calls false: not the gate of the variables in its stead, and least of all none."""
+    application = protect(
+        ok, gate=Nobody(), environment={"TOCSIN_APP_SUPABASE_URL": "off"}, registry=CollectorRegistry(),
+        lines=Lines(Kept()),
+    )  # fmt: skip
+    client = Client()
+    await application(scope("/"), nothing, client.send)
+    assert client.status == 401

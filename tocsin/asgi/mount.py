@@ -192,9 +192,9 @@ def protect(
     parts = Parts(
         site=Site(app, user=user, user_key=settings.user_key.encode() or None),
         measures=measures,
-        lines=lines or _lines(settings, measures, exports),
+        lines=lines if lines is not None else _lines(settings, measures, exports),
         settings=settings,
-        gate=gate or _gate(settings),
+        gate=gate if gate is not None else _gate(settings),
         public=given,
         needs=needs,
         observers=(*exports.observers, *observers),
@@ -206,13 +206,20 @@ def protect(
         database.join(parts)
         exports.watch(database)
         made.append(database)
-    wrapped: App = app
-    for layer in reversed([*layers, *([cache] if cache else []), *inside]):
+    around = _around(app, parts, [*layers, *([] if cache is None else [cache]), *inside])
+    return Protected(app, around[-1] if around else app, parts, [*made, *around])
+
+
+def _around(app: App, parts: Parts, layers: Sequence[Layer]) -> list[App]:
+    """What the layers make of `app`, from the inside out; one that has nothing to do gives what it was given."""
+    made: list[App] = []
+    wrapped = app
+    for layer in reversed(layers):
         outer = app_of(f"what {getattr(layer, '__name__', 'a layer')} gives", layer(wrapped, parts))
         if outer is not wrapped:
             made.append(outer)
         wrapped = outer
-    return Protected(app, wrapped, parts, made)
+    return made
 
 
 class Protected:

@@ -126,15 +126,7 @@ async def set_stage(
         starting = _Starting(folder=place, stack=stack, http=http)
         auth_log = place / "auth.jsonl"
         secret, metrics_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-        # What does not need each other starts together.
-        try:
-            async with asyncio.TaskGroup() as group:
-                authing = group.create_task(starting.auth(auth_log))
-                raising = group.create_task(starting.postgres())
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        auth, auth_child = authing.result()
-        postgres = raising.result()
+        auth, auth_child, postgres = await starting.auth_and_postgres(auth_log)
         app_env = starting.app_env(postgres, auth, metrics_token)
         app, app_child = await starting.app({"CAMPAIGNS_FAULTS": secret, **app_env}, *app_arguments)
         await auth.sign_in(*next(iter(USERS.items())), address=OFFICE)
@@ -167,8 +159,10 @@ async def set_stage(
             env = {POSTGRES_DSN: stage.postgres_dsn, SLACK_TOKEN: slack.token, METRICS_TOKEN: metrics_token}
             stage.daemon, stage.web = await starting.daemon(config, env)
             stage.children = (stage.daemon, *stage.children)
+            # Its port is known now: messages link to the console.
             write_configuration(config, addresses, interval=interval, console=stage.web)
-            await starting.read_anew(stage.daemon)
+            stage.daemon.reload()
+            await stage.daemon.logged("config.reloaded", _START)
         yield stage
 
 
@@ -188,6 +182,16 @@ class _Starting:
         )
         self.stack.push_async_callback(child.stop)
         return child
+
+    async def auth_and_postgres(self, log: Path) -> tuple[AuthClient, Child, EmbeddedPostgres]:
+        """Together, as neither needs the other."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                authing = group.create_task(self.auth(log))
+                raising = group.create_task(self.postgres())
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return (*authing.result(), raising.result())
 
     async def auth(self, log: Path) -> tuple[AuthClient, Child]:
         known = (*USERS.items(), OUTSIDER)
@@ -234,11 +238,6 @@ class _Starting:
         web = f"http://{hello['address']}"
         await self._ready(child, web)
         return child, web
-
-    async def read_anew(self, daemon: Child) -> None:
-        """The configuration, which names the console's address once its port is known: messages link there."""
-        daemon.reload()
-        await daemon.logged("config.reloaded", _START)
 
     async def _ready(self, child: Child, web: str) -> None:
         """Until the daemon says that it does its work."""
